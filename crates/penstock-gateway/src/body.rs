@@ -1,0 +1,347 @@
+//! Bodies on their way: what goes up to the upstream, what comes back down
+//! through the stages, and the record that is written when it is over.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use penstock_llm::sse::SseDecoder;
+use penstock_llm::stage::{BodyStage, Output, Piece, Step};
+use penstock_llm::usage::Tail;
+
+use crate::access_log::AccessRecord;
+use crate::snapshot::PluginInstance;
+use crate::state::{BufferShare, Live, State};
+use crate::upstream::{BodyError, UpstreamBody};
+
+/// A request's body on its way to the upstream.
+pub struct OutgoingBody {
+    content: Content,
+    /// Held until the body has been written.
+    _share: Option<BufferShare>,
+}
+
+enum Content {
+    Parts(VecDeque<Bytes>),
+    Streaming(Incoming),
+}
+
+impl OutgoingBody {
+    /// No body.
+    pub fn empty() -> Self {
+        Self { content: Content::Parts(VecDeque::new()), _share: None }
+    }
+
+    /// A body in memory, in parts.
+    pub fn parts(parts: Vec<Bytes>, share: Option<BufferShare>) -> Self {
+        Self { content: Content::Parts(parts.into()), _share: share }
+    }
+
+    /// The client's body as it comes.
+    pub fn streaming(incoming: Incoming) -> Self {
+        Self { content: Content::Streaming(incoming), _share: None }
+    }
+}
+
+impl Body for OutgoingBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match &mut self.content {
+            Content::Parts(parts) => Poll::Ready(parts.pop_front().map(|part| Ok(Frame::data(part)))),
+            Content::Streaming(incoming) => Pin::new(incoming).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Parts(parts) => parts.is_empty(),
+            Content::Streaming(incoming) => incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Parts(parts) => {
+                SizeHint::with_exact(parts.iter().map(|part| part.len() as u64).sum())
+            }
+            Content::Streaming(incoming) => incoming.size_hint(),
+        }
+    }
+}
+
+/// Keeps the record of a request and writes it, once, when it is dropped:
+/// after the last byte, or when the client has gone.
+pub struct Recorder {
+    record: Box<AccessRecord>,
+    state: Arc<State>,
+    /// The configuration that the request runs on.
+    live: Option<Arc<Live>>,
+    /// The plugins that see the record.
+    plugins: Vec<Arc<PluginInstance>>,
+    /// The end of the answer, which tells the tokens.
+    tail: Option<Tail>,
+}
+
+impl Recorder {
+    /// Begins a record.
+    pub fn new(record: AccessRecord, state: Arc<State>, live: Option<Arc<Live>>) -> Self {
+        state.metrics.requests_active.fetch_add(1, Ordering::Relaxed);
+        Self { record: Box::new(record), state, live, plugins: Vec::new(), tail: None }
+    }
+
+    /// Looks for token counts at the end of the answer.
+    pub fn read_usage(&mut self) {
+        self.tail = Some(Tail::new());
+    }
+
+    /// Adds a plugin that wants to see the record.
+    pub fn add_plugin(&mut self, plugin: Arc<PluginInstance>) {
+        self.plugins.push(plugin);
+    }
+
+    fn saw(&mut self, data: &Bytes) {
+        if self.record.first_byte.is_none() {
+            self.record.first_byte = Some(self.record.began.elapsed());
+        }
+        self.record.response_bytes += data.len() as u64;
+        if let Some(tail) = &mut self.tail {
+            tail.push(data);
+        }
+    }
+}
+
+impl std::ops::Deref for Recorder {
+    type Target = AccessRecord;
+
+    fn deref(&self) -> &AccessRecord {
+        &self.record
+    }
+}
+
+impl std::ops::DerefMut for Recorder {
+    fn deref_mut(&mut self) -> &mut AccessRecord {
+        &mut self.record
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        self.record.duration = self.record.began.elapsed();
+        self.record.usage = self.tail.as_ref().and_then(Tail::usage);
+        for instance in &self.plugins {
+            instance.plugin.on_done(&self.record);
+        }
+        self.state.metrics.requests_active.fetch_sub(1, Ordering::Relaxed);
+        self.state.metrics.add(&self.record);
+        if let Some(log) = &self.state.access_log {
+            log.append(&self.record);
+        }
+        self.live = None;
+    }
+}
+
+/// The body of an answer on its way to the client.
+pub struct ClientBody {
+    source: Source,
+    recorder: Recorder,
+    is_complete: bool,
+}
+
+enum Source {
+    Whole(Option<Bytes>),
+    Upstream(UpstreamBody),
+    Staged(Box<Staged>),
+}
+
+impl ClientBody {
+    /// A body that the gateway wrote.
+    pub fn whole(bytes: Bytes, recorder: Recorder) -> Self {
+        let source = Source::Whole(Some(bytes).filter(|bytes| !bytes.is_empty()));
+        Self { source, recorder, is_complete: false }
+    }
+
+    /// An upstream's body through stages; without stages it passes as it
+    /// comes.
+    pub fn upstream(
+        body: UpstreamBody,
+        stages: Vec<Box<dyn BodyStage>>,
+        recorder: Recorder,
+    ) -> Self {
+        let source = match stages.is_empty() {
+            true => Source::Upstream(body),
+            false => {
+                let decoder = recorder.record.is_stream.then(SseDecoder::new);
+                Source::Staged(Box::new(Staged::new(body, stages, decoder)))
+            }
+        };
+        Self { source, recorder, is_complete: false }
+    }
+}
+
+impl Body for ClientBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        let frame = match &mut this.source {
+            Source::Whole(bytes) => bytes.take().map(|bytes| Ok(Frame::data(bytes))),
+            Source::Upstream(body) => ready!(Pin::new(body).poll_frame(cx)),
+            Source::Staged(staged) => ready!(staged.poll_frame(cx)),
+        };
+        match &frame {
+            Some(Ok(frame)) => {
+                if let Some(data) = frame.data_ref() {
+                    this.recorder.saw(data);
+                }
+            }
+            Some(Err(error)) => {
+                this.recorder.error = Some(match error {
+                    BodyError::Broken(_) => "upstream_broke_off",
+                    BodyError::Stalled => "upstream_stalled",
+                    BodyError::Stage(_) => "answer_invalid",
+                });
+                this.recorder.cause = Some(error.to_string());
+                this.is_complete = true;
+            }
+            None => this.is_complete = true,
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Whole(bytes) => bytes.is_none(),
+            Source::Upstream(body) => body.is_end_stream(),
+            Source::Staged(_) => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Whole(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
+            Source::Upstream(body) => body.size_hint(),
+            Source::Staged(_) => SizeHint::default(),
+        }
+    }
+}
+
+impl Drop for ClientBody {
+    fn drop(&mut self) {
+        if !self.is_complete && !self.is_end_stream() && self.recorder.error.is_none() {
+            self.recorder.error = Some("client_left");
+        }
+    }
+}
+
+/// A body that passes through stages.
+struct Staged {
+    body: UpstreamBody,
+    stages: Vec<Box<dyn BodyStage>>,
+    /// Splits an event stream; absent for other bodies.
+    decoder: Option<SseDecoder>,
+    ready: VecDeque<Bytes>,
+    waiting: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    is_finished: bool,
+}
+
+impl Staged {
+    fn new(
+        body: UpstreamBody,
+        stages: Vec<Box<dyn BodyStage>>,
+        decoder: Option<SseDecoder>,
+    ) -> Self {
+        Self { body, stages, decoder, ready: VecDeque::new(), waiting: None, is_finished: false }
+    }
+
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        loop {
+            if let Some(waiting) = &mut self.waiting {
+                ready!(waiting.as_mut().poll(cx));
+                self.waiting = None;
+            }
+            if let Some(bytes) = self.ready.pop_front() {
+                return Poll::Ready(Some(Ok(Frame::data(bytes))));
+            }
+            if self.is_finished {
+                return Poll::Ready(None);
+            }
+            let advanced = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => self.push(data),
+                    // Trailers of a body that was rewritten would not fit.
+                    Err(_) => Ok(()),
+                },
+                Some(Err(error)) => Err(error),
+                None => self.finish(),
+            };
+            if let Err(error) = advanced {
+                self.is_finished = true;
+                return Poll::Ready(Some(Err(error)));
+            }
+        }
+    }
+
+    fn push(&mut self, data: Bytes) -> Result<(), BodyError> {
+        let mut pieces = Vec::new();
+        match &mut self.decoder {
+            Some(decoder) => decoder.push(data, &mut pieces)?,
+            None => pieces.push(Piece { raw: data, event: None }),
+        }
+        self.run(pieces)
+    }
+
+    fn finish(&mut self) -> Result<(), BodyError> {
+        if let Some(rest) = self.decoder.as_mut().and_then(SseDecoder::finish) {
+            self.run(vec![rest])?;
+        }
+        for index in 0..self.stages.len() {
+            let mut output = Output::default();
+            if let Some(stage) = self.stages.get_mut(index) {
+                stage.finish(&mut output)?;
+            }
+            self.run_from(index + 1, output.pieces)?;
+        }
+        self.is_finished = true;
+        Ok(())
+    }
+
+    fn run(&mut self, pieces: Vec<Piece>) -> Result<(), BodyError> {
+        self.run_from(0, pieces)
+    }
+
+    fn run_from(&mut self, first: usize, mut pieces: Vec<Piece>) -> Result<(), BodyError> {
+        for stage in self.stages.iter_mut().skip(first) {
+            let mut output = Output::default();
+            for piece in pieces {
+                match stage.push(piece, &mut output)? {
+                    Step::More => {}
+                    Step::Wait(future) => self.waiting = Some(future),
+                    Step::Stop => self.is_finished = true,
+                }
+            }
+            pieces = output.pieces;
+        }
+        self.ready.extend(pieces.into_iter().map(|piece| piece.raw).filter(|raw| !raw.is_empty()));
+        Ok(())
+    }
+}

@@ -1,0 +1,83 @@
+//! Resources in, a snapshot and findings out. Pure: no file, no clock, no
+//! socket; `serve`, `lint`, `plan` and `explain` share it.
+//!
+//! What cannot be used is set aside as small as it can be and stays closed
+//! rather than open. `previous` is only there for last good versions.
+
+mod last_good;
+mod plugins;
+mod routes;
+mod services;
+
+use std::sync::Arc;
+
+use penstock_manifest::kind::ingress::Ingress;
+use penstock_manifest::kind::mcp_bridge::McpBridge;
+use penstock_manifest::kind::wasm_plugin::WasmPlugin;
+use penstock_manifest::resource::SYSTEM_NAMESPACE;
+use penstock_manifest::{Diagnostic, Listing, Resource};
+
+use crate::snapshot::Snapshot;
+
+/// What a compilation may depend on besides resources.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Only Ingresses of this class are served; `None` serves all.
+    pub ingress_class: Option<String>,
+}
+
+/// The result of a compilation.
+pub struct Compiled {
+    /// The configuration.
+    pub snapshot: Snapshot,
+    /// The findings, in no particular order.
+    pub diagnostics: Vec<Diagnostic>,
+    /// The resources that are in force: those of the listing, with last good
+    /// versions in place of what could not be used.
+    pub effective: Vec<Arc<Resource>>,
+}
+
+/// Why everything is closed.
+const UNREADABLE: &str = "a document that may hold an authentication cannot be read";
+
+/// Compiles a listing. `previous` are the resources in force before.
+pub fn compile(listing: &Listing, previous: &[Arc<Resource>], options: &Options) -> Compiled {
+    let mut diagnostics = Vec::new();
+    let admitted = last_good::admit(&listing.resources, previous, &mut diagnostics);
+    let mut snapshot = Snapshot { revision: listing.revision.clone(), ..Snapshot::default() };
+    if admitted.lost_a_plugin || listing.broken.iter().any(|broken| broken.may_be_wasm_plugin) {
+        snapshot.closed = Some(UNREADABLE);
+    }
+    let services = services::compile(&of_kind(&admitted.resources, "McpBridge"), &mut diagnostics);
+    let plugins = plugins::compile(&of_kind(&admitted.resources, "WasmPlugin"), &mut diagnostics);
+    snapshot.without_route = plugins.chain(None, "*");
+    routes::compile(
+        &admitted.resources,
+        &routes::Inputs { services: &services, plugins: &plugins, options },
+        &mut snapshot,
+        &mut diagnostics,
+    );
+    snapshot.services = services.into_services();
+    Compiled { snapshot, diagnostics, effective: admitted.resources }
+}
+
+/// The resources of a kind that Higress reads from its own namespace.
+fn of_kind<'a>(resources: &'a [Arc<Resource>], kind: &str) -> Vec<&'a Arc<Resource>> {
+    resources
+        .iter()
+        .filter(|r| &*r.key.kind == kind && &*r.key.namespace == SYSTEM_NAMESPACE)
+        .collect()
+}
+
+/// Whether a resource can be used as a whole.
+fn is_usable(resource: &Resource, diagnostics: &mut Vec<Diagnostic>) -> bool {
+    match &*resource.key.kind {
+        "Ingress" => Ingress::parse(resource, diagnostics).is_some(),
+        "McpBridge" => McpBridge::parse(resource, diagnostics).is_some(),
+        "WasmPlugin" => WasmPlugin::parse(resource, diagnostics).is_some(),
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests;

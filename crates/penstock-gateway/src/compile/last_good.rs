@@ -1,0 +1,148 @@
+//! Last good versions: of a resource, an entry, a rule.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use penstock_manifest::diagnostic::LAST_GOOD_IN_FORCE;
+use penstock_manifest::kind::wasm_plugin::WasmPlugin;
+use penstock_manifest::{Diagnostic, Node, Resource, ResourceKey, Value};
+
+use super::is_usable;
+use crate::plugin;
+
+/// The resources to compile.
+pub(super) struct Admitted {
+    pub(super) resources: Vec<Arc<Resource>>,
+    /// Whether a WasmPlugin could not be used and has no last good version.
+    pub(super) lost_a_plugin: bool,
+}
+
+/// Replaces what cannot be used by its last good version where there is one.
+/// Findings of the reading itself are reported when the result is compiled,
+/// except for those of a resource that is replaced or dropped.
+pub(super) fn admit(
+    resources: &[Arc<Resource>],
+    previous: &[Arc<Resource>],
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Admitted {
+    let before: HashMap<&ResourceKey, &Arc<Resource>> =
+        previous.iter().map(|resource| (&resource.key, resource)).collect();
+    let mut admitted = Admitted { resources: Vec::with_capacity(resources.len()), lost_a_plugin: false };
+    for resource in resources {
+        let old = before.get(&resource.key).copied();
+        if old.is_some_and(|old| Arc::ptr_eq(old, resource)) {
+            admitted.resources.push(resource.clone());
+            continue;
+        }
+        let mut findings = Vec::new();
+        if is_usable(resource, &mut findings) {
+            let repaired = old.and_then(|old| repair(resource, old, diagnostics));
+            admitted.resources.push(repaired.map_or_else(|| resource.clone(), Arc::new));
+            continue;
+        }
+        diagnostics.append(&mut findings);
+        match old {
+            Some(old) => {
+                diagnostics.push(kept(resource, &resource.key.to_string()));
+                admitted.resources.push(old.clone());
+            }
+            None => admitted.lost_a_plugin |= &*resource.key.kind == "WasmPlugin",
+        }
+    }
+    admitted
+}
+
+fn kept(resource: &Resource, what: &str) -> Diagnostic {
+    Diagnostic::at(
+        &LAST_GOOD_IN_FORCE,
+        &resource.source,
+        resource.name_at(),
+        format!("the last good version of {what} stays in force"),
+    )
+}
+
+/// The resource with last good entries in place of broken ones; `None` where
+/// nothing had to be replaced.
+fn repair(new: &Resource, old: &Resource, diagnostics: &mut Vec<Diagnostic>) -> Option<Resource> {
+    match &*new.key.kind {
+        "WasmPlugin" => repair_plugin(new, old, diagnostics),
+        _ => None,
+    }
+}
+
+fn repair_plugin(
+    new: &Resource,
+    old: &Resource,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<Resource> {
+    let parsed = WasmPlugin::parse(new, &mut Vec::new())?;
+    let row = plugin::find(&parsed.plugin)?;
+    let mut findings = Vec::new();
+    let built = row.build.map(|build| build(&parsed, &mut findings));
+    let is_clean = findings.iter().all(|f| f.severity != penstock_manifest::Severity::Error);
+    if built.is_none() || (is_clean && parsed.rules_without_target == 0) {
+        return None;
+    }
+    let mut repaired = new.clone();
+    let mut what = Vec::new();
+    let old_config = old.root.get("spec").and_then(|spec| spec.get("defaultConfig"));
+    if let (Some(repair), Some(old_config)) = (row.repair, old_config)
+        && let Some(config) = spec_field(&mut repaired, "defaultConfig")
+    {
+        what.extend(repair(config, old_config));
+    }
+    if parsed.rules_without_target > 0 {
+        what.extend(restore_rules(&mut repaired, &parsed, old));
+    }
+    if what.is_empty() {
+        return None;
+    }
+    // The findings are about the new text; what is compiled is the repaired
+    // one, which has none.
+    diagnostics.append(&mut findings);
+    WasmPlugin::parse(new, diagnostics);
+    diagnostics.push(kept(new, &what.join(", ")));
+    Some(repaired)
+}
+
+fn spec_field<'a>(resource: &'a mut Resource, field: &str) -> Option<&'a mut Node> {
+    let Value::Map(root) = &mut resource.root.value else {
+        return None;
+    };
+    let spec = root.entries.iter_mut().find(|entry| &*entry.key == "spec")?;
+    let Value::Map(spec) = &mut spec.node.value else {
+        return None;
+    };
+    spec.entries.iter_mut().find(|entry| &*entry.key == field).map(|entry| &mut entry.node)
+}
+
+/// A rule that lost its target may be any of the rules that were there
+/// before: those whose targets no rule names any more stay in force.
+fn restore_rules(repaired: &mut Resource, new: &WasmPlugin<'_>, old: &Resource) -> Vec<String> {
+    let Some(old) = WasmPlugin::parse(old, &mut Vec::new()) else {
+        return Vec::new();
+    };
+    let named = |rule: &penstock_manifest::kind::wasm_plugin::MatchRule<'_>| {
+        let rules = new.rules.iter().chain(&new.disabled_rules);
+        rules.into_iter().any(|other| {
+            other.ingress == rule.ingress
+                && other.domain == rule.domain
+                && other.service == rule.service
+        })
+    };
+    let lost: Vec<_> = old.rules.iter().filter(|rule| !named(rule)).collect();
+    let Some(rules) = spec_field(repaired, "matchRules") else {
+        return Vec::new();
+    };
+    let Value::List(rules) = &mut rules.value else {
+        return Vec::new();
+    };
+    rules.extend(lost.iter().map(|rule| rule.cursor.node.clone()));
+    lost.iter()
+        .map(|rule| {
+            let targets: Vec<&str> =
+                rule.ingress.iter().chain(&rule.domain).chain(&rule.service).copied().collect();
+            format!("the rule for `{}`", targets.join("`, `"))
+        })
+        .collect()
+}

@@ -1,0 +1,231 @@
+//! WasmPlugins → one global order of plugins, and for each route and service
+//! the configurations that apply (Higress: wasm-go pkg/matcher/rule_matcher.go,
+//! wasm-cpp common/route_rule_matcher.h).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use penstock_manifest::diagnostic::PLUGIN_UNKNOWN;
+use penstock_manifest::kind::wasm_plugin::{MatchRule, Phase, WasmPlugin};
+use penstock_manifest::{Diagnostic, Resource, Severity};
+
+use crate::plugin::{self, Broken, Built, Plugin};
+use crate::snapshot::{Chain, DomainPattern, PluginInstance, Service, Step};
+
+/// All plugins in the order in which they run.
+pub(super) struct Plugins {
+    plugins: Vec<Compiled>,
+}
+
+/// One WasmPlugin with its rules by what they look at.
+#[derive(Default)]
+struct Compiled {
+    default: Option<Arc<PluginInstance>>,
+    /// For each rule what runs, if anything.
+    rules: Vec<Option<Arc<PluginInstance>>>,
+    /// Rules by route name, with the services they ask for besides.
+    by_route: HashMap<Box<str>, Vec<(usize, Vec<Box<str>>)>>,
+    /// Rules by service, `HOST` or `HOST:PORT`.
+    by_service: HashMap<Box<str>, usize>,
+    /// Rules by domain, in order.
+    by_domain: Vec<(usize, DomainPattern)>,
+}
+
+pub(super) fn compile(resources: &[&Arc<Resource>], diagnostics: &mut Vec<Diagnostic>) -> Plugins {
+    let mut parsed: Vec<(&Arc<Resource>, WasmPlugin<'_>)> = resources
+        .iter()
+        .filter_map(|resource| Some((*resource, WasmPlugin::parse(resource, diagnostics)?)))
+        .collect();
+    // Higress: I:pilot/pkg/model/extensions.go — phase, then higher priority,
+    // then name; the namespace is always the same.
+    parsed.sort_by(|(a, x), (b, y)| {
+        (x.phase, std::cmp::Reverse(x.priority), &a.key.name)
+            .cmp(&(y.phase, std::cmp::Reverse(y.priority), &b.key.name))
+    });
+    let plugins = parsed
+        .iter()
+        .map(|(resource, plugin)| compile_plugin(resource, plugin, diagnostics))
+        .collect();
+    Plugins { plugins }
+}
+
+fn compile_plugin(
+    resource: &Resource,
+    plugin: &WasmPlugin<'_>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Compiled {
+    let row = plugin::find(&plugin.plugin);
+    let is_authentication = match row {
+        Some(row) => row.is_authentication,
+        // What an unknown plugin does is not known either; these phases are
+        // for deciding who may pass.
+        None => matches!(plugin.phase, Phase::Authn | Phase::Authz),
+    };
+    let built = match row.and_then(|row| row.build) {
+        Some(build) => build(plugin, diagnostics),
+        None => {
+            let passes = plugin.fail_open && !is_authentication;
+            diagnostics.push(unavailable(resource, plugin, row.is_some(), passes));
+            if passes {
+                return Compiled::default();
+            }
+            closed(plugin)
+        }
+    };
+    let name: Arc<str> = plugin.plugin.as_str().into();
+    let instance = |rule: Option<usize>, runs: Option<Arc<dyn Plugin>>| {
+        runs.map(|plugin| {
+            Arc::new(PluginInstance {
+                name: name.clone(),
+                resource: resource.key.name.clone(),
+                rule,
+                is_authentication,
+                plugin,
+            })
+        })
+    };
+    let mut compiled = Compiled {
+        default: instance(None, built.default),
+        rules: plugin
+            .rules
+            .iter()
+            .zip(built.rules)
+            .map(|(rule, runs)| instance(Some(rule.index), runs))
+            .collect(),
+        ..Compiled::default()
+    };
+    // Higress' C++ plugins look at the service before the domain.
+    let service_first = plugin.plugin == "key-auth" && !plugin.is_go;
+    for (index, rule) in plugin.rules.iter().enumerate() {
+        compiled.index(index, rule, service_first);
+    }
+    compiled
+}
+
+/// What stands in for a plugin that penstock does not have and that must not
+/// be passed by.
+fn closed(plugin: &WasmPlugin<'_>) -> Built {
+    let broken = || Some(Arc::new(Broken) as Arc<dyn Plugin>);
+    let has_default = match &plugin.default_config {
+        Some(config) => {
+            plugin.rules.is_empty() || config.node.as_map().is_some_and(|m| !m.entries.is_empty())
+        }
+        None => plugin.rules.is_empty() && !plugin.default_disabled,
+    };
+    Built {
+        default: if has_default { broken() } else { None },
+        rules: plugin.rules.iter().map(|_| broken()).collect(),
+    }
+}
+
+fn unavailable(
+    resource: &Resource,
+    plugin: &WasmPlugin<'_>,
+    is_known: bool,
+    passes: bool,
+) -> Diagnostic {
+    let url = resource.cursor().descend("spec.url");
+    let what = match is_known {
+        true => format!("plugin `{}` is not available yet", plugin.plugin),
+        false => format!("plugin `{}` is not known", plugin.plugin),
+    };
+    let consequence = match passes {
+        true => "requests pass without it",
+        false => "what it covers answers 503",
+    };
+    let diagnostic = url.diagnostic(&PLUGIN_UNKNOWN, format!("{what}: {consequence}"));
+    let diagnostic = match passes {
+        true => diagnostic.with_severity(Severity::Warning),
+        false => diagnostic,
+    };
+    match plugin::nearest(&plugin.plugin).filter(|_| !is_known) {
+        Some(nearest) => diagnostic.with_hint(format!("did you mean `{nearest}`?")),
+        None => diagnostic,
+    }
+}
+
+impl Compiled {
+    /// Files a rule under the one category it belongs to.
+    fn index(&mut self, index: usize, rule: &MatchRule<'_>, service_first: bool) {
+        if !rule.ingress.is_empty() {
+            let services: Vec<Box<str>> = rule.service.iter().map(|s| lower(s)).collect();
+            for route in &rule.ingress {
+                let rules = self.by_route.entry((*route).into()).or_default();
+                rules.push((index, services.clone()));
+            }
+        } else if !rule.domain.is_empty() && !(service_first && !rule.service.is_empty()) {
+            self.by_domain
+                .extend(rule.domain.iter().map(|domain| (index, DomainPattern::parse(domain))));
+        } else {
+            for service in &rule.service {
+                self.by_service.entry(lower(service)).or_insert(index);
+            }
+        }
+    }
+
+    /// The step for a route and service on a host pattern; `None` where the
+    /// plugin does nothing there.
+    fn step(&self, order: u16, place: &Option<(&str, Option<&Service>)>, host: &str) -> Option<Step> {
+        let first = place.as_ref().and_then(|(route, service)| self.first_match(route, *service));
+        let before = |index: usize| first.is_none_or(|first| index < first);
+        let mut by_domain = Vec::new();
+        let mut otherwise = match first {
+            Some(index) => self.rules.get(index).cloned().flatten(),
+            None => self.default.clone(),
+        };
+        for (index, pattern) in self.by_domain.iter().filter(|(index, _)| before(*index)) {
+            let instance = self.rules.get(*index).cloned().flatten();
+            if host.starts_with('*') {
+                // The host is only known with the request.
+                by_domain.push((pattern.clone(), instance));
+            } else if pattern.matches(host) {
+                otherwise = instance;
+                break;
+            }
+        }
+        let does_something =
+            otherwise.is_some() || by_domain.iter().any(|(_, instance)| instance.is_some());
+        does_something.then_some(Step { order, by_domain, otherwise })
+    }
+
+    /// The first rule by route or service that matches.
+    fn first_match(&self, route: &str, service: Option<&Service>) -> Option<usize> {
+        let names = service.map(|service| {
+            (service.host.to_string(), format!("{}:{}", service.host, service.port))
+        });
+        let fits = |wanted: &[Box<str>]| {
+            wanted.is_empty()
+                || names.as_ref().is_some_and(|(host, with_port)| {
+                    wanted.iter().any(|name| **name == **host || **name == **with_port)
+                })
+        };
+        let by_route = self.by_route.get(route).and_then(|rules| {
+            rules.iter().filter(|(_, services)| fits(services)).map(|(index, _)| *index).min()
+        });
+        let by_service = names.as_ref().and_then(|(host, with_port)| {
+            let host = self.by_service.get(host.as_str()).copied();
+            let with_port = self.by_service.get(with_port.as_str()).copied();
+            host.into_iter().chain(with_port).min()
+        });
+        by_route.into_iter().chain(by_service).min()
+    }
+}
+
+fn lower(text: &str) -> Box<str> {
+    text.to_ascii_lowercase().into()
+}
+
+impl Plugins {
+    /// The chain of a route and service on a host pattern, or of no route.
+    pub(super) fn chain(&self, place: Option<(&str, Option<&Service>)>, host: &str) -> Chain {
+        let steps = self
+            .plugins
+            .iter()
+            .enumerate()
+            .filter_map(|(order, plugin)| {
+                plugin.step(u16::try_from(order).unwrap_or(u16::MAX), &place, host)
+            })
+            .collect();
+        Chain { steps }
+    }
+}

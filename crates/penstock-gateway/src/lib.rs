@@ -1,0 +1,70 @@
+//! The data plane: compiled configuration in, answers out.
+//!
+//! `compile` turns resources into an immutable [`Snapshot`]; `proxy` serves
+//! every request from exactly one of them; `state` holds what survives a
+//! change of configuration. The binary decides when to compile and what to
+//! listen on.
+//!
+//! Invariant: a request sees one snapshot from its first byte to its last.
+//! Invariant: no request waits for a lock to read configuration.
+//! Invariant: only `reply.rs` turns errors into status codes and bodies.
+//! Invariant: only this file names the swap cell of the snapshot.
+//! Invariant: plugins see a request, never the snapshot.
+
+pub mod access_log;
+pub mod attempt;
+pub mod body;
+pub mod compile;
+pub mod error;
+pub mod listener;
+pub mod metrics;
+pub mod plugin;
+pub mod proxy;
+pub mod reply;
+pub mod request;
+pub mod resolve;
+pub mod route;
+pub mod settings;
+pub mod snapshot;
+pub mod state;
+pub mod upstream;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+
+pub use compile::{Compiled, compile};
+pub use error::GatewayError;
+pub use settings::Settings;
+pub use snapshot::Snapshot;
+pub use state::{Live, State};
+
+/// A running data plane: the snapshot in force and what outlives it.
+pub struct Gateway {
+    live: ArcSwapOption<Live>,
+    /// What survives a change of configuration.
+    pub state: Arc<State>,
+    /// What the process was started with.
+    pub settings: Settings,
+}
+
+impl Gateway {
+    /// A gateway without configuration: it answers 503 until one is
+    /// installed.
+    pub fn new(settings: Settings, state: Arc<State>) -> Arc<Self> {
+        Arc::new(Self { live: ArcSwapOption::empty(), state, settings })
+    }
+
+    /// The configuration in force; `None` before the first one.
+    pub fn live(&self) -> Option<Arc<Live>> {
+        self.live.load_full()
+    }
+
+    /// Puts a snapshot in force. Requests that are under way finish on the
+    /// one they began with.
+    pub fn install(&self, snapshot: Snapshot) {
+        let live = self.state.bind(snapshot);
+        self.live.store(Some(Arc::new(live)));
+        self.state.forget_unused();
+    }
+}

@@ -1,0 +1,234 @@
+//! Consumers by credential.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use hashbrown::HashTable;
+use http::HeaderMap;
+use http::header::{HeaderName, HeaderValue};
+use subtle::ConstantTimeEq;
+
+use super::DEFAULT_CHALLENGE;
+use crate::route::query_values;
+
+/// Where ai-proxy keeps the caller's key over an internal redirect; a
+/// consumer with keys of its own is also recognised by it.
+const X_HI_ORIGINAL_AUTH: &str = "X-HI-ORIGINAL-AUTH";
+
+/// The consumers of one configuration, ready to be searched. It has no
+/// `Debug`: it holds credentials.
+#[derive(Default)]
+pub(super) struct Registry {
+    consumers: Vec<Consumer>,
+    places: Vec<Place>,
+    hasher: RandomState,
+    is_anonymous: bool,
+    realm: Option<HeaderValue>,
+}
+
+/// A consumer as requests see it.
+pub(super) struct Consumer {
+    /// The name.
+    pub(super) name: Arc<str>,
+    /// The name as the value of `X-Mse-Consumer`.
+    pub(super) header_value: HeaderValue,
+}
+
+/// A key name and where it is looked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct KeyPlace {
+    /// The name as written.
+    pub(super) name: Box<str>,
+    /// Whether headers are looked at.
+    pub(super) in_header: bool,
+    /// Whether the query is looked at.
+    pub(super) in_query: bool,
+}
+
+/// A key name with the credentials that count there.
+struct Place {
+    key: KeyPlace,
+    header: Option<HeaderName>,
+    owners: HashTable<(Box<[u8]>, Owner)>,
+}
+
+/// The owner of a credential: where its consumer stands in the search order,
+/// and in the list.
+#[derive(Clone, Copy)]
+struct Owner {
+    rank: (usize, usize),
+    consumer: usize,
+}
+
+/// What a search finds.
+pub(super) enum Found<'a> {
+    /// A consumer.
+    Consumer(&'a Consumer),
+    /// A valid credential that belongs to nobody by name.
+    Anonymous,
+    /// A credential that is not known.
+    Unknown,
+    /// No credential.
+    None,
+    /// Several credentials, which the Go build refuses.
+    Several,
+}
+
+impl Registry {
+    /// An empty registry.
+    pub(super) fn new(is_anonymous: bool, realm: Option<&str>) -> Self {
+        let realm = realm.and_then(|realm| HeaderValue::from_str(&format!("Key realm={realm}")).ok());
+        Self { is_anonymous, realm, ..Self::default() }
+    }
+
+    /// Adds a consumer, whose credentials then count at `keys` in that order.
+    /// Consumers without keys of their own are searched before all others
+    /// (Higress 2.2.4); `has_own_keys` also makes it known under
+    /// `X-HI-ORIGINAL-AUTH`.
+    pub(super) fn add(
+        &mut self,
+        consumer: Consumer,
+        credentials: &[&str],
+        keys: &[KeyPlace],
+        has_own_keys: bool,
+    ) {
+        let index = self.consumers.len();
+        self.consumers.push(consumer);
+        let owner = Owner { rank: (usize::from(has_own_keys), index), consumer: index };
+        if has_own_keys && let Some(first) = keys.first() {
+            let original = KeyPlace { name: X_HI_ORIGINAL_AUTH.into(), ..first.clone() };
+            self.add_place(original, credentials, owner);
+        }
+        for key in keys {
+            self.add_place(key.clone(), credentials, owner);
+        }
+    }
+
+    fn add_place(&mut self, key: KeyPlace, credentials: &[&str], owner: Owner) {
+        let index = match self.places.iter().position(|place| place.key == key) {
+            Some(index) => index,
+            None => {
+                let header = match key.in_header {
+                    true => HeaderName::from_bytes(key.name.as_bytes()).ok(),
+                    false => None,
+                };
+                self.places.push(Place { key, header, owners: HashTable::new() });
+                self.places.len() - 1
+            }
+        };
+        let Some(place) = self.places.get_mut(index) else {
+            return;
+        };
+        for credential in credentials {
+            let bytes: Box<[u8]> = credential.as_bytes().into();
+            let hash = self.hasher.hash_one(&*bytes);
+            let hasher = &self.hasher;
+            place.owners.insert_unique(hash, (bytes, owner), |(bytes, _)| hasher.hash_one(&**bytes));
+        }
+    }
+
+    /// The number of distinct places a request is searched at.
+    pub(super) fn is_empty(&self) -> bool {
+        self.consumers.is_empty()
+    }
+
+    /// Searches as the C++ build does: the first consumer in search order
+    /// that one of the presented values belongs to.
+    pub(super) fn search(&self, headers: &HeaderMap, query: Option<&str>) -> Found<'_> {
+        let mut best: Option<Owner> = None;
+        let mut seen = false;
+        for place in &self.places {
+            let owner = place.with_value(headers, query, |value| {
+                seen = true;
+                self.owner(place, value)
+            });
+            if let Some(owner) = owner.flatten()
+                && best.is_none_or(|best| owner.rank < best.rank)
+            {
+                best = Some(owner);
+            }
+        }
+        match best {
+            Some(owner) => self.found(owner),
+            None if seen => Found::Unknown,
+            None => Found::None,
+        }
+    }
+
+    /// Searches as the Go build does: all names in the headers, or else in
+    /// the query, and exactly one value.
+    pub(super) fn search_go(&self, headers: &HeaderMap, query: Option<&str>) -> Found<'_> {
+        let mut values = 0;
+        let mut owner = None;
+        for place in &self.places {
+            match &place.header {
+                Some(header) => {
+                    for value in headers.get_all(header).iter().filter(|value| !value.is_empty()) {
+                        values += 1;
+                        owner = self.owner(place, value.as_bytes());
+                    }
+                }
+                None => {
+                    for value in query_values(query.unwrap_or_default(), &place.key.name) {
+                        values += 1;
+                        owner = self.owner(place, value.as_bytes());
+                    }
+                }
+            }
+        }
+        match (values, owner) {
+            (0, _) => Found::None,
+            (1, Some(owner)) => self.found(owner),
+            (1, None) => Found::Unknown,
+            _ => Found::Several,
+        }
+    }
+
+    fn found(&self, owner: Owner) -> Found<'_> {
+        match self.consumers.get(owner.consumer) {
+            Some(_) if self.is_anonymous => Found::Anonymous,
+            Some(consumer) => Found::Consumer(consumer),
+            None => Found::Unknown,
+        }
+    }
+
+    fn owner(&self, place: &Place, value: &[u8]) -> Option<Owner> {
+        let hash = self.hasher.hash_one(value);
+        place
+            .owners
+            .find(hash, |(credential, _)| bool::from(credential.ct_eq(value)))
+            .map(|(_, owner)| *owner)
+    }
+
+    /// The value of `WWW-Authenticate`.
+    pub(super) fn challenge(&self) -> HeaderValue {
+        self.realm.clone().unwrap_or(DEFAULT_CHALLENGE)
+    }
+}
+
+impl Place {
+    /// Calls `look_up` with the value presented here: the header if it is not
+    /// empty, else the query parameter. A name that is presented twice has
+    /// two readings, so it counts as none that is known.
+    fn with_value<T>(
+        &self,
+        headers: &HeaderMap,
+        query: Option<&str>,
+        look_up: impl FnOnce(&[u8]) -> T,
+    ) -> Option<T> {
+        if let Some(header) = &self.header {
+            let mut values = headers.get_all(header).iter();
+            if let Some(value) = values.next().filter(|value| !value.is_empty()) {
+                let is_single = values.next().is_none();
+                return Some(look_up(if is_single { value.as_bytes() } else { b"" }));
+            }
+        }
+        if !self.key.in_query {
+            return None;
+        }
+        let mut values = query_values(query?, &self.key.name);
+        let value = values.next()?;
+        let is_single = values.next().is_none();
+        Some(look_up(if is_single { value.as_bytes() } else { b"" }))
+    }
+}

@@ -1,0 +1,419 @@
+//! The life of a request, from top to bottom.
+//!
+//! A request is a loop of passes: the route, the chain of plugins, the
+//! attempts, the head of the answer. One snapshot serves all of it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
+use http::{HeaderMap, Request, Response, StatusCode, Uri};
+use hyper::body::Incoming;
+use penstock_llm::LlmError;
+use penstock_llm::provider::{BodyEdit, Fetched, Provider, Target, UpstreamRequest};
+use penstock_llm::stage::Head;
+
+use crate::Gateway;
+use crate::access_log::AttemptRecord;
+use crate::attempt;
+use crate::body::{ClientBody, OutgoingBody, Recorder};
+use crate::error::{ErrorKind, GatewayError, Retry};
+use crate::plugin::Flow;
+use crate::reply::{self, Reply, X_REQUEST_ID};
+use crate::request::{
+    BodyLimits, RequestBody, RequestContext, RequestId, ResponseContext, strip_hop_by_hop,
+};
+use crate::route::RouteInput;
+use crate::snapshot::{Chain, PluginInstance, Route, WeightedTarget};
+use crate::state::{Live, ServiceState};
+use crate::upstream::{ClientTls, Dialer, Pool, UpstreamBody};
+
+/// How often the chain may ask for another route.
+const REROUTES_MAX: usize = 3;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// What one worker thread serves requests with.
+pub struct Worker {
+    /// The gateway.
+    pub gateway: Arc<Gateway>,
+    /// This worker's upstream connections.
+    pub pool: Arc<Pool>,
+    /// How upstream certificates are checked.
+    pub tls: Arc<ClientTls>,
+}
+
+/// What the chain and the attempts come to.
+enum Answer {
+    Local(Box<Reply>),
+    Upstream(Response<UpstreamBody>),
+}
+
+/// Serves one request.
+pub async fn serve(
+    worker: &Worker,
+    client: SocketAddr,
+    request: Request<Incoming>,
+) -> Response<ClientBody> {
+    let settings = &worker.gateway.settings;
+    let limits =
+        BodyLimits { bytes_max: settings.body_bytes_max, idle_timeout: settings.idle_timeout };
+    let live = worker.gateway.live();
+    let received =
+        RequestContext::receive(request, client, &worker.gateway.state, live.clone(), limits);
+    let mut cx = match received {
+        Ok(cx) => cx,
+        Err(rejected) => {
+            let reply = Reply::from(&GatewayError::new(ErrorKind::InvalidRequest));
+            return deliver_reply(reply, rejected.api, &rejected.request_id, rejected.record);
+        }
+    };
+    let mut ran = Vec::new();
+    let answer = match &live {
+        Some(live) => pass(worker, live, &mut cx, &mut ran).await,
+        None => Err(GatewayError::new(ErrorKind::NotConfigured)),
+    };
+    match answer {
+        Ok(Answer::Upstream(response)) => deliver(cx, response, ran),
+        Ok(Answer::Local(reply)) => deliver_reply(*reply, cx.api, &cx.request_id, cx.record),
+        Err(error) => {
+            cx.record.cause = error.cause.clone();
+            deliver_reply(Reply::from(&error), cx.api, &cx.request_id, cx.record)
+        }
+    }
+}
+
+/// One pass: route, chain, attempts.
+async fn pass(
+    worker: &Worker,
+    live: &Live,
+    cx: &mut RequestContext,
+    ran: &mut Vec<Arc<PluginInstance>>,
+) -> Result<Answer, GatewayError> {
+    let (found, denied) = run_chain(live, cx, ran).await?;
+    if let Some(reply) = denied {
+        return Ok(Answer::Local(reply));
+    }
+    let Some((route, target)) = found else {
+        return Err(GatewayError::new(ErrorKind::NoRoute));
+    };
+    let service = target
+        .service
+        .and_then(|index| live.service(index))
+        .ok_or_else(|| GatewayError::new(ErrorKind::ServiceUnknown))?;
+    cx.record.service = Some(service.service.host.clone());
+    attempts(worker, route, service, cx).await.map(Answer::Upstream)
+}
+
+/// The route of a request as it is now, and the target that was chosen.
+fn find<'a>(
+    live: &'a Live,
+    cx: &mut RequestContext,
+) -> Result<Option<(&'a Route, &'a WeightedTarget)>, GatewayError> {
+    let input = RouteInput {
+        host: &cx.host,
+        path: cx.uri.path(),
+        query: cx.uri.query(),
+        method: &cx.method,
+        headers: &cx.headers,
+    };
+    let Some(route) = live.snapshot.find(&input).and_then(|index| live.snapshot.route(index))
+    else {
+        cx.record.route = None;
+        return Ok(None);
+    };
+    cx.record.route = Some(route.name.clone());
+    if let Some(reason) = route.closed {
+        return Err(GatewayError::new(ErrorKind::RouteClosed).because(reason));
+    }
+    let target = attempt::choose(route, fastrand::u32(0..100))
+        .ok_or_else(|| GatewayError::new(ErrorKind::ServiceUnknown))?;
+    Ok(Some((route, target)))
+}
+
+type Chosen<'a> = Option<(&'a Route, &'a WeightedTarget)>;
+
+/// Runs the plugins in the one global order. No route is a value: plugins
+/// with a configuration for all or for this host run all the same, and may
+/// lead to a route.
+async fn run_chain<'a>(
+    live: &'a Live,
+    cx: &mut RequestContext,
+    ran: &mut Vec<Arc<PluginInstance>>,
+) -> Result<(Chosen<'a>, Option<Box<Reply>>), GatewayError> {
+    if let Some(reason) = live.snapshot.closed {
+        return Err(GatewayError::new(ErrorKind::RouteClosed).because(reason));
+    }
+    let mut chosen = find(live, cx)?;
+    let mut next_order = 0;
+    let mut reroutes = 0;
+    while let Some((order, instance)) = next_step(chain_of(live, chosen), next_order, &cx.host) {
+        next_order = order + 1;
+        match settle(instance.plugin.on_request(cx)).await {
+            Settled::Continue => {}
+            Settled::Reply(reply) => return Ok((chosen, Some(reply))),
+            Settled::Reroute if reroutes < REROUTES_MAX => {
+                reroutes += 1;
+                chosen = find(live, cx)?;
+            }
+            Settled::Reroute => {}
+        }
+        ran.push(instance.clone());
+    }
+    Ok((chosen, None))
+}
+
+/// A [`Flow`] after all waiting.
+enum Settled {
+    Continue,
+    Reply(Box<Reply>),
+    Reroute,
+}
+
+async fn settle(mut flow: Flow<'_>) -> Settled {
+    loop {
+        flow = match flow {
+            Flow::Continue => return Settled::Continue,
+            Flow::Reply(reply) => return Settled::Reply(reply),
+            Flow::Reroute => return Settled::Reroute,
+            Flow::Wait(future) => future.await,
+        };
+    }
+}
+
+fn chain_of<'a>(live: &'a Live, chosen: Chosen<'a>) -> &'a Chain {
+    chosen.map_or(&live.snapshot.without_route, |(_, target)| &target.chain)
+}
+
+/// The first step at or behind `order` that has a configuration for the host.
+fn next_step<'a>(
+    chain: &'a Chain,
+    order: u16,
+    host: &str,
+) -> Option<(u16, &'a Arc<PluginInstance>)> {
+    chain
+        .steps
+        .iter()
+        .filter(|step| step.order >= order)
+        .find_map(|step| step.select(host).map(|instance| (step.order, instance)))
+}
+
+/// Tries endpoints until one takes the request.
+async fn attempts(
+    worker: &Worker,
+    route: &Route,
+    service: &Arc<ServiceState>,
+    cx: &mut RequestContext,
+) -> Result<Response<UpstreamBody>, GatewayError> {
+    let settings = &worker.gateway.settings;
+    service.wait_resolved(settings.resolve_timeout).await;
+    let first_byte_timeout = match cx.provider.as_ref().map_or(0, |p| p.first_byte_timeout_ms()) {
+        0 => settings.first_byte_timeout,
+        millis => Duration::from_millis(millis),
+    };
+    let mut request = prepare(route, cx)?;
+    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let host: Box<str> = host.split(':').next().unwrap_or_default().into();
+    let dialer = Dialer {
+        pool: &worker.pool,
+        tls: &worker.tls,
+        settings,
+        metrics: &worker.gateway.state.metrics,
+    };
+    let mut error = GatewayError::new(ErrorKind::NoEndpoint);
+    let mut may_reuse = true;
+    let mut endpoints = service.rotation().take(attempt::CONNECTS_MAX);
+    let mut endpoint = endpoints.next();
+    while let Some(address) = endpoint {
+        let ready = match dialer.connect(service, address, &host, may_reuse).await {
+            Ok(ready) => ready,
+            Err(failure) => {
+                note(cx, address, failure.kind.as_str());
+                let is_final = failure.retry == Retry::No;
+                error = failure;
+                endpoint = endpoints.next().filter(|_| !is_final);
+                continue;
+            }
+        };
+        cx.record.upstream_began = Some(cx.record.began.elapsed());
+        match ready.send(request, &worker.pool, settings, first_byte_timeout).await {
+            Ok(response) => {
+                note(cx, address, "ok");
+                cx.record.upstream_head = Some(cx.record.began.elapsed());
+                return Ok(response);
+            }
+            Err(failure) => {
+                note(cx, address, failure.error.kind.as_str());
+                match failure.unsent {
+                    // The pooled connection had closed: the same endpoint
+                    // again, over a new one.
+                    Some(unsent) if may_reuse => {
+                        request = *unsent;
+                        may_reuse = false;
+                    }
+                    _ => return Err(failure.error),
+                }
+            }
+        }
+    }
+    Err(error)
+}
+
+fn note(cx: &mut RequestContext, endpoint: SocketAddr, outcome: &'static str) {
+    cx.record.attempts.push(AttemptRecord { endpoint, outcome });
+}
+
+/// The request as the upstream gets it.
+fn prepare(
+    route: &Route,
+    cx: &mut RequestContext,
+) -> Result<Request<OutgoingBody>, GatewayError> {
+    let edits = match cx.provider.clone() {
+        Some(provider) => ask(&*provider, cx)?,
+        None => UpstreamRequest::default(),
+    };
+    let mut headers = cx.headers.clone();
+    for (name, value) in edits.headers {
+        match value {
+            Some(value) => headers.insert(name, value),
+            None => headers.remove(name),
+        };
+    }
+    let vhost = route.upstream_vhost.as_deref().and_then(|host| HeaderValue::from_str(host).ok());
+    if let Some(host) = edits.host.or(vhost).or_else(|| cx.authority.clone()) {
+        headers.insert(HOST, host);
+    }
+    add_forwarding_headers(&mut headers, cx);
+    let body = outgoing_body(edits.body, cx, &mut headers);
+    let uri = match edits.path_and_query {
+        Some(path) => path.parse::<Uri>().map_err(|_| GatewayError::new(ErrorKind::InvalidRequest))?,
+        None => cx.uri.clone(),
+    };
+    cx.record.upstream_model = edits.model.map(Into::into).filter(|model| Some(model) != cx.record.model.as_ref());
+    let mut request = Request::new(body);
+    *request.method_mut() = cx.method.clone();
+    *request.uri_mut() = uri;
+    *request.headers_mut() = headers;
+    Ok(request)
+}
+
+/// What the provider wants to be asked, with the token of this attempt.
+fn ask(provider: &dyn Provider, cx: &RequestContext) -> Result<UpstreamRequest, GatewayError> {
+    let tokens = provider.tokens();
+    let sticky = cx.record.consumer.as_deref();
+    let sticky = sticky.filter(|_| cx.api.is_some_and(|api| api.is_stateful()));
+    let token = tokens.get(attempt::choose_token(tokens.len(), sticky, fastrand::u64(..)));
+    let target = Target { token: token.map(|token| token.expose()) };
+    provider
+        .request(&cx.llm_request(), &target, &Fetched::default())
+        .map_err(|error| match error {
+            LlmError::InvalidRequest(message) => {
+                GatewayError::new(ErrorKind::InvalidRequest).saying(message)
+            }
+            LlmError::UnsupportedApi => GatewayError::new(ErrorKind::UnsupportedApi),
+            LlmError::InvalidResponse => GatewayError::new(ErrorKind::UpstreamInvalid),
+        })
+}
+
+fn add_forwarding_headers(headers: &mut HeaderMap, cx: &RequestContext) {
+    let client = cx.client.ip().to_canonical();
+    let chain = match headers.get(X_FORWARDED_FOR).and_then(|value| value.to_str().ok()) {
+        Some(before) => format!("{before},{client}"),
+        None => client.to_string(),
+    };
+    if let Ok(value) = HeaderValue::from_str(&chain) {
+        headers.insert(X_FORWARDED_FOR, value);
+    }
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+    if let Ok(value) = HeaderValue::from_str(cx.request_id.as_str()) {
+        headers.insert(X_REQUEST_ID, value);
+    }
+}
+
+/// The body to send. Its length is stated anew by the connection, except for
+/// an empty one, where the client's own zero stays.
+fn outgoing_body(
+    edit: BodyEdit,
+    cx: &mut RequestContext,
+    headers: &mut HeaderMap,
+) -> OutgoingBody {
+    let body = std::mem::replace(&mut cx.body, RequestBody::Empty);
+    if !matches!(body, RequestBody::Empty) || matches!(edit, BodyEdit::Parts(_)) {
+        headers.remove(CONTENT_LENGTH);
+    }
+    match (edit, body) {
+        (BodyEdit::Parts(parts), RequestBody::Buffered(_, share)) => {
+            OutgoingBody::parts(parts, Some(share))
+        }
+        (BodyEdit::Parts(parts), _) => OutgoingBody::parts(parts, None),
+        (BodyEdit::Keep, RequestBody::Buffered(bytes, share)) => {
+            OutgoingBody::parts(vec![bytes], Some(share))
+        }
+        (BodyEdit::Keep, RequestBody::Streaming(incoming)) => OutgoingBody::streaming(incoming),
+        (BodyEdit::Keep, RequestBody::Empty) => OutgoingBody::empty(),
+    }
+}
+
+/// Hands an upstream's answer to the client.
+fn deliver(
+    mut cx: RequestContext,
+    response: Response<UpstreamBody>,
+    ran: Vec<Arc<PluginInstance>>,
+) -> Response<ClientBody> {
+    let (parts, body) = response.into_parts();
+    let mut head = Head { status: parts.status, headers: parts.headers };
+    strip_hop_by_hop(&mut head.headers);
+    cx.record.is_stream = is_event_stream(&head.headers);
+    let mut stages = Vec::new();
+    if let Some(provider) = &cx.provider {
+        stages.extend(provider.response(&cx.llm_request(), &head));
+    }
+    for instance in ran.iter().rev() {
+        let mut response_cx = ResponseContext { head: &mut head, api: cx.api };
+        stages.extend(instance.plugin.on_response(&mut response_cx));
+    }
+    for stage in &mut stages {
+        stage.head(&mut head);
+    }
+    if !stages.is_empty() {
+        head.headers.remove(CONTENT_LENGTH);
+    }
+    let mut recorder = cx.record;
+    for instance in ran {
+        recorder.add_plugin(instance);
+    }
+    if cx.api.is_some() && head.status == StatusCode::OK {
+        recorder.read_usage();
+    }
+    if !head.headers.contains_key(X_REQUEST_ID)
+        && let Ok(value) = HeaderValue::from_str(cx.request_id.as_str())
+    {
+        head.headers.insert(X_REQUEST_ID, value);
+    }
+    recorder.status = Some(head.status);
+    let mut response = Response::new(ClientBody::upstream(body, stages, recorder));
+    *response.status_mut() = head.status;
+    *response.headers_mut() = head.headers;
+    response
+}
+
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    headers
+        .get(CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().to_ascii_lowercase().starts_with(b"text/event-stream"))
+}
+
+/// Hands the gateway's own answer to the client.
+fn deliver_reply(
+    reply: Reply,
+    api: Option<penstock_llm::Api>,
+    request_id: &RequestId,
+    mut recorder: Recorder,
+) -> Response<ClientBody> {
+    recorder.status = Some(reply.status);
+    recorder.error = Some(reply.code);
+    let response = reply::to_response(reply, api, request_id.as_str());
+    response.map(|body| ClientBody::whole(body, recorder))
+}

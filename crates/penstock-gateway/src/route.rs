@@ -1,0 +1,310 @@
+//! Which route a request takes: host, path, method, headers, query.
+//!
+//! Routes of a host are sorted once, when they are compiled, by
+//! [`Precedence`]; `find` then takes the first that matches. A host whose
+//! routes all decline passes the request on to the next less specific host
+//! pattern, which is Higress' own addition to Envoy.
+
+use http::{HeaderMap, Method};
+use penstock_manifest::annotation::{Condition, Matcher, Subject};
+use regex::Regex;
+
+use crate::snapshot::{Hosts, Route, RouteIndex, Snapshot};
+
+/// What `find` looks at.
+pub struct RouteInput<'a> {
+    /// The host in lower case without port.
+    pub host: &'a str,
+    /// The normalised path without query.
+    pub path: &'a str,
+    /// The query without `?`.
+    pub query: Option<&'a str>,
+    /// The method.
+    pub method: &'a Method,
+    /// The headers.
+    pub headers: &'a HeaderMap,
+}
+
+/// How a route compares the path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PathMatch {
+    /// Byte for byte.
+    Exact {
+        /// The path.
+        path: Box<str>,
+        /// Whether ASCII case counts.
+        ignore_case: bool,
+    },
+    /// The path itself or anything below it.
+    Prefix {
+        /// The path without a trailing slash; empty for `/`.
+        path: Box<str>,
+        /// Whether ASCII case counts.
+        ignore_case: bool,
+    },
+}
+
+/// Conditions besides host and path; all must hold.
+#[derive(Clone, Debug, Default)]
+pub struct RouteConditions {
+    /// The methods; empty for all.
+    pub methods: Vec<Method>,
+    /// The others.
+    pub others: Vec<CompiledCondition>,
+}
+
+/// A condition with its regular expression compiled.
+#[derive(Clone, Debug)]
+pub struct CompiledCondition {
+    /// What is looked at.
+    pub subject: Subject,
+    /// How it is compared.
+    pub matcher: CompiledMatcher,
+}
+
+/// A matcher with its regular expression compiled.
+#[derive(Clone, Debug)]
+pub enum CompiledMatcher {
+    /// The whole value.
+    Exact(Box<str>),
+    /// The beginning.
+    Prefix(Box<str>),
+    /// The whole value matches.
+    Regex(Box<Regex>),
+    /// Anything.
+    Present,
+}
+
+/// The order of routes within a host; the smaller goes first
+/// (Higress: pkg/ingress/kube/common/tool.go, `SortHTTPRoutes`). Equal ones
+/// keep the order of their Ingresses, so sorting must be stable.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Precedence {
+    is_default_backend: bool,
+    is_catch_all: bool,
+    path_type: u8,
+    path_bytes: std::cmp::Reverse<usize>,
+    has_no_method: bool,
+    method_bytes: usize,
+    headers: std::cmp::Reverse<usize>,
+    queries: std::cmp::Reverse<usize>,
+}
+
+impl Precedence {
+    /// The rank of a route.
+    pub fn of(route: &Route, is_default_backend: bool) -> Self {
+        let (path_type, path_bytes) = match &route.path {
+            PathMatch::Exact { path, .. } => (0, path.len()),
+            // `/` is kept as the empty prefix but ranks with its length of 1.
+            PathMatch::Prefix { path, .. } => (1, path.len().max(1)),
+        };
+        let conditions = route.conditions.as_deref();
+        let methods = conditions.map_or(&[][..], |conditions| &conditions.methods);
+        let others = conditions.map_or(&[][..], |conditions| &conditions.others);
+        let queries =
+            others.iter().filter(|c| matches!(c.subject, Subject::Query(_))).count();
+        // The length of the methods joined with `|`.
+        let method_bytes = methods.iter().map(|m| m.as_str().len() + 1).sum::<usize>();
+        Self {
+            is_default_backend,
+            is_catch_all: conditions.is_none()
+                && matches!(&route.path, PathMatch::Prefix { path, .. } if path.is_empty()),
+            path_type,
+            path_bytes: std::cmp::Reverse(path_bytes),
+            has_no_method: methods.is_empty(),
+            method_bytes,
+            headers: std::cmp::Reverse(others.len() - queries),
+            queries: std::cmp::Reverse(queries),
+        }
+    }
+}
+
+impl Snapshot {
+    /// The route of a request, or `None`.
+    pub fn find(&self, input: &RouteInput<'_>) -> Option<RouteIndex> {
+        self.hosts.candidates(input.host).flatten().copied().find(|index| {
+            self.routes.get(index.0 as usize).is_some_and(|route| route.matches(input))
+        })
+    }
+
+    /// The route at an index of this snapshot.
+    pub fn route(&self, index: RouteIndex) -> Option<&Route> {
+        self.routes.get(index.0 as usize)
+    }
+}
+
+impl Hosts {
+    /// The route lists that may serve a host, the most specific first.
+    fn candidates<'a>(&'a self, host: &'a str) -> impl Iterator<Item = &'a [RouteIndex]> {
+        let exact = self.exact.get(host).map(Vec::as_slice);
+        let parents = std::iter::successors(Some(host), |host| Some(host.split_once('.')?.1))
+            .skip(1)
+            .filter(|_| !self.wildcard.is_empty())
+            .filter_map(|parent| self.wildcard.get(parent).map(Vec::as_slice));
+        exact.into_iter().chain(parents).chain(std::iter::once(self.any.as_slice()))
+    }
+}
+
+impl Route {
+    fn matches(&self, input: &RouteInput<'_>) -> bool {
+        self.path.matches(input.path)
+            && self.conditions.as_ref().is_none_or(|conditions| conditions.hold(input))
+    }
+}
+
+impl PathMatch {
+    /// A prefix, with the trailing slash removed as Higress does.
+    pub fn prefix(path: &str, ignore_case: bool) -> Self {
+        Self::Prefix { path: path.strip_suffix('/').unwrap_or(path).into(), ignore_case }
+    }
+
+    /// Whether a path without query matches.
+    pub fn matches(&self, path: &str) -> bool {
+        match self {
+            Self::Exact { path: whole, ignore_case: false } => path == &**whole,
+            Self::Exact { path: whole, ignore_case: true } => path.eq_ignore_ascii_case(whole),
+            Self::Prefix { path: prefix, ignore_case } => {
+                let (Some(beginning), Some(rest)) =
+                    (path.get(..prefix.len()), path.get(prefix.len()..))
+                else {
+                    return false;
+                };
+                let equal = match ignore_case {
+                    false => beginning == &**prefix,
+                    true => beginning.eq_ignore_ascii_case(prefix),
+                };
+                equal && (rest.is_empty() || rest.starts_with('/'))
+            }
+        }
+    }
+}
+
+impl RouteConditions {
+    fn hold(&self, input: &RouteInput<'_>) -> bool {
+        (self.methods.is_empty() || self.methods.contains(input.method))
+            && self.others.iter().all(|condition| condition.holds(input))
+    }
+}
+
+impl CompiledCondition {
+    /// Compiles a condition.
+    ///
+    /// # Errors
+    /// The regular expression is not valid; the text says why.
+    pub fn compile(condition: &Condition) -> Result<Self, String> {
+        let matcher = match &condition.matcher {
+            Matcher::Exact(value) => CompiledMatcher::Exact(value.clone()),
+            Matcher::Prefix(value) => CompiledMatcher::Prefix(value.clone()),
+            Matcher::Present => CompiledMatcher::Present,
+            Matcher::Regex(pattern) => {
+                let regex = Regex::new(&format!("^(?:{pattern})$"));
+                CompiledMatcher::Regex(Box::new(regex.map_err(|error| error.to_string())?))
+            }
+        };
+        Ok(Self { subject: condition.subject.clone(), matcher })
+    }
+
+    fn holds(&self, input: &RouteInput<'_>) -> bool {
+        match &self.subject {
+            Subject::Header(name) => input
+                .headers
+                .get(&**name)
+                .and_then(|value| value.to_str().ok())
+                .is_some_and(|value| self.matcher.matches(value)),
+            Subject::Pseudo(name) => {
+                pseudo_header(name, input).is_some_and(|value| self.matcher.matches(&value))
+            }
+            Subject::Query(name) => query_values(input.query.unwrap_or_default(), name)
+                .next()
+                .is_some_and(|value| self.matcher.matches(&value)),
+        }
+    }
+}
+
+fn pseudo_header<'a>(name: &str, input: &RouteInput<'a>) -> Option<std::borrow::Cow<'a, str>> {
+    match name {
+        "authority" => Some(input.host.into()),
+        "method" => Some(input.method.as_str().into()),
+        "path" => Some(match input.query {
+            Some(query) => format!("{}?{query}", input.path).into(),
+            None => input.path.into(),
+        }),
+        _ => None,
+    }
+}
+
+/// The decoded values of a query parameter, in order.
+pub fn query_values<'a>(
+    query: &'a str,
+    name: &'a str,
+) -> impl Iterator<Item = std::borrow::Cow<'a, str>> {
+    query.split('&').filter_map(move |pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (decode(key) == name).then(|| decode(value))
+    })
+}
+
+/// Percent-decodes; text that is not UTF-8 afterwards keeps its escapes.
+fn decode(text: &str) -> std::borrow::Cow<'_, str> {
+    if !text.contains('%') {
+        return text.into();
+    }
+    percent_encoding::percent_decode_str(text)
+        .decode_utf8()
+        .map_or_else(|_| text.into(), |decoded| decoded.into_owned().into())
+}
+
+impl CompiledMatcher {
+    fn matches(&self, value: &str) -> bool {
+        match self {
+            Self::Exact(whole) => value == &**whole,
+            Self::Prefix(beginning) => value.starts_with(&**beginning),
+            Self::Regex(regex) => regex.is_match(value),
+            Self::Present => true,
+        }
+    }
+}
+
+/// Resolves `.` and `..` segments, also percent-encoded ones, and turns
+/// backslashes into slashes, so that no spelling of a path reaches an
+/// upstream on another route than the one that was checked. `None` where the
+/// path is normal already, which nearly all are.
+pub fn normalise_path(path: &str) -> Option<String> {
+    let bytes = path.as_bytes();
+    let suspicious = memchr::memmem::find(bytes, b"/.").is_some()
+        || memchr::memchr2(b'\\', b'%', bytes).is_some_and(|at| {
+            bytes.get(at..).is_some_and(|rest| {
+                rest.contains(&b'\\') || rest.windows(3).any(|w| w.eq_ignore_ascii_case(b"%2e"))
+            })
+        });
+    if !suspicious {
+        return None;
+    }
+    let unified = path.replace('\\', "/");
+    let mut segments: Vec<&str> = Vec::new();
+    let mut trailing_slash = false;
+    for segment in unified.split('/').skip(1) {
+        let dots = segment.replace("%2e", ".").replace("%2E", ".");
+        trailing_slash = false;
+        match dots.as_str() {
+            "." => trailing_slash = true,
+            ".." => {
+                segments.pop();
+                trailing_slash = true;
+            }
+            _ => segments.push(segment),
+        }
+    }
+    let mut normal = String::with_capacity(path.len());
+    for segment in &segments {
+        normal.push('/');
+        normal.push_str(segment);
+    }
+    if normal.is_empty() || (trailing_slash && !normal.ends_with('/')) {
+        normal.push('/');
+    }
+    (normal != path).then_some(normal)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,139 @@
+use super::*;
+use crate::snapshot::WeightedTarget;
+
+fn route(name: &str, path: PathMatch) -> Route {
+    Route {
+        name: name.into(),
+        path,
+        conditions: None,
+        targets: Vec::<WeightedTarget>::new(),
+        upstream_vhost: None,
+        closed: None,
+    }
+}
+
+fn with(mut route: Route, methods: &[Method], headers: &[&str]) -> Route {
+    let others = headers
+        .iter()
+        .map(|name| CompiledCondition {
+            subject: Subject::Header((*name).into()),
+            matcher: CompiledMatcher::Present,
+        })
+        .collect();
+    route.conditions = Some(Box::new(RouteConditions { methods: methods.to_vec(), others }));
+    route
+}
+
+fn exact(path: &str) -> PathMatch {
+    PathMatch::Exact { path: path.into(), ignore_case: false }
+}
+
+#[test]
+fn paths_match_as_in_higress() {
+    let check = |pattern: PathMatch, path: &str, expected: bool| {
+        assert_eq!(pattern.matches(path), expected, "{pattern:?} on {path}");
+    };
+    for pattern in ["/foo", "/foo/"] {
+        check(PathMatch::prefix(pattern, false), "/foo", true);
+        check(PathMatch::prefix(pattern, false), "/foo/", true);
+        check(PathMatch::prefix(pattern, false), "/foo/a", true);
+        check(PathMatch::prefix(pattern, false), "/foobar", false);
+        check(PathMatch::prefix(pattern, false), "/Foo", false);
+        check(PathMatch::prefix(pattern, true), "/Foo/x", true);
+    }
+    check(PathMatch::prefix("/v1", false), "/v1beta", false);
+    check(PathMatch::prefix("/", false), "/", true);
+    check(PathMatch::prefix("/", false), "/anything", true);
+    check(PathMatch::prefix("/ü", false), "/u", false);
+    check(exact("/foo"), "/foo", true);
+    check(exact("/foo"), "/foo/", false);
+    check(PathMatch::Exact { path: "/foo".into(), ignore_case: true }, "/FOO", true);
+}
+
+#[test]
+fn routes_sort_as_in_higress() {
+    let expected = [
+        route("exact", exact("/v1/models")),
+        route("longer", PathMatch::prefix("/v1/chat", false)),
+        with(route("two-headers", PathMatch::prefix("/v1", false)), &[], &["a", "b"]),
+        with(route("one-header", PathMatch::prefix("/v1", false)), &[], &["a"]),
+        route("plain", PathMatch::prefix("/v1", false)),
+        with(route("root-header", PathMatch::prefix("/", false)), &[], &["a"]),
+        route("root", PathMatch::prefix("/", false)),
+    ];
+    let ranks: Vec<_> = expected.iter().map(|route| Precedence::of(route, false)).collect();
+    assert!(ranks.is_sorted());
+    assert!(ranks.windows(2).all(|pair| pair[0] != pair[1]));
+    let default = Precedence::of(&route("default", PathMatch::prefix("/", false)), true);
+    assert!(ranks.iter().all(|rank| *rank < default));
+    let get = with(route("get", PathMatch::prefix("/v1", false)), &[Method::GET], &[]);
+    let two = with(
+        route("two", PathMatch::prefix("/v1", false)),
+        &[Method::GET, Method::POST],
+        &["a", "b", "c"],
+    );
+    assert!(Precedence::of(&get, false) < Precedence::of(&two, false), "shorter method list first");
+}
+
+#[test]
+fn hosts_fall_through_to_less_specific_ones() {
+    let mut snapshot = Snapshot {
+        routes: vec![
+            route("exact", PathMatch::prefix("/a", false)),
+            route("wild", PathMatch::prefix("/b", false)),
+            route("wider", PathMatch::prefix("/c", false)),
+            route("any", PathMatch::prefix("/d", false)),
+        ],
+        ..Snapshot::default()
+    };
+    snapshot.hosts.exact.insert("x.y.foo.com".into(), vec![RouteIndex(0)]);
+    snapshot.hosts.wildcard.insert("y.foo.com".into(), vec![RouteIndex(1)]);
+    snapshot.hosts.wildcard.insert("com".into(), vec![RouteIndex(2)]);
+    snapshot.hosts.any.push(RouteIndex(3));
+    let check = |host: &str, path: &str, expected: Option<u32>| {
+        let headers = HeaderMap::new();
+        let input = RouteInput { host, path, query: None, method: &Method::GET, headers: &headers };
+        assert_eq!(snapshot.find(&input), expected.map(RouteIndex), "{host}{path}");
+    };
+    check("x.y.foo.com", "/a", Some(0));
+    check("x.y.foo.com", "/b", Some(1));
+    check("x.y.foo.com", "/c", Some(2));
+    check("x.y.foo.com", "/d", Some(3));
+    check("x.y.foo.com", "/e", None);
+    check("y.foo.com", "/b", None);
+    check("other.com", "/a", None);
+    check("other.com", "/c", Some(2));
+    check("com", "/c", None);
+    check("localhost", "/d", Some(3));
+}
+
+#[test]
+fn paths_are_normalised_before_routing() {
+    let check = |path: &str, expected: &str| {
+        assert_eq!(normalise_path(path).as_deref().unwrap_or(path), expected, "{path}");
+    };
+    check("/v1/chat", "/v1/chat");
+    check("/public/../v1/chat", "/v1/chat");
+    check("/public/%2e%2E/v1", "/v1");
+    check("/public/.%2e/v1", "/v1");
+    check("/a/./b", "/a/b");
+    check("/a/b/..", "/a/");
+    check("/..", "/");
+    check("/../../x", "/x");
+    check("/a\\..\\b", "/b");
+    check("/.well-known/x", "/.well-known/x");
+    check("/a%2fb", "/a%2fb");
+    check("/a//b", "/a//b");
+}
+
+#[test]
+fn query_values_are_decoded() {
+    let check = |query: &str, expected: &[&str]| {
+        assert_eq!(query_values(query, "key").collect::<Vec<_>>(), expected, "{query}");
+    };
+    check("key=a%20b", &["a b"]);
+    check("x=1&key=a&k%65y=b", &["a", "b"]);
+    check("keys=a", &[]);
+    check("key", &[""]);
+    check("key=%ff", &["%ff"]);
+}

@@ -1,0 +1,171 @@
+//! The compiled, immutable configuration of the data plane.
+//!
+//! Plain data that `compile` writes and requests read. Indices instead of
+//! references, sorted slices instead of maps where order is the meaning.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use penstock_manifest::Revision;
+use penstock_manifest::kind::mcp_bridge::{Endpoints, Protocol};
+
+use crate::plugin::Plugin;
+use crate::route::{PathMatch, RouteConditions};
+
+/// Everything that a request needs to know about the configuration.
+#[derive(Default)]
+pub struct Snapshot {
+    /// The content that this was compiled from.
+    pub revision: Revision,
+    /// The hosts with their routes.
+    pub hosts: Hosts,
+    /// All routes; [`Hosts`] refers to them by index.
+    pub routes: Vec<Route>,
+    /// All services; targets refer to them by index.
+    pub services: Vec<Service>,
+    /// The plugins that apply where no route was found.
+    pub without_route: Chain,
+    /// Why nothing is served at all, where that is so: a document that may
+    /// hold an authentication cannot be read.
+    pub closed: Option<&'static str>,
+}
+
+/// The routes of each host pattern, in the order in which they are tried.
+#[derive(Default)]
+pub struct Hosts {
+    /// `a.example.com`
+    pub exact: HashMap<Box<str>, Vec<RouteIndex>>,
+    /// `example.com` for the pattern `*.example.com`.
+    pub wildcard: HashMap<Box<str>, Vec<RouteIndex>>,
+    /// The pattern `*`.
+    pub any: Vec<RouteIndex>,
+}
+
+/// The place of a route in [`Snapshot::routes`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RouteIndex(pub u32);
+
+/// The place of a service in [`Snapshot::services`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ServiceIndex(pub u32);
+
+/// One path of an Ingress on one host.
+pub struct Route {
+    /// What plugins and logs call it: `NAME`, or `NAMESPACE/NAME` outside the
+    /// system namespace. All paths of an Ingress share it.
+    pub name: Arc<str>,
+    /// The path.
+    pub path: PathMatch,
+    /// The other conditions; most routes have none.
+    pub conditions: Option<Box<RouteConditions>>,
+    /// Where requests go, with weights that sum to 100.
+    pub targets: Vec<WeightedTarget>,
+    /// The `Host` that the upstream sees.
+    pub upstream_vhost: Option<Box<str>>,
+    /// Why the route answers 503, where it does.
+    pub closed: Option<&'static str>,
+}
+
+/// One destination of a route.
+pub struct WeightedTarget {
+    /// Its share of 100.
+    pub weight: u32,
+    /// The service; `None` where the destination names none that exists.
+    pub service: Option<ServiceIndex>,
+    /// The plugins for this route and this service.
+    pub chain: Chain,
+}
+
+/// A service: what Envoy calls a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Service {
+    /// The host that destinations and rules name.
+    pub host: Arc<str>,
+    /// The port that destinations name.
+    pub port: u16,
+    /// How endpoints are spoken to.
+    pub protocol: Protocol,
+    /// The server name for TLS; `None` takes the request's Host.
+    pub sni: Option<Box<str>>,
+    /// Where the endpoints are.
+    pub endpoints: Endpoints,
+}
+
+/// The plugins of one (route, service), in the one global order.
+#[derive(Clone, Default)]
+pub struct Chain {
+    /// The steps; plugins without a configuration here have none.
+    pub steps: Vec<Step>,
+}
+
+/// One plugin of a [`Chain`].
+#[derive(Clone)]
+pub struct Step {
+    /// The plugin's place in the global order; a chain that is entered again
+    /// after a re-route goes on behind it.
+    pub order: u16,
+    /// Configurations for certain hosts, in rule order: the first that
+    /// matches the request's host wins, also where it does nothing.
+    pub by_domain: Vec<(DomainPattern, Option<Arc<PluginInstance>>)>,
+    /// The configuration otherwise.
+    pub otherwise: Option<Arc<PluginInstance>>,
+}
+
+/// A plugin with one configuration.
+pub struct PluginInstance {
+    /// The plugin's name, such as `key-auth`.
+    pub name: Arc<str>,
+    /// The WasmPlugin it comes from.
+    pub resource: Arc<str>,
+    /// The rule it comes from; `None` for the default configuration.
+    pub rule: Option<usize>,
+    /// Whether it decides who may pass.
+    pub is_authentication: bool,
+    /// What runs.
+    pub plugin: Arc<dyn Plugin>,
+}
+
+impl Step {
+    /// The configuration for a host in lower case without port.
+    pub fn select(&self, host: &str) -> Option<&Arc<PluginInstance>> {
+        match self.by_domain.iter().find(|(pattern, _)| pattern.matches(host)) {
+            Some((_, instance)) => instance.as_ref(),
+            None => self.otherwise.as_ref(),
+        }
+    }
+}
+
+/// A value of `matchRules[].domain` (Higress: wasm-go pkg/matcher/rule_matcher.go).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DomainPattern {
+    /// The whole host.
+    Exact(Box<str>),
+    /// `*` at the beginning: the end of the host.
+    Suffix(Box<str>),
+    /// `*` at the end: the beginning of the host.
+    Prefix(Box<str>),
+}
+
+impl DomainPattern {
+    /// Reads a pattern. Case is folded, because hosts are compared in lower
+    /// case everywhere.
+    pub fn parse(text: &str) -> Self {
+        let text = text.to_ascii_lowercase();
+        if let Some(rest) = text.strip_prefix('*') {
+            Self::Suffix(rest.into())
+        } else if let Some(rest) = text.strip_suffix('*') {
+            Self::Prefix(rest.into())
+        } else {
+            Self::Exact(text.into())
+        }
+    }
+
+    /// Whether it covers a host in lower case without port.
+    pub fn matches(&self, host: &str) -> bool {
+        match self {
+            Self::Exact(whole) => **whole == *host,
+            Self::Suffix(end) => host.ends_with(&**end),
+            Self::Prefix(beginning) => host.starts_with(&**beginning),
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! What survives a change of configuration, by name and fingerprint:
+//! endpoints, pools, metrics, the memory budget.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use penstock_manifest::kind::mcp_bridge::Endpoints;
+use tokio::sync::Notify;
+
+use crate::access_log::AccessLog;
+use crate::metrics::Metrics;
+use crate::resolve::Resolver;
+use crate::snapshot::{Service, ServiceIndex, Snapshot};
+
+/// A snapshot together with the state of its services.
+pub struct Live {
+    /// The configuration.
+    pub snapshot: Snapshot,
+    /// The state of [`Snapshot::services`], by index.
+    services: Vec<Arc<ServiceState>>,
+}
+
+impl Live {
+    /// The state of a service of this snapshot.
+    pub fn service(&self, index: ServiceIndex) -> Option<&Arc<ServiceState>> {
+        self.services.get(index.0 as usize)
+    }
+
+    /// The states of all services.
+    pub fn services(&self) -> &[Arc<ServiceState>] {
+        &self.services
+    }
+}
+
+/// What survives a change of configuration.
+pub struct State {
+    /// The metrics.
+    pub metrics: Metrics,
+    /// The access log, where it is on.
+    pub access_log: Option<Arc<AccessLog>>,
+    services: Mutex<HashMap<Service, Weak<ServiceState>>>,
+    resolver: Arc<Resolver>,
+    buffered_bytes: AtomicUsize,
+    buffered_bytes_max: usize,
+}
+
+impl State {
+    /// Fresh state.
+    pub fn new(
+        resolver: Arc<Resolver>,
+        access_log: Option<Arc<AccessLog>>,
+        buffered_bytes_max: usize,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            metrics: Metrics::default(),
+            access_log,
+            services: Mutex::default(),
+            resolver,
+            buffered_bytes: AtomicUsize::new(0),
+            buffered_bytes_max,
+        })
+    }
+
+    /// Joins a snapshot with the state of its services. A service that is
+    /// defined exactly as before keeps its endpoints and connections; any
+    /// difference makes it a new one.
+    pub fn bind(&self, snapshot: Snapshot) -> Live {
+        let mut known = self.services.lock().unwrap_or_else(PoisonError::into_inner);
+        let services = snapshot
+            .services
+            .iter()
+            .map(|service| match known.get(service).and_then(Weak::upgrade) {
+                Some(state) => state,
+                None => {
+                    let state = ServiceState::start(service.clone(), &self.resolver);
+                    known.insert(service.clone(), Arc::downgrade(&state));
+                    state
+                }
+            })
+            .collect();
+        Live { snapshot, services }
+    }
+
+    /// Drops what no snapshot refers to any more.
+    pub fn forget_unused(&self) {
+        self.services
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|_, state| state.strong_count() > 0);
+    }
+
+    /// The bytes of request bodies that are buffered now.
+    pub fn buffered_bytes(&self) -> usize {
+        self.buffered_bytes.load(Ordering::Relaxed)
+    }
+}
+
+/// Numbers services, so that a pool can tell one from its successor.
+static NEXT_SERVICE: AtomicU64 = AtomicU64::new(0);
+
+/// The live side of a service.
+pub struct ServiceState {
+    /// A number that no other service of this process has or had.
+    pub id: u64,
+    /// The definition.
+    pub service: Service,
+    /// The addresses, replaced as a whole whenever they are resolved.
+    endpoints: ArcSwap<Vec<SocketAddr>>,
+    /// Where round robin goes on.
+    next: AtomicUsize,
+    is_resolved: AtomicBool,
+    resolved: Notify,
+}
+
+impl ServiceState {
+    fn start(service: Service, resolver: &Arc<Resolver>) -> Arc<Self> {
+        let (endpoints, is_static) = match &service.endpoints {
+            Endpoints::Static(addresses) => (addresses.clone(), true),
+            Endpoints::Dns(_) => (Vec::new(), false),
+        };
+        let state = Arc::new(Self {
+            id: NEXT_SERVICE.fetch_add(1, Ordering::Relaxed),
+            service,
+            endpoints: ArcSwap::from_pointee(endpoints),
+            next: AtomicUsize::new(0),
+            is_resolved: AtomicBool::new(is_static),
+            resolved: Notify::new(),
+        });
+        if !is_static {
+            resolver.keep_resolving(&state);
+        }
+        state
+    }
+
+    /// The addresses as they are now.
+    pub fn endpoints(&self) -> Arc<Vec<SocketAddr>> {
+        self.endpoints.load_full()
+    }
+
+    /// Whether the addresses have been looked up at least once, with or
+    /// without success.
+    pub fn is_resolved(&self) -> bool {
+        self.is_resolved.load(Ordering::Acquire)
+    }
+
+    /// Waits for the first resolution.
+    pub async fn wait_resolved(&self, timeout: Duration) {
+        let notified = self.resolved.notified();
+        if self.is_resolved() {
+            return;
+        }
+        // Running out of time shows as a service without endpoints.
+        let _ = tokio::time::timeout(timeout, notified).await;
+    }
+
+    /// Takes the result of a look-up; `None` where it failed, which keeps
+    /// the last addresses.
+    pub(crate) fn set_resolved(&self, addresses: Option<Vec<SocketAddr>>) {
+        if let Some(addresses) = addresses
+            && **self.endpoints.load() != addresses
+        {
+            self.endpoints.store(Arc::new(addresses));
+        }
+        self.is_resolved.store(true, Ordering::Release);
+        self.resolved.notify_waiters();
+    }
+
+    /// The addresses in the order in which this request should try them.
+    pub fn rotation(&self) -> impl Iterator<Item = SocketAddr> + use<> {
+        let endpoints = self.endpoints.load_full();
+        let length = endpoints.len();
+        let first = match length {
+            0 | 1 => 0,
+            _ => self.next.fetch_add(1, Ordering::Relaxed),
+        };
+        (0..length).filter_map(move |step| endpoints.get(first.wrapping_add(step) % length).copied())
+    }
+}
+
+/// A request's share of the memory for buffered bodies; given back when it is
+/// dropped.
+pub struct BufferShare {
+    state: Arc<State>,
+    bytes: usize,
+}
+
+impl BufferShare {
+    /// An empty share.
+    pub fn new(state: Arc<State>) -> Self {
+        Self { state, bytes: 0 }
+    }
+
+    /// Takes more; `false` where the process has no more to give.
+    pub fn grow(&mut self, bytes: usize) -> bool {
+        let before = self.state.buffered_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.bytes += bytes;
+        before + bytes <= self.state.buffered_bytes_max
+    }
+}
+
+impl Drop for BufferShare {
+    fn drop(&mut self) {
+        self.state.buffered_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}

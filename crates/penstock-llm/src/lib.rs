@@ -1,0 +1,24 @@
+//! LLM APIs as data: which endpoint a path means, what a provider wants to be
+//! asked, how bodies and streams are read and rewritten.
+//!
+//! Bytes in, bytes out. No sockets, no tasks, no clock, no randomness that is
+//! not passed in; the gateway owns all of these.
+//!
+//! Invariant: a body that nothing has to change is neither parsed nor copied.
+//! Invariant: fields that we do not know pass through unchanged.
+//! Invariant: nothing here knows a manifest.
+
+pub mod api;
+pub mod error;
+mod json;
+mod messages;
+pub mod model_map;
+mod multipart;
+pub mod provider;
+pub mod scan;
+pub mod sse;
+pub mod stage;
+pub mod usage;
+
+pub use api::Api;
+pub use error::LlmError;

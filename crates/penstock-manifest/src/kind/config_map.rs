@@ -1,0 +1,79 @@
+//! The ConfigMaps in which the console keeps domains and AI routes
+//! (Higress console: KubernetesModelConverter). The gateway of Higress reads
+//! neither; penstock reads an AI route's `authConfig`, so that a lost key-auth
+//! rule does not open the route.
+
+use crate::diagnostic::{AI_ROUTE_JSON, Diagnostic};
+use crate::node::{Cursor, Node};
+use crate::resource::Resource;
+use crate::yaml;
+
+/// The prefix of a domain's ConfigMap.
+pub const DOMAIN_PREFIX: &str = "domain-";
+/// The prefix of an AI route's ConfigMap.
+pub const AI_ROUTE_PREFIX: &str = "ai-route-";
+/// The suffix of what the console manages itself.
+pub const INTERNAL_SUFFIX: &str = ".internal";
+/// The label that says what a ConfigMap holds.
+pub const CONFIG_MAP_TYPE: &str = "higress.io/config-map-type";
+
+/// The domain that a ConfigMap describes, if it is one of those.
+pub fn domain_of(resource: &Resource) -> Option<Cursor<'_>> {
+    let is_domain = &*resource.key.kind == "ConfigMap"
+        && (resource.label(CONFIG_MAP_TYPE) == Some("domain")
+            || resource.key.name.starts_with(DOMAIN_PREFIX));
+    if !is_domain {
+        return None;
+    }
+    resource.cursor().get("data")?.get("domain")
+}
+
+/// The name of the AI route that a ConfigMap describes, if it is one of
+/// those.
+pub fn ai_route_name(resource: &Resource) -> Option<&str> {
+    let is_ai_route = &*resource.key.kind == "ConfigMap"
+        && (resource.label(CONFIG_MAP_TYPE) == Some("ai-route")
+            || resource.key.name.starts_with(AI_ROUTE_PREFIX));
+    if !is_ai_route {
+        return None;
+    }
+    Some(resource.key.name.strip_prefix(AI_ROUTE_PREFIX).unwrap_or(&resource.key.name))
+}
+
+/// The JSON of an AI route. Positions inside it are those of the text in the
+/// file where it stands on one line, else that of the value.
+pub fn ai_route_json(resource: &Resource, diagnostics: &mut Vec<Diagnostic>) -> Option<Node> {
+    let data = resource.cursor().get("data").and_then(|data| data.get("data"));
+    let Some(data) = data else {
+        diagnostics.push(resource.cursor().diagnostic(
+            &AI_ROUTE_JSON,
+            format!("{} has no data.data", resource.key),
+        ));
+        return None;
+    };
+    let text = data.text(diagnostics)?;
+    match yaml::parse_value(text, data.node.at) {
+        Ok(node) if node.as_map().is_some() => Some(node),
+        Ok(_) => {
+            diagnostics.push(data.diagnostic(&AI_ROUTE_JSON, "data.data is not a JSON object"));
+            None
+        }
+        Err(error) => {
+            diagnostics.push(
+                data.diagnostic(&AI_ROUTE_JSON, format!("data.data is not JSON: {error}")),
+            );
+            None
+        }
+    }
+}
+
+/// The consumers that an AI route's JSON allows; `None` where it asks for no
+/// authentication.
+pub fn ai_route_auth(json: &Node) -> Option<Vec<&str>> {
+    let auth = json.get("authConfig")?;
+    if auth.get("enabled")?.as_bool() != Some(true) {
+        return None;
+    }
+    let allowed = auth.get("allowedConsumers").and_then(Node::as_list).unwrap_or_default();
+    Some(allowed.iter().filter_map(Node::as_str).collect())
+}

@@ -1,0 +1,26 @@
+//! Higress and Kubernetes resources: text in, typed values and diagnostics out.
+//!
+//! Nothing here does I/O, reads a clock or knows HTTP. Configuration code
+//! never stops at the first mistake: it returns what it could read and a list
+//! of [`Diagnostic`]s.
+//!
+//! Invariant: every `Diagnostic` has a file, and a line wherever text was at
+//! its origin.
+//! Invariant: only `yaml.rs` knows the YAML library.
+//! Invariant: no diagnostic contains a credential; values that may be secret
+//! are shown as `sha256:…` (see [`redact`]).
+
+pub mod annotation;
+pub mod diagnostic;
+pub mod kind;
+pub mod lint;
+pub mod listing;
+pub mod node;
+pub mod read;
+pub mod redact;
+pub mod resource;
+pub mod yaml;
+
+pub use diagnostic::{Code, Diagnostic, Severity};
+pub use node::{Cursor, Map, Node, Position, Source, Value};
+pub use resource::{BrokenDocument, Listing, Metadata, Resource, ResourceKey, Revision};

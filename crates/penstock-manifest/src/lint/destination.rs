@@ -1,0 +1,123 @@
+//! Destinations that name no service, or a port that it does not have.
+
+use super::model::{LookUp, Model, Route, also, did_you_mean};
+use crate::annotation::Destination;
+use crate::diagnostic::{
+    DESTINATION_IGNORED, DESTINATION_PORT, DESTINATION_UNKNOWN_SERVICE, Diagnostic,
+};
+use crate::kind::ingress::Backend;
+use crate::node::Cursor;
+
+const ANNOTATION: &str = "higress.io/destination";
+
+pub(super) fn run(model: &Model<'_>, diagnostics: &mut Vec<Diagnostic>) {
+    for route in &model.routes {
+        let Some(annotation) = route.resource.annotation_cursor(ANNOTATION) else {
+            continue;
+        };
+        for destination in route.options.destinations.iter().flatten() {
+            diagnostics.extend(check(model, destination, &annotation));
+        }
+        if is_ignored(route) {
+            diagnostics.push(
+                annotation
+                    .diagnostic(
+                        &DESTINATION_IGNORED,
+                        "the destination has no effect: every path has a Service as its backend",
+                    )
+                    .with_hint("remove it, or point the paths at McpBridge `default`"),
+            );
+        }
+    }
+}
+
+fn check(model: &Model<'_>, destination: &Destination, at: &Cursor<'_>) -> Option<Diagnostic> {
+    let host = &*destination.host;
+    match (model.services.look_up(host), destination.port) {
+        (LookUp::Missing, port) => Some(unknown(model, host, port, at)),
+        (LookUp::Exists(ports), Some(port)) if !ports.is_empty() && !ports.contains(&port) => {
+            Some(wrong_port(model, host, port, &ports, at))
+        }
+        _ => None,
+    }
+}
+
+fn unknown(model: &Model<'_>, host: &str, port: Option<u16>, at: &Cursor<'_>) -> Diagnostic {
+    let written = address(host, port);
+    let reason = match model.services.bridge {
+        _ if host.ends_with(".svc.cluster.local") => "there is no such Service",
+        Some(_) => "McpBridge `default` has no such registry",
+        None => "there is no McpBridge `default`",
+    };
+    let diagnostic = at.diagnostic(
+        &DESTINATION_UNKNOWN_SERVICE,
+        format!("`{written}` names no service: {reason}"),
+    );
+    match hint(model, host, port) {
+        Some(hint) => diagnostic.with_hint(hint),
+        None => diagnostic.with_hint("add the registry to McpBridge `default`"),
+    }
+}
+
+fn hint(model: &Model<'_>, host: &str, port: Option<u16>) -> Option<String> {
+    let Some((meant, meant_port)) = model.services.meant(host) else {
+        let addresses = model.services.addresses();
+        let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
+        return did_you_mean(host, &addresses);
+    };
+    let mut hint = format!("did you mean `{}`?", address(&meant, meant_port));
+    if let (Some(written), Some(right)) = (port, meant_port)
+        && written != right
+    {
+        hint.push_str(&format!(" Its port is {right}, not {written}"));
+    }
+    Some(hint)
+}
+
+fn wrong_port(
+    model: &Model<'_>,
+    host: &str,
+    port: u16,
+    ports: &[u16],
+    at: &Cursor<'_>,
+) -> Diagnostic {
+    let right = ports.first().copied();
+    let known: Vec<String> = ports.iter().map(u16::to_string).collect();
+    let owner = if model.services.registry(host).is_some() { "registry" } else { "Service" };
+    let diagnostic = at.diagnostic(
+        &DESTINATION_PORT,
+        format!(
+            "`{}` names port {port}, but the {owner} has {}",
+            address(host, Some(port)),
+            known.join(", ")
+        ),
+    );
+    let note = host
+        .ends_with(".static")
+        .then(|| "a static registry is addressed by its `port`, not by its endpoints'".to_owned());
+    diagnostic.with_hint(also(format!("write `{}`", address(host, right)), note))
+}
+
+fn address(host: &str, port: Option<u16>) -> String {
+    match port {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    }
+}
+
+/// Whether no path can use the annotation
+/// (Higress: ingressv1/controller.go, backendToRouteDestination).
+fn is_ignored(route: &Route<'_>) -> bool {
+    let Some(ingress) = &route.ingress else {
+        return false;
+    };
+    let mut backends = ingress
+        .rules
+        .iter()
+        .flat_map(|rule| &rule.paths)
+        .map(|path| &path.backend)
+        .chain(&ingress.default_backend)
+        .peekable();
+    backends.peek().is_some()
+        && backends.all(|backend| matches!(backend, Backend::Service { .. }))
+}

@@ -1,0 +1,83 @@
+//! Routes that do not have the TLS that the console keeps for their domain
+//! (Higress console: KubernetesModelConverter.java).
+
+use super::model::{Domain, Model, Route};
+use crate::diagnostic::{DOMAIN_HTTPS, Diagnostic};
+use crate::node::{Cursor, Node};
+
+pub(super) fn run(model: &Model<'_>, diagnostics: &mut Vec<Diagnostic>) {
+    for route in model.routes.iter().filter(|route| route.is_of_console()) {
+        for domain in &model.domains {
+            let is_of_route = match domain.is_default() {
+                true => route.host_names().is_empty(),
+                false => route.host_names().contains(&domain.text.as_str()),
+            };
+            if is_of_route {
+                diagnostics.extend(check(route, domain));
+            }
+        }
+    }
+}
+
+fn check(route: &Route<'_>, domain: &Domain<'_>) -> Option<Diagnostic> {
+    let data = domain.resource.cursor().get("data")?;
+    let text = |key: &str| data.node.get(key).and_then(Node::as_str).unwrap_or_default();
+    let https = text("enableHttps");
+    let cert = text("cert");
+    let is_https = https != "off" && !https.is_empty() && !cert.is_empty();
+    let tls = route.resource.spec().and_then(|spec| spec.get("tls"));
+    let has_tls = tls.as_ref().is_some_and(|tls| tls.items().any(|item| names(&item, domain)));
+    let place = route.hosts.first().map(|host| host.cursor.clone())?;
+    if is_https && !has_tls {
+        return Some(
+            place
+                .diagnostic(
+                    &DOMAIN_HTTPS,
+                    format!(
+                        "domain `{}` asks for HTTPS, but `{}` has no `spec.tls` for it",
+                        domain.text, route.name
+                    ),
+                )
+                .with_hint(format!("add `spec.tls` with `secretName: {cert}`")),
+        );
+    }
+    let redirects = ["higress.io/ssl-redirect", "nginx.ingress.kubernetes.io/ssl-redirect"]
+        .iter()
+        .any(|key| route.resource.annotation(key) == Some("true"));
+    if is_https && https == "force" && !redirects {
+        return Some(
+            place
+                .diagnostic(
+                    &DOMAIN_HTTPS,
+                    format!(
+                        "domain `{}` forces HTTPS, but `{}` does not redirect to it",
+                        domain.text, route.name
+                    ),
+                )
+                .with_hint("add the annotation `higress.io/ssl-redirect: \"true\"`"),
+        );
+    }
+    if !is_https && has_tls {
+        let tls = tls?;
+        return Some(
+            tls.diagnostic(
+                &DOMAIN_HTTPS,
+                format!(
+                    "`{}` has TLS, but its domain `{}` has HTTPS switched off",
+                    route.name, domain.text
+                ),
+            )
+            .with_hint("the next save in the console removes it: set `enableHttps` to on"),
+        );
+    }
+    None
+}
+
+fn names(tls: &Cursor<'_>, domain: &Domain<'_>) -> bool {
+    match tls.get("hosts") {
+        None => domain.is_default(),
+        Some(hosts) => hosts
+            .items()
+            .any(|host| host.node.as_str().is_some_and(|h| h.eq_ignore_ascii_case(&domain.text))),
+    }
+}

@@ -1,0 +1,228 @@
+//! WasmPlugins: which of their rules a request meets, the consumers of an
+//! authentication and the providers of ai-proxy.
+
+use super::services::split_service;
+use crate::kind::wasm_plugin::{MatchRule, WasmPlugin, plugin_of_url};
+use crate::node::{Cursor, Node, Value};
+use crate::resource::Resource;
+
+/// The key that the console writes where a plugin build demands one, and that
+/// nobody means to use.
+const DUMMY_KEY: &str = "x-higress-dummy-key";
+
+/// A WasmPlugin that could be read.
+#[derive(Debug)]
+pub(crate) struct Plugin<'a> {
+    pub(crate) resource: &'a Resource,
+    pub(crate) wasm: WasmPlugin<'a>,
+}
+
+impl<'a> Plugin<'a> {
+    pub(super) fn new(resource: &'a Resource) -> Option<Self> {
+        let wasm = WasmPlugin::parse(resource, &mut Vec::new())?;
+        Some(Self { resource, wasm })
+    }
+
+    /// Whether it acts on any request.
+    pub(crate) fn is_active(&self) -> bool {
+        !self.wasm.default_disabled || !self.wasm.rules.is_empty()
+    }
+
+    /// The first enabled rule that a request meets.
+    pub(crate) fn rule_for(&self, request: &Request<'_>) -> Option<&MatchRule<'a>> {
+        let is_go = self.wasm.is_go || self.wasm.plugin != "key-auth";
+        self.wasm.rules.iter().find(|rule| matches(rule, request, is_go))
+    }
+
+    /// `global_auth`, where it is a boolean.
+    pub(crate) fn global_auth(&self) -> Option<bool> {
+        self.wasm.default_config.as_ref()?.node.get("global_auth")?.as_bool()
+    }
+
+    /// The consumers of the global part.
+    pub(crate) fn consumers(&self) -> Vec<Consumer<'a>> {
+        self.wasm.default_config.as_ref().map(Consumer::all).unwrap_or_default()
+    }
+}
+
+/// What a rule is matched against.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Request<'r> {
+    pub(crate) route: &'r str,
+    /// A host, or the pattern of an Ingress.
+    pub(crate) host: &'r str,
+    pub(crate) service: &'r str,
+    pub(crate) port: Option<u16>,
+}
+
+/// Whether a rule takes a request. A rule has one category: route (with
+/// service, if both are given), then domain and service in the order of the
+/// SDK that the plugin is built with (Higress: pkg/matcher/rule_matcher.go,
+/// wasm-cpp/common/route_rule_matcher.h).
+pub(crate) fn matches(rule: &MatchRule<'_>, request: &Request<'_>, is_go: bool) -> bool {
+    let service = || {
+        rule.service.iter().any(|listed| service_covers(listed, request.service, request.port))
+    };
+    let domain = || rule.domain.iter().any(|pattern| domain_covers(pattern, request.host));
+    if !rule.ingress.is_empty() {
+        return rule.ingress.contains(&request.route) && (rule.service.is_empty() || service());
+    }
+    match (rule.domain.is_empty(), rule.service.is_empty()) {
+        (false, false) if is_go => domain(),
+        (_, false) => service(),
+        (false, true) => domain(),
+        (true, true) => false,
+    }
+}
+
+/// Whether every host of a pattern is one of `listed`.
+pub(crate) fn domain_covers(listed: &str, host: &str) -> bool {
+    if listed == "*" {
+        return true;
+    }
+    if let Some(suffix) = listed.strip_prefix('*') {
+        return host.ends_with(suffix);
+    }
+    match listed.strip_suffix('*') {
+        Some(prefix) => !host.starts_with('*') && host.starts_with(prefix),
+        None => listed == host,
+    }
+}
+
+/// Whether a listed service, with or without a port, is the one at a host.
+pub(crate) fn service_covers(listed: &str, host: &str, port: Option<u16>) -> bool {
+    if listed.eq_ignore_ascii_case(host) {
+        return true;
+    }
+    let (listed, listed_port) = split_service(listed);
+    listed.eq_ignore_ascii_case(host) && listed_port.is_some() && listed_port == port
+}
+
+/// The targets of one field of a rule, with their places.
+pub(crate) fn targets<'a>(rule: &MatchRule<'a>, field: &str) -> Vec<(Cursor<'a>, &'a str)> {
+    let Some(list) = rule.cursor.get(field) else {
+        return Vec::new();
+    };
+    list.items()
+        .filter_map(|item| {
+            let text = item.node.as_str().filter(|text| !text.is_empty())?;
+            Some((item, text))
+        })
+        .collect()
+}
+
+/// A consumer of an authentication plugin.
+#[derive(Debug)]
+pub(crate) struct Consumer<'a> {
+    pub(crate) entry: Cursor<'a>,
+    pub(crate) name: &'a str,
+    /// The header and query names that its credential is looked for under.
+    pub(crate) keys: Vec<&'a str>,
+    pub(crate) in_header: bool,
+}
+
+impl<'a> Consumer<'a> {
+    /// The consumers of a configuration, global or a rule's.
+    pub(crate) fn all(config: &Cursor<'a>) -> Vec<Self> {
+        let Some(list) = config.get("consumers") else {
+            return Vec::new();
+        };
+        let flag = |node: &Node, key: &str| node.get(key).and_then(Node::as_bool);
+        list.items()
+            .filter_map(|entry| {
+                let name = entry.node.get("name")?.as_str()?;
+                let own = texts(entry.node, "keys");
+                let owner = if own.is_empty() { config.node } else { entry.node };
+                let in_header = flag(owner, "in_header").or_else(|| flag(config.node, "in_header"));
+                let keys = if own.is_empty() { texts(config.node, "keys") } else { own };
+                Some(Self { entry, name, keys, in_header: in_header.unwrap_or(true) })
+            })
+            .collect()
+    }
+
+    /// Whether the dummy key is the only place its credential is looked for.
+    pub(crate) fn has_only_dummy_key(&self) -> bool {
+        !self.keys.is_empty() && self.keys.iter().all(|key| key.eq_ignore_ascii_case(DUMMY_KEY))
+    }
+}
+
+fn texts<'n>(node: &'n Node, key: &str) -> Vec<&'n str> {
+    let list = node.get(key).and_then(Node::as_list).unwrap_or_default();
+    list.iter().filter_map(Node::as_str).filter(|text| !text.is_empty()).collect()
+}
+
+/// An entry of ai-proxy's `providers`.
+#[derive(Debug)]
+pub(crate) struct Provider<'a> {
+    /// The WasmPlugin.
+    pub(crate) resource: &'a Resource,
+    pub(crate) id: String,
+    pub(crate) entry: Cursor<'a>,
+}
+
+impl<'a> Provider<'a> {
+    /// The providers of every ai-proxy, also where its global configuration
+    /// is disabled: the console shows them all the same.
+    pub(super) fn all(resources: impl Iterator<Item = &'a Resource>) -> Vec<Self> {
+        resources.filter(|resource| is_ai_proxy(resource)).flat_map(providers).collect()
+    }
+
+    /// A text field.
+    pub(crate) fn text(&self, key: &str) -> Option<&'a str> {
+        self.entry.node.get(key)?.as_str().filter(|text| !text.is_empty())
+    }
+
+    /// `type`.
+    pub(crate) fn kind(&self) -> &'a str {
+        self.text("type").unwrap_or_default()
+    }
+
+    /// Whether it has a token of its own.
+    pub(crate) fn has_tokens(&self) -> bool {
+        !texts(self.entry.node, "apiTokens").is_empty()
+    }
+
+    /// The place of `id`.
+    pub(crate) fn id_cursor(&self) -> Cursor<'a> {
+        self.entry.get("id").unwrap_or_else(|| self.entry.clone())
+    }
+}
+
+fn is_ai_proxy(resource: &Resource) -> bool {
+    let url = resource.root.get("spec").and_then(|spec| spec.get("url")).and_then(Node::as_str);
+    match url {
+        Some(url) => plugin_of_url(url).0 == "ai-proxy",
+        None => resource.key.name.starts_with("ai-proxy"),
+    }
+}
+
+fn providers(resource: &Resource) -> Vec<Provider<'_>> {
+    let list = resource.spec().and_then(|spec| {
+        let config = spec.get("pluginConfig").or_else(|| spec.get("defaultConfig"))?;
+        config.get("providers")
+    });
+    let Some(list) = list else {
+        return Vec::new();
+    };
+    list.items()
+        .filter_map(|entry| {
+            let id = scalar(entry.node.get("id")?)?;
+            Some(Provider { resource, id, entry })
+        })
+        .collect()
+}
+
+/// The provider that a configuration activates: its id and where it stands.
+pub(crate) fn active_provider<'a>(config: &Cursor<'a>) -> Option<(String, Cursor<'a>)> {
+    let cursor = config.get("activeProviderId")?;
+    Some((scalar(cursor.node)?, cursor))
+}
+
+/// A text, or a number that ai-proxy reads as one.
+fn scalar(node: &Node) -> Option<String> {
+    match &node.value {
+        Value::String(text) if !text.is_empty() => Some(text.to_string()),
+        Value::Int(number) => Some(number.to_string()),
+        _ => None,
+    }
+}

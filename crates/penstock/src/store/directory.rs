@@ -1,0 +1,210 @@
+//! A directory of manifests, read at any depth.
+//!
+//! Every `.yaml`, `.yml` and `.json` file below the root is read, through
+//! symlinks too: Kubernetes mounts a ConfigMap as `a.yaml -> ..data/a.yaml`
+//! and swaps `..data`. Names that begin with `.` are never read; they belong
+//! to editors, to Kubernetes and to penstock's own `.penstock`.
+//!
+//! A file is read again only if its stamp changed, so that a reload of many
+//! thousands of files costs a stat for each and nothing more.
+//!
+//! Invariant: an equal tree gives an equal listing, whatever was cached.
+
+mod scan;
+#[cfg(test)]
+mod tests;
+mod watching;
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use penstock_manifest::Listing;
+use penstock_manifest::diagnostic::{LIMIT, UNREADABLE_FILE};
+use penstock_manifest::listing::assemble;
+use penstock_manifest::read::{FileContent, FilePath, read_bytes, unreadable_file};
+use tokio::sync::watch;
+
+use crate::store::{Store, StoreError};
+use scan::{Found, Scan, Stamp};
+use watching::{Pace, Watching};
+
+/// The largest file that is read.
+const FILE_BYTES_MAX: u64 = 64 << 20;
+/// How often a listing starts again because the tree changed under it.
+const ATTEMPTS_MAX: usize = 3;
+/// A file that changed less than this before it was read may change again
+/// without a new time stamp, so its stamp is not trusted (git calls such
+/// files racily clean).
+const RACY: Duration = Duration::from_secs(2);
+/// From how many files on reading them is worth more than one thread.
+const PARALLEL_FILES_MIN: usize = 64;
+
+/// A directory of manifests.
+pub struct Directory {
+    root: PathBuf,
+    /// The content of every file that was there last time.
+    cache: Mutex<HashMap<Arc<str>, Cached>>,
+    watching: Mutex<Option<Watching>>,
+    pace: Pace,
+}
+
+/// A file's content and what the file looked like when it was read.
+#[derive(Clone)]
+struct Cached {
+    stamp: Stamp,
+    is_racy: bool,
+    content: Arc<FileContent>,
+}
+
+impl Directory {
+    /// Opens a directory, which must be there and readable now.
+    pub fn open(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        Self::with_pace(root.into(), Pace::default())
+    }
+
+    fn with_pace(root: PathBuf, pace: Pace) -> Result<Self, StoreError> {
+        let unreadable = |reason| StoreError::Unreadable { path: root.clone(), reason };
+        if !std::fs::metadata(&root).map_err(unreadable)?.is_dir() {
+            return Err(StoreError::NotADirectory(root));
+        }
+        std::fs::read_dir(&root).map_err(unreadable)?;
+        Ok(Self { root, cache: Mutex::default(), watching: Mutex::default(), pace })
+    }
+
+    /// The path of a file as the user would name it.
+    fn path_of(&self, relative: &str) -> FilePath {
+        let display = match self.root.to_string_lossy().trim_end_matches('/') {
+            "." => relative.to_owned(),
+            root => format!("{root}/{relative}"),
+        };
+        FilePath::new(display, relative)
+    }
+
+    fn read(&self, found: &Found, old: Option<&Cached>) -> Option<Cached> {
+        let path = self.path_of(&found.relative);
+        let failed = |content: FileContent| {
+            // Whatever the failure was, it is looked into again next time.
+            Some(Cached { stamp: found.stamp, is_racy: true, content: Arc::new(content) })
+        };
+        let error = match found.error.as_ref().map_or_else(|| read_stable(&found.path), |error| {
+            Err(io::Error::new(error.kind(), error.to_string()))
+        }) {
+            Ok((stamp, bytes, read_at)) => {
+                let content = Arc::new(read_bytes(&path, &bytes));
+                // The old resources stay the same objects where nothing
+                // changed, so that comparing them costs nothing.
+                let content = match old {
+                    Some(old) if old.content.hash == content.hash => old.content.clone(),
+                    _ => content,
+                };
+                return Some(Cached { stamp, is_racy: stamp.is_racy(read_at, RACY), content });
+            }
+            Err(error) => error,
+        };
+        match error.kind() {
+            // Gone since the tree was scanned, unless it is a dangling link.
+            io::ErrorKind::NotFound if found.error.is_none() => None,
+            io::ErrorKind::FileTooLarge => {
+                let message = format!("the file is larger than {} MiB", FILE_BYTES_MAX >> 20);
+                failed(unreadable_file(&path, &LIMIT, message))
+            }
+            _ => failed(unreadable_file(&path, &UNREADABLE_FILE, error.to_string())),
+        }
+    }
+
+    /// The content of every file of a scan, from the cache where it can be.
+    fn contents(&self, scan: &Scan) -> Vec<(Arc<str>, Cached)> {
+        let cache = lock(&self.cache).clone();
+        let content_of = |found: &Found| -> Option<(Arc<str>, Cached)> {
+            let old = cache.get(&found.relative);
+            match old {
+                Some(old) if !old.is_racy && old.stamp == found.stamp => {
+                    Some((found.relative.clone(), old.clone()))
+                }
+                _ => Some((found.relative.clone(), self.read(found, old)?)),
+            }
+        };
+        let threads = match scan.files.len() {
+            0..PARALLEL_FILES_MIN => 1,
+            _ => std::thread::available_parallelism().map_or(1, usize::from).min(4),
+        };
+        let share = scan.files.len().div_ceil(threads).max(1);
+        std::thread::scope(|scope| {
+            let workers: Vec<_> = scan
+                .files
+                .chunks(share)
+                .map(|files| {
+                    scope.spawn(|| files.iter().filter_map(content_of).collect::<Vec<_>>())
+                })
+                .collect();
+            workers
+                .into_iter()
+                .flat_map(|worker| match worker.join() {
+                    Ok(contents) => contents,
+                    Err(panic) => std::panic::resume_unwind(panic),
+                })
+                .collect()
+        })
+    }
+}
+
+impl Store for Directory {
+    fn list(&self) -> Result<Listing, StoreError> {
+        let unreadable = |reason| StoreError::Unreadable { path: self.root.clone(), reason };
+        let mut scan = scan::scan(&self.root).map_err(unreadable)?;
+        let mut attempt = 1;
+        loop {
+            let contents: HashMap<Arc<str>, Cached> = self.contents(&scan).into_iter().collect();
+            lock(&self.cache).clone_from(&contents);
+            // Files that changed while others were read would give a mixture
+            // of two states, such as half of a ConfigMap mount that was
+            // swapped. What never rests is taken as it is: another change
+            // will be reported.
+            let next = scan::scan(&self.root).map_err(unreadable)?;
+            if attempt >= ATTEMPTS_MAX || next.fingerprint() == scan.fingerprint() {
+                return Ok(assemble(contents.values().map(|cached| &*cached.content)));
+            }
+            scan = next;
+            attempt += 1;
+        }
+    }
+
+    fn watch(&self) -> watch::Receiver<u64> {
+        lock(&self.watching)
+            .get_or_insert_with(|| Watching::start(self.root.clone(), self.pace))
+            .subscribe()
+    }
+}
+
+/// The bytes of a file that did not change while it was read, with its stamp
+/// and the time of reading.
+fn read_stable(path: &Path) -> io::Result<(Stamp, Vec<u8>, SystemTime)> {
+    let mut attempt = 1;
+    loop {
+        let file = File::open(path)?;
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Err(io::Error::other("it is no longer a regular file"));
+        }
+        let read_at = SystemTime::now();
+        let before = Stamp::of(&metadata);
+        let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0));
+        (&file).take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > FILE_BYTES_MAX {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        if Stamp::of(&file.metadata()?) == before || attempt >= ATTEMPTS_MAX {
+            return Ok((before, bytes, read_at));
+        }
+        attempt += 1;
+    }
+}
+
+/// A panic while the lock was held leaves nothing half-done here.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,313 @@
+//! Notices changes, on a thread of its own.
+//!
+//! The system's events say *when* to look; a walk through the tree says
+//! whether anything changed. So nothing depends on events being complete: on
+//! file systems without them, after an overflow or a missed directory the
+//! regular walk finds the change, only later.
+//!
+//! Invariant: a change is reported after a quiet period, and after
+//! [`Pace::settle_max`] even if it never becomes quiet.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
+use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::watch;
+
+use crate::store::directory::lock;
+use crate::store::directory::scan::{self, Identity, Scan};
+
+/// How fast changes are noticed and reported.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    /// How long nothing may change before a change is reported.
+    pub(super) quiet: Duration,
+    /// After how long it is reported anyhow.
+    pub(super) settle_max: Duration,
+    /// How often the tree is looked at without an event.
+    pub(super) poll: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            quiet: Duration::from_millis(100),
+            settle_max: Duration::from_secs(2),
+            poll: Duration::from_secs(2),
+        }
+    }
+}
+
+/// Walking takes at most this part of the time on huge or slow trees.
+const POLL_SHARE: u32 = 50;
+/// How many symlinks a path is followed through, as in Linux.
+const LINKS_MAX: usize = 40;
+
+/// A thread that watches; it ends when this is dropped.
+pub(super) struct Watching {
+    changes: watch::Sender<u64>,
+    signals: Sender<Signal>,
+}
+
+enum Signal {
+    /// Something happened below a watched directory.
+    Event {
+        /// Whether the content of a manifest was written, which is a change
+        /// even if its stamp looks the same.
+        is_write: bool,
+    },
+    Stop,
+}
+
+impl Watching {
+    /// Starts to watch. Every change after this returns is reported.
+    pub(super) fn start(root: PathBuf, pace: Pace) -> Self {
+        let (signals, received) = channel();
+        let changes = watch::Sender::new(0);
+        let outside = Arc::new(Mutex::new(Outside::default()));
+        let watcher = new_watcher(signals.clone(), outside.clone());
+        let mut watched = Watched { watcher, directories: HashMap::new(), has_warned: false };
+        // A new directory may have got files before it was watched, so the
+        // walk that counts comes after the watching.
+        watched.follow(&root, scan::scan(&root).ok().as_ref(), &outside);
+        let last = fingerprint(scan::scan(&root).ok().as_ref());
+        let thread = Thread { root, pace, watched, outside, received, changes: changes.clone() };
+        let spawned =
+            std::thread::Builder::new().name("store-watch".to_owned()).spawn(|| thread.run(last));
+        if let Err(error) = spawned {
+            tracing::error!(%error, "cannot watch for changes; reload with SIGHUP");
+        }
+        Self { changes, signals }
+    }
+
+    pub(super) fn subscribe(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        // A thread that has ended already needs no signal.
+        let _ = self.signals.send(Signal::Stop);
+    }
+}
+
+/// What counts in directories outside the tree: only the links and the root
+/// themselves. Their neighbours, as in `/tmp`, may be busy.
+#[derive(Default)]
+struct Outside {
+    names: HashMap<PathBuf, HashSet<OsString>>,
+}
+
+impl Outside {
+    fn is_foreign(&self, path: &Path) -> bool {
+        let names = path.parent().and_then(|parent| self.names.get(parent));
+        match (names, path.file_name()) {
+            (Some(names), Some(name)) => !names.contains(name),
+            _ => false,
+        }
+    }
+}
+
+fn new_watcher(
+    signals: Sender<Signal>,
+    outside: Arc<Mutex<Outside>>,
+) -> Option<RecommendedWatcher> {
+    let on_event = move |event: notify::Result<Event>| {
+        let signal = match event {
+            Ok(event) => signal_of(&event, &lock(&outside)),
+            Err(_) => Some(Signal::Event { is_write: false }),
+        };
+        if let Some(signal) = signal {
+            let _ = signals.send(signal);
+        }
+    };
+    notify::recommended_watcher(on_event)
+        .inspect_err(|error| tracing::warn!(%error, "no file system events; polling instead"))
+        .ok()
+}
+
+/// What an event means; nothing where the tree cannot have changed.
+fn signal_of(event: &Event, outside: &Outside) -> Option<Signal> {
+    let is_write = match event.kind {
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,
+        EventKind::Modify(ModifyKind::Data(_)) => true,
+        // Reading the tree is an event, too.
+        EventKind::Access(_) => return None,
+        _ => false,
+    };
+    let mut paths = event.paths.iter().filter(|path| !outside.is_foreign(path)).peekable();
+    if paths.peek().is_none() && !event.paths.is_empty() {
+        return None;
+    }
+    let is_manifest = |path: &PathBuf| {
+        path.file_name().and_then(|name| name.to_str()).is_some_and(scan::is_manifest)
+    };
+    Some(Signal::Event { is_write: is_write && paths.any(is_manifest) })
+}
+
+struct Thread {
+    root: PathBuf,
+    pace: Pace,
+    watched: Watched,
+    outside: Arc<Mutex<Outside>>,
+    received: Receiver<Signal>,
+    changes: watch::Sender<u64>,
+}
+
+impl Thread {
+    fn run(mut self, mut last: u64) {
+        let mut poll = self.pace.poll;
+        loop {
+            let mut is_written = match self.received.recv_timeout(poll) {
+                Ok(Signal::Event { is_write }) => is_write,
+                Err(RecvTimeoutError::Timeout) => false,
+                Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+            };
+            let started = Instant::now();
+            let mut now = self.look();
+            poll = self.pace.poll.max(started.elapsed() * POLL_SHARE);
+            if now == last && !is_written {
+                continue;
+            }
+            while started.elapsed() < self.pace.settle_max {
+                match self.received.recv_timeout(self.pace.quiet) {
+                    Ok(Signal::Event { is_write }) => is_written |= is_write,
+                    Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                    Err(RecvTimeoutError::Timeout) => {
+                        let next = self.look();
+                        if std::mem::replace(&mut now, next) == next {
+                            break;
+                        }
+                    }
+                }
+            }
+            now = self.look();
+            if now != last || is_written {
+                last = now;
+                self.changes.send_modify(|count| *count += 1);
+            }
+        }
+    }
+
+    /// The fingerprint of the tree. New directories are watched on the way.
+    fn look(&mut self) -> u64 {
+        let scan = scan::scan(&self.root).ok();
+        if !self.watched.follow(&self.root, scan.as_ref(), &self.outside) {
+            return fingerprint(scan.as_ref());
+        }
+        fingerprint(scan::scan(&self.root).ok().as_ref())
+    }
+}
+
+fn fingerprint(scan: Option<&Scan>) -> u64 {
+    // A root that cannot be read is a state of its own.
+    scan.map_or(u64::MAX, Scan::fingerprint)
+}
+
+/// The directories that events come from.
+struct Watched {
+    watcher: Option<RecommendedWatcher>,
+    directories: HashMap<PathBuf, Identity>,
+    has_warned: bool,
+}
+
+impl Watched {
+    /// Watches what the tree consists of now; whether anything was added.
+    fn follow(&mut self, root: &Path, scan: Option<&Scan>, outside: &Mutex<Outside>) -> bool {
+        let Some(watcher) = &mut self.watcher else { return false };
+        let mut wanted: HashMap<PathBuf, Identity> = HashMap::new();
+        let mut identities = HashSet::new();
+        for (path, identity) in scan.iter().flat_map(|scan| &scan.directories) {
+            identities.insert(*identity);
+            wanted.insert(path.clone(), *identity);
+        }
+        let mut names: HashMap<PathBuf, HashSet<OsString>> = HashMap::new();
+        for (directory, name) in links_of(root) {
+            names.entry(directory).or_default().insert(name);
+        }
+        let targets = scan.iter().flat_map(|scan| &scan.link_targets);
+        for path in names.keys().chain(targets) {
+            let Ok(metadata) = std::fs::metadata(path) else { continue };
+            let identity = Identity::of(&metadata);
+            if identities.insert(identity) {
+                wanted.insert(path.clone(), identity);
+            }
+        }
+        names.retain(|directory, _| wanted.contains_key(directory));
+        lock(outside).names = names;
+        self.directories.retain(|path, identity| {
+            let is_wanted = wanted.get(path) == Some(identity);
+            if !is_wanted {
+                // Fails where the directory is gone, and the watch with it.
+                let _ = watcher.unwatch(path);
+            }
+            is_wanted
+        });
+        let mut has_added = false;
+        for (path, identity) in wanted {
+            if self.directories.contains_key(&path) {
+                continue;
+            }
+            match watcher.watch(&path, RecursiveMode::NonRecursive) {
+                Ok(()) => {
+                    self.directories.insert(path, identity);
+                    has_added = true;
+                }
+                Err(error) if !self.has_warned => {
+                    self.has_warned = true;
+                    tracing::warn!(%error, path = %path.display(),
+                        "cannot watch a directory; its changes are found by polling");
+                }
+                Err(_) => {}
+            }
+        }
+        has_added
+    }
+}
+
+/// The root and every symlink on the way to it, each as a directory and the
+/// name in it: when one of them is replaced, the tree is another one.
+fn links_of(root: &Path) -> Vec<(PathBuf, OsString)> {
+    let mut found = Vec::new();
+    let mut path = std::path::absolute(root).unwrap_or_else(|_| root.to_path_buf());
+    for _ in 0..LINKS_MAX {
+        let mut link = None;
+        for prefix in path.ancestors() {
+            if let Ok(target) = std::fs::read_link(prefix) {
+                link = Some((prefix.to_path_buf(), target));
+            }
+        }
+        // `ancestors` goes upwards, so this is the outermost link.
+        let Some((prefix, target)) = link else { break };
+        let (Some(parent), Some(name)) = (prefix.parent(), prefix.file_name()) else { break };
+        found.push((parent.to_path_buf(), name.to_os_string()));
+        let rest = path.strip_prefix(&prefix).unwrap_or(Path::new("")).to_path_buf();
+        path = normalised(&parent.join(target).join(rest));
+    }
+    if let (Some(parent), Some(name)) = (path.parent(), path.file_name()) {
+        found.push((parent.to_path_buf(), name.to_os_string()));
+    }
+    found
+}
+
+/// The path without `.` and `..`. No part of it before a `..` is a link,
+/// because links are resolved from the outside in.
+fn normalised(path: &Path) -> PathBuf {
+    let mut normal = PathBuf::new();
+    for part in path.components() {
+        match part {
+            std::path::Component::ParentDir => {
+                normal.pop();
+            }
+            std::path::Component::CurDir => {}
+            part => normal.push(part),
+        }
+    }
+    normal
+}
