@@ -3,6 +3,8 @@
 //! One table, [`ROWS`], drives everything: how a path is recognised, what
 //! Higress calls the API, which path OpenAI itself has for it.
 
+use memchr::memmem;
+
 /// An API of some LLM vendor, as a client asks for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Api {
@@ -126,7 +128,7 @@ const fn stateful(api: Api, name: &'static str, rule: Rule) -> Row {
 /// In the order of [`Api`], which is also the order of recognition: suffixes
 /// first, then patterns.
 #[rustfmt::skip]
-const ROWS: [Row; 39] = {
+static ROWS: [Row; 39] = {
     use Rule::{Action, Pattern, Suffix};
     [
     row(Api::ChatCompletions, "openai/v1/chatcompletions", Suffix("/v1/chat/completions")),
@@ -180,7 +182,10 @@ impl Api {
     /// The API that a path means; any prefix may stand before it. A path with
     /// a trailing slash means none.
     pub fn from_path(path_without_query: &str) -> Option<Api> {
-        ROWS.iter().find(|row| row.rule.matches(path_without_query)).map(|row| row.api)
+        let path = path_without_query;
+        let ends_so =
+            |row: &&Row| matches!(row.rule, Rule::Suffix(suffix) if path.ends_with(suffix));
+        ROWS.iter().find(ends_so).or_else(|| find_pattern(path)).map(|row| row.api)
     }
 
     /// The API of a Higress name, such as `openai/v1/chatcompletions`.
@@ -236,8 +241,7 @@ impl Api {
     }
 
     fn row(self) -> &'static Row {
-        static TABLE: [Row; 39] = ROWS;
-        &TABLE[self as usize]
+        &ROWS[self as usize]
     }
 }
 
@@ -296,29 +300,33 @@ fn fill_from(pattern: &str, path: &str, template: &str, filled: &mut String) {
     filled.push_str(rest);
 }
 
-impl Rule {
-    fn matches(self, path: &str) -> bool {
-        match self {
-            Rule::Suffix(suffix) => path.ends_with(suffix),
-            Rule::Pattern(pattern) => ends_in_pattern(path, pattern),
-            Rule::Action(action) => {
-                path.match_indices(action).any(|(at, _)| names_model(&path[..at]))
-            }
+/// One search each tells most paths that are no API at all.
+fn find_pattern(path: &str) -> Option<&'static Row> {
+    let has_version = memmem::find(path.as_bytes(), b"/v1/").is_some();
+    let has_colon = memchr::memchr(b':', path.as_bytes()).is_some();
+    ROWS.iter().find(|row| match row.rule {
+        Rule::Suffix(_) => false,
+        Rule::Pattern(pattern) => has_version && ends_in_pattern(path, pattern),
+        Rule::Action(action) => {
+            has_colon && path.match_indices(action).any(|(at, _)| names_model(&path[..at]))
         }
-    }
+    })
 }
 
 /// Compared from the end, so that any prefix may precede and the common case
 /// of another last segment is over at once.
-fn ends_in_pattern(path: &str, pattern: &str) -> bool {
-    let mut segments = path.rsplit('/');
-    pattern.rsplit('/').all(|expected| match segments.next() {
-        // What stands before the pattern's first slash.
-        Some(_) if expected.is_empty() => true,
-        Some(segment) if expected.starts_with('{') => !segment.is_empty(),
-        Some(segment) => segment == expected,
-        None => false,
-    })
+fn ends_in_pattern(mut path: &str, pattern: &str) -> bool {
+    for expected in pattern.rsplit('/').take_while(|segment| !segment.is_empty()) {
+        let Some(slash) = memchr::memrchr(b'/', path.as_bytes()) else { return false };
+        let segment = &path[slash + 1..];
+        let is_wanted =
+            if expected.starts_with('{') { !segment.is_empty() } else { segment == expected };
+        if !is_wanted {
+            return false;
+        }
+        path = &path[..slash];
+    }
+    true
 }
 
 /// Whether `head` ends in `/{api_version}/models/{model}`, neither part

@@ -40,7 +40,7 @@ impl Form {
             }
             let head = at + line_end(rest).ok_or_else(malformed)?;
             let length = finder.find(&body[head..]).ok_or_else(malformed)?;
-            let part = head + 2..head + length.max(2);
+            let part = head + 2..head + length;
             let content = read_head(body, part).ok_or_else(malformed)?;
             if content.is_model {
                 let value = body.get(content.at.clone()).map(std::str::from_utf8);

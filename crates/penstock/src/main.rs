@@ -1,1 +1,46 @@
-fn main() {}
+//! penstock: an AI gateway that runs from Higress manifests, and the tool
+//! that checks them.
+
+mod admin;
+mod cli;
+mod exit_code;
+mod last_good;
+mod reload;
+mod store;
+mod telemetry;
+
+use std::process::ExitCode as ProcessExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Verb};
+use crate::exit_code::ExitCode;
+
+fn main() -> ProcessExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are answers; everything else is misuse.
+            let code = match error.use_stderr() {
+                true => ExitCode::Usage,
+                false => ExitCode::Success,
+            };
+            // A closed terminal is no reason to fail differently.
+            let _ = error.print();
+            return code.into();
+        }
+    };
+    let outcome = match cli.verb {
+        Verb::Serve(arguments) => cli::serve::run(arguments),
+        Verb::Lint(arguments) => cli::lint::run(&arguments),
+        Verb::Quickstart(arguments) => cli::quickstart::run(arguments),
+        Verb::Version => cli::version(),
+    };
+    match outcome {
+        Ok(code) => code.into(),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::Failure.into()
+        }
+    }
+}

@@ -1,3 +1,6 @@
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
 use super::*;
 
 /// `expected` is the whole body after the edits.
@@ -151,4 +154,77 @@ fn what_a_command_removes_does_not_merge() {
         r#"[{"role":"user","content":"a"},{"role":"developer","content":"d"},{"role":"user","content":"/clear"},{"role":"user","content":"b"},{"role":"user","content":"c"}]"#,
         r#"[{"role":"system","content":"d"},{"role":"user","content":"b\n\nc"}]"#,
     );
+}
+
+fn message() -> impl Strategy<Value = Value> {
+    let role = proptest::sample::select(vec!["system", "developer", "user", "assistant", "tool"]);
+    let content = prop_oneof![
+        Just(json!("/clear")),
+        Just(json!("a \"b\" \n")),
+        Just(json!(null)),
+        Just(json!([])),
+        Just(json!([{"type": "text", "text": "c"}, {"type": "image_url"}])),
+    ];
+    let plain =
+        (role, content).prop_map(|(role, content)| json!({"role": role, "content": content}));
+    prop_oneof![8 => plain, 1 => Just(json!(1)), 1 => Just(json!({"role": 1, "tool_calls": [1]}))]
+}
+
+/// The same edits on a tree, one message after the other.
+fn reference(messages: Vec<Value>) -> Vec<Value> {
+    let is_command = |message: &Value| message == &json!({"role": "user", "content": "/clear"});
+    let first_kept = messages.iter().rposition(is_command).map_or(0, |last| last + 1);
+    let is_instruction =
+        |message: &Value| matches!(message["role"].as_str(), Some("system" | "developer"));
+    let kept = messages
+        .into_iter()
+        .enumerate()
+        .filter(|(index, message)| *index >= first_kept || is_instruction(message));
+    let mut merged: Vec<Value> = Vec::new();
+    for (_, mut message) in kept {
+        let can_merge = matches!(message["role"].as_str(), Some("user" | "assistant"));
+        if let Some(last) =
+            merged.last_mut().filter(|last| can_merge && last["role"] == message["role"])
+        {
+            let parts = |content: &Value| match content {
+                Value::String(text) => Some(vec![json!({"type": "text", "text": text})]),
+                content => content.as_array().cloned(),
+            };
+            let (one, two) = (last["content"].clone(), message["content"].clone());
+            if let (Some(one), Some(two)) = (one.as_str(), two.as_str()) {
+                last["content"] = json!(format!("{one}\n\n{two}"));
+                continue;
+            }
+            if let (Some(one), Some(two)) = (parts(&one), parts(&two)) {
+                last["content"] = json!([one, two].concat());
+                continue;
+            }
+        }
+        if message["role"] == "developer" {
+            message["role"] = json!("system");
+        }
+        merged.push(message);
+    }
+    merged
+}
+
+proptest! {
+    /// Editing the text does what editing a tree would do.
+    #[test]
+    fn edits_of_text_are_edits_of_a_tree(
+        messages in proptest::collection::vec(message(), 0..8),
+        is_pretty in any::<bool>(),
+    ) {
+        let commands = ["/clear".to_owned()];
+        let wishes = Wishes { renames_developer: true, cleanup_commands: &commands, merges: true };
+        let text = match is_pretty {
+            true => serde_json::to_string_pretty(&messages).unwrap(),
+            false => json!(messages).to_string(),
+        };
+        let body = Bytes::from(text);
+        let mut splice = Splice::new(&body);
+        wishes.edit(&body, 0..body.len(), &mut splice);
+        let edited: Vec<Value> = serde_json::from_slice(&splice.into_parts().concat()).unwrap();
+        prop_assert_eq!(edited, reference(messages));
+    }
 }

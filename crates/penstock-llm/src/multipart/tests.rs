@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 const CONTENT_TYPE: &str = "multipart/form-data; boundary=XX";
@@ -89,5 +91,29 @@ fn a_form_needs_a_boundary() {
         "multipart/form-data; x=\"a;\\\"b\"; boundary=XX; y=z",
     ] {
         assert!(Form::read(content_type, &form_bytes(b"m")).is_ok(), "{content_type}");
+    }
+}
+
+proptest! {
+    /// Whatever can be read has the new model afterwards, and as many other
+    /// bytes as before.
+    #[test]
+    fn a_model_that_was_set_is_read_back(tokens in proptest::collection::vec(
+        proptest::sample::select(vec![
+            "--XX", "--XX--", "\r\n", "\r\n--XX\r\n", "\r\n\r\n", "--", "x", " ", "\n",
+            "Content-Disposition: form-data; name=\"model\"\r\n\r\n",
+            "Content-Disposition: form-data; name=\"a\"\r\n\r\n",
+        ]),
+        0..12,
+    )) {
+        let body = Bytes::from(format!("--XX\r\n{}\r\n--XX--", tokens.concat()));
+        if let Ok(form) = Form::read(CONTENT_TYPE, &body) {
+            let mut splice = Splice::new(&body);
+            form.set_model("new", &mut splice);
+            let edited = splice.into_parts().concat();
+            let again = Form::read(CONTENT_TYPE, &edited).unwrap();
+            let model = again.model.map(|(model, _)| model);
+            prop_assert_eq!(model.as_deref(), Some("new"));
+        }
     }
 }

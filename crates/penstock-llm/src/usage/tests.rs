@@ -60,6 +60,10 @@ fn text_that_looks_like_usage_does_not_count() {
         [Some(1), None, None, None, None],
     );
     check(
+        r#"{"usage":{"prompt_tokens":1},"my \"usage":{"prompt_tokens":9}}"#,
+        [Some(1), None, None, None, None],
+    );
+    check(
         r#"{"usage":{"prompt_tokens":1},"a":["usage",{"b":2}]}"#,
         [Some(1), None, None, None, None],
     );

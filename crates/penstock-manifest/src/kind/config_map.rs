@@ -4,7 +4,7 @@
 //! rule does not open the route.
 
 use crate::diagnostic::{AI_ROUTE_JSON, Diagnostic};
-use crate::node::{Cursor, Node};
+use crate::node::{Cursor, Node, Position, Value};
 use crate::resource::Resource;
 use crate::yaml;
 
@@ -41,9 +41,11 @@ pub fn ai_route_name(resource: &Resource) -> Option<&str> {
 }
 
 /// The JSON of an AI route. Positions inside it are those of the text in the
-/// file where it stands on one line, else that of the value.
+/// file where it stands on one line or in a literal block, else that of the
+/// value. Escapes inside double quotes are not counted.
 pub fn ai_route_json(resource: &Resource, diagnostics: &mut Vec<Diagnostic>) -> Option<Node> {
-    let data = resource.cursor().get("data").and_then(|data| data.get("data"));
+    let owner = resource.cursor().get("data");
+    let data = owner.as_ref().and_then(|owner| owner.get("data"));
     let Some(data) = data else {
         diagnostics.push(resource.cursor().diagnostic(
             &AI_ROUTE_JSON,
@@ -52,8 +54,15 @@ pub fn ai_route_json(resource: &Resource, diagnostics: &mut Vec<Diagnostic>) -> 
         return None;
     };
     let text = data.text(diagnostics)?;
-    match yaml::parse_value(text, data.node.at) {
-        Ok(node) if node.as_map().is_some() => Some(node),
+    let key_at = owner.and_then(|owner| Some(owner.node.as_map()?.entry("data")?.key_at));
+    let origin = origin_of(text, data.node.at, key_at.unwrap_or_default());
+    match yaml::parse_value(text, origin.unwrap_or_default()) {
+        Ok(mut node) if node.as_map().is_some() => {
+            if origin.is_none() {
+                put_at(&mut node, data.node.at);
+            }
+            Some(node)
+        }
         Ok(_) => {
             diagnostics.push(data.diagnostic(&AI_ROUTE_JSON, "data.data is not a JSON object"));
             None
@@ -64,6 +73,28 @@ pub fn ai_route_json(resource: &Resource, diagnostics: &mut Vec<Diagnostic>) -> 
             );
             None
         }
+    }
+}
+
+/// Where the text of a value begins: behind the quote if it stands beside its
+/// key, else at the value. `None` where its lines are not lines of the file.
+fn origin_of(text: &str, at: Position, key_at: Position) -> Option<Position> {
+    if at.line != key_at.line {
+        return Some(at);
+    }
+    (!text.trim_end().contains('\n')).then(|| Position::new(at.line, at.column.saturating_add(1)))
+}
+
+/// Gives every value and key the same place.
+fn put_at(node: &mut Node, at: Position) {
+    node.at = at;
+    match &mut node.value {
+        Value::List(list) => list.iter_mut().for_each(|item| put_at(item, at)),
+        Value::Map(map) => map.entries.iter_mut().for_each(|entry| {
+            entry.key_at = at;
+            put_at(&mut entry.node, at);
+        }),
+        _ => {}
     }
 }
 

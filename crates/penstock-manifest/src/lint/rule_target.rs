@@ -5,10 +5,6 @@ use crate::diagnostic::{Diagnostic, RULE_TARGET_UNKNOWN};
 use crate::node::Cursor;
 use crate::resource::SYSTEM_NAMESPACE;
 
-/// Kinds whose routes have names of their own, and which may therefore be
-/// what a rule names.
-const OTHER_ROUTES: &[&str] = &["HTTPRoute", "GRPCRoute", "VirtualService"];
-
 pub(super) fn run(model: &Model<'_>, diagnostics: &mut Vec<Diagnostic>) {
     for plugin in &model.plugins {
         check_ingresses(model, plugin, diagnostics);
@@ -17,7 +13,8 @@ pub(super) fn run(model: &Model<'_>, diagnostics: &mut Vec<Diagnostic>) {
 }
 
 fn check_ingresses(model: &Model<'_>, plugin: &Plugin<'_>, diagnostics: &mut Vec<Diagnostic>) {
-    if model.resources.iter().any(|resource| OTHER_ROUTES.contains(&&*resource.key.kind)) {
+    // The routes of the Gateway API have names of their own.
+    if model.resources.iter().any(|resource| &*resource.key.kind == "HTTPRoute") {
         return;
     }
     let known = route_names(model);

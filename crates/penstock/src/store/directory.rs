@@ -90,9 +90,11 @@ impl Directory {
             // Whatever the failure was, it is looked into again next time.
             Some(Cached { stamp: found.stamp, is_racy: true, content: Arc::new(content) })
         };
-        let error = match found.error.as_ref().map_or_else(|| read_stable(&found.path), |error| {
-            Err(io::Error::new(error.kind(), error.to_string()))
-        }) {
+        let read = match &found.error {
+            Some(error) => Err(io::Error::new(error.kind(), error.to_string())),
+            None => read_stable(&found.path),
+        };
+        let error = match read {
             Ok((stamp, bytes, read_at)) => {
                 let content = Arc::new(read_bytes(&path, &bytes));
                 // The old resources stay the same objects where nothing

@@ -145,7 +145,9 @@ fn hosts_are_checked() {
             (json!(""), None),
         ],
     );
-    for text in ["a b", "user@host", "host:", "host:99999", "host/path", "https:", ":80"] {
+    for text in
+        ["a b", "user@host", "user@host:80", "host:", "host:99999", "host/path", "https:", ":80"]
+    {
         assert_eq!(with(json!(text), read).unwrap_err(), "`key` has no usable host", "{text}");
     }
 }

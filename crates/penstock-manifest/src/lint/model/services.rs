@@ -30,8 +30,6 @@ pub(crate) struct Services<'a> {
     /// The types of all registries.
     types: Vec<&'a str>,
     is_bridge_unclear: bool,
-    /// Whether other kinds may define hosts of any form.
-    has_service_entries: bool,
 }
 
 /// A usable registry and its text.
@@ -114,7 +112,6 @@ impl<'a> Services<'a> {
             unusable,
             types,
             is_bridge_unclear,
-            has_service_entries: of_kind("ServiceEntry").next().is_some(),
         }
     }
 
@@ -140,7 +137,6 @@ impl<'a> Services<'a> {
             .is_some_and(|(_, types)| types.iter().any(|kind| self.types.contains(kind)));
         let is_unclear = self.is_bridge_unclear
             || discovers
-            || self.has_service_entries
             || host.split('.').any(|label| label == "svc");
         if is_unclear { LookUp::Unclear } else { LookUp::Missing }
     }

@@ -31,6 +31,8 @@ pub(super) struct Pace {
     pub(super) settle_max: Duration,
     /// How often the tree is looked at without an event.
     pub(super) poll: Duration,
+    /// Whether the system's events are used at all.
+    pub(super) has_events: bool,
 }
 
 impl Default for Pace {
@@ -39,6 +41,7 @@ impl Default for Pace {
             quiet: Duration::from_millis(100),
             settle_max: Duration::from_secs(2),
             poll: Duration::from_secs(2),
+            has_events: true,
         }
     }
 }
@@ -70,7 +73,11 @@ impl Watching {
         let (signals, received) = channel();
         let changes = watch::Sender::new(0);
         let outside = Arc::new(Mutex::new(Outside::default()));
-        let watcher = new_watcher(signals.clone(), outside.clone());
+        let watcher = if pace.has_events {
+            new_watcher(signals.clone(), outside.clone())
+        } else {
+            None
+        };
         let mut watched = Watched { watcher, directories: HashMap::new(), has_warned: false };
         // A new directory may have got files before it was watched, so the
         // walk that counts comes after the watching.
@@ -78,7 +85,7 @@ impl Watching {
         let last = fingerprint(scan::scan(&root).ok().as_ref());
         let thread = Thread { root, pace, watched, outside, received, changes: changes.clone() };
         let spawned =
-            std::thread::Builder::new().name("store-watch".to_owned()).spawn(|| thread.run(last));
+            std::thread::Builder::new().name("store-watch".to_owned()).spawn(move || thread.run(last));
         if let Err(error) = spawned {
             tracing::error!(%error, "cannot watch for changes; reload with SIGHUP");
         }
@@ -175,19 +182,25 @@ impl Thread {
             if now == last && !is_written {
                 continue;
             }
-            while started.elapsed() < self.pace.settle_max {
-                match self.received.recv_timeout(self.pace.quiet) {
-                    Ok(Signal::Event { is_write }) => is_written |= is_write,
-                    Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-                    Err(RecvTimeoutError::Timeout) => {
-                        let next = self.look();
-                        if std::mem::replace(&mut now, next) == next {
-                            break;
-                        }
+            loop {
+                let is_quiet = match self.received.recv_timeout(self.pace.quiet) {
+                    Ok(Signal::Event { is_write }) => {
+                        is_written |= is_write;
+                        false
                     }
+                    Err(RecvTimeoutError::Timeout) => true,
+                    Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                };
+                let is_late = started.elapsed() >= self.pace.settle_max;
+                if !is_quiet && !is_late {
+                    continue;
+                }
+                let next = self.look();
+                let is_settled = std::mem::replace(&mut now, next) == next;
+                if is_settled || is_late {
+                    break;
                 }
             }
-            now = self.look();
             if now != last || is_written {
                 last = now;
                 self.changes.send_modify(|count| *count += 1);
@@ -223,6 +236,7 @@ impl Watched {
         let Some(watcher) = &mut self.watcher else { return false };
         let mut wanted: HashMap<PathBuf, Identity> = HashMap::new();
         let mut identities = HashSet::new();
+        let mut from_outside = HashSet::new();
         for (path, identity) in scan.iter().flat_map(|scan| &scan.directories) {
             identities.insert(*identity);
             wanted.insert(path.clone(), *identity);
@@ -235,11 +249,13 @@ impl Watched {
         for path in names.keys().chain(targets) {
             let Ok(metadata) = std::fs::metadata(path) else { continue };
             let identity = Identity::of(&metadata);
+            // Within the tree every name counts, and one watch is enough.
             if identities.insert(identity) {
                 wanted.insert(path.clone(), identity);
+                from_outside.insert(path.clone());
             }
         }
-        names.retain(|directory, _| wanted.contains_key(directory));
+        names.retain(|directory, _| from_outside.contains(directory));
         lock(outside).names = names;
         self.directories.retain(|path, identity| {
             let is_wanted = wanted.get(path) == Some(identity);
@@ -275,39 +291,23 @@ impl Watched {
 /// name in it: when one of them is replaced, the tree is another one.
 fn links_of(root: &Path) -> Vec<(PathBuf, OsString)> {
     let mut found = Vec::new();
+    let mut note = |path: &Path| {
+        if let (Some(parent), Some(name)) = (path.parent(), path.file_name()) {
+            let parent = parent.canonicalize().unwrap_or_else(|_| parent.to_path_buf());
+            found.push((parent, name.to_os_string()));
+        }
+    };
     let mut path = std::path::absolute(root).unwrap_or_else(|_| root.to_path_buf());
     for _ in 0..LINKS_MAX {
-        let mut link = None;
-        for prefix in path.ancestors() {
-            if let Ok(target) = std::fs::read_link(prefix) {
-                link = Some((prefix.to_path_buf(), target));
-            }
-        }
-        // `ancestors` goes upwards, so this is the outermost link.
-        let Some((prefix, target)) = link else { break };
-        let (Some(parent), Some(name)) = (prefix.parent(), prefix.file_name()) else { break };
-        found.push((parent.to_path_buf(), name.to_os_string()));
-        let rest = path.strip_prefix(&prefix).unwrap_or(Path::new("")).to_path_buf();
-        path = normalised(&parent.join(target).join(rest));
+        // From the outside in, as the system resolves them.
+        let ancestors: Vec<&Path> = path.ancestors().collect();
+        let link = ancestors.into_iter().rev().find(|prefix| prefix.is_symlink());
+        let Some(link) = link.map(Path::to_path_buf) else { break };
+        note(&link);
+        let (Ok(target), Some(parent)) = (std::fs::read_link(&link), link.parent()) else { break };
+        let rest = path.strip_prefix(&link).unwrap_or(Path::new(""));
+        path = parent.join(target).join(rest);
     }
-    if let (Some(parent), Some(name)) = (path.parent(), path.file_name()) {
-        found.push((parent.to_path_buf(), name.to_os_string()));
-    }
+    note(&path);
     found
-}
-
-/// The path without `.` and `..`. No part of it before a `..` is a link,
-/// because links are resolved from the outside in.
-fn normalised(path: &Path) -> PathBuf {
-    let mut normal = PathBuf::new();
-    for part in path.components() {
-        match part {
-            std::path::Component::ParentDir => {
-                normal.pop();
-            }
-            std::path::Component::CurDir => {}
-            part => normal.push(part),
-        }
-    }
-    normal
 }

@@ -1,0 +1,107 @@
+//! What `/status` and `/metrics` say.
+
+use std::time::UNIX_EPOCH;
+
+use penstock_gateway::access_log::timestamp;
+use penstock_gateway::metrics::{header, line};
+use penstock_manifest::{Diagnostic, Severity};
+use serde_json::{Value, json};
+
+use super::Admin;
+
+/// The body of `/status`.
+pub fn json(admin: &Admin) -> String {
+    let report = admin.reloader.report();
+    let live = admin.gateway.live();
+    let services: Vec<Value> = live
+        .iter()
+        .flat_map(|live| live.services())
+        .map(|state| {
+            json!({
+                "host": state.service.host.as_ref(),
+                "port": state.service.port,
+                "tls": state.service.protocol.is_tls(),
+                "resolved": state.is_resolved(),
+                "endpoints": state.endpoints().iter().map(ToString::to_string).collect::<Vec<_>>(),
+            })
+        })
+        .collect();
+    let body = json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "ready": admin.unready_reason().is_none(),
+        "reason": admin.unready_reason(),
+        "configuration": {
+            "revision": report.revision.to_string(),
+            "seen_revision": report.seen.to_string(),
+            "ok": report.is_ok,
+            "error": report.error,
+            "at": report.at.map(timestamp),
+            "took_ms": u64::try_from(report.took.as_millis()).unwrap_or(u64::MAX),
+            "reloads": report.count,
+            "closed": live.as_ref().and_then(|live| live.snapshot.closed),
+            "routes": live.as_ref().map_or(0, |live| live.snapshot.routes.len()),
+            "diagnostics": report.diagnostics.iter().map(diagnostic).collect::<Vec<_>>(),
+        },
+        "services": services,
+        "buffered_bytes": admin.gateway.state.buffered_bytes(),
+    });
+    format!("{body:#}\n")
+}
+
+fn diagnostic(diagnostic: &Diagnostic) -> Value {
+    json!({
+        "code": diagnostic.code.id,
+        "severity": diagnostic.severity.as_str(),
+        "file": diagnostic.file.as_ref(),
+        "line": diagnostic.line,
+        "column": diagnostic.column,
+        "path": diagnostic.path,
+        "message": diagnostic.message,
+        "hint": diagnostic.hint,
+    })
+}
+
+/// The body of `/metrics`.
+pub fn metrics(admin: &Admin) -> String {
+    let mut text = admin.gateway.state.metrics.render();
+    let report = admin.reloader.report();
+    let mut sample = |name: &str, kind: &str, help: &str, value: f64| {
+        header(&mut text, name, kind, help);
+        line(&mut text, name, &[], value);
+    };
+    let at = report.at.and_then(|at| at.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
+    sample(
+        "penstock_config_last_reload_success",
+        "gauge",
+        "Whether the last reload succeeded.",
+        f64::from(u8::from(report.is_ok)),
+    );
+    sample(
+        "penstock_config_last_reload_timestamp_seconds",
+        "gauge",
+        "When the last reload ended.",
+        at.as_secs_f64(),
+    );
+    sample(
+        "penstock_config_last_reload_duration_seconds",
+        "gauge",
+        "How long the last reload took.",
+        report.took.as_secs_f64(),
+    );
+    sample("penstock_config_reloads_total", "counter", "Reloads.", report.count as f64);
+    let routes = admin.gateway.live().map_or(0, |live| live.snapshot.routes.len());
+    sample("penstock_config_routes", "gauge", "Routes in force.", routes as f64);
+    header(&mut text, "penstock_config_diagnostics", "gauge", "Findings about the configuration.");
+    for severity in [Severity::Error, Severity::Warning, Severity::Info] {
+        let count = report.diagnostics.iter().filter(|d| d.severity == severity).count();
+        line(&mut text, "penstock_config_diagnostics", &[("severity", severity.as_str())], count);
+    }
+    header(&mut text, "penstock_config_info", "gauge", "The revision in force.");
+    line(&mut text, "penstock_config_info", &[("revision", &report.revision.to_string())], 1);
+    if let Some(log) = &admin.gateway.state.access_log {
+        let dropped = log.dropped.load(std::sync::atomic::Ordering::Relaxed);
+        header(&mut text, "penstock_access_log_dropped_total", "counter", "Access log lines that were dropped.");
+        line(&mut text, "penstock_access_log_dropped_total", &[], dropped);
+    }
+    text
+}

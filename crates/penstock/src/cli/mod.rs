@@ -1,0 +1,41 @@
+//! The command line: one file per verb.
+
+pub mod lint;
+pub mod lint_output;
+pub mod quickstart;
+pub mod serve;
+
+use std::io::Write;
+
+use clap::{Parser, Subcommand};
+
+use crate::exit_code::ExitCode;
+
+/// An AI gateway that runs from Higress manifests, and the tool that checks
+/// them.
+#[derive(Parser)]
+#[command(name = "penstock", version, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What to do.
+#[derive(Subcommand)]
+pub enum Verb {
+    /// Run the gateway from a directory of manifests.
+    Serve(serve::Arguments),
+    /// Say what is wrong with manifests.
+    Lint(lint::Arguments),
+    /// Run a small scenario with an LLM upstream of its own.
+    Quickstart(quickstart::Arguments),
+    /// Print the version.
+    Version,
+}
+
+/// `penstock version`.
+pub fn version() -> anyhow::Result<ExitCode> {
+    writeln!(std::io::stdout(), "penstock {}", env!("CARGO_PKG_VERSION"))?;
+    Ok(ExitCode::Success)
+}

@@ -1,0 +1,178 @@
+//! From a change in the store to a snapshot in force.
+//!
+//! Level-triggered: whatever changed, the whole set is listed and compiled.
+//! What is broken keeps its last good version; if nothing can be used at all,
+//! the configuration in force stays.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use penstock_gateway::compile::{self, Options};
+use penstock_gateway::Gateway;
+use penstock_manifest::listing::overlay;
+use penstock_manifest::{Diagnostic, Listing, Revision, Severity, diagnostic, lint};
+use tokio::sync::{Notify, watch};
+
+use crate::last_good::LastGood;
+use crate::store::{Store, StoreError};
+use crate::telemetry;
+
+/// What `/status` and `/metrics` say about the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// The content in force.
+    pub revision: Revision,
+    /// The content that was seen last, in force or not.
+    pub seen: Revision,
+    /// Whether the last reload succeeded.
+    pub is_ok: bool,
+    /// Why it did not.
+    pub error: Option<String>,
+    /// When the last reload ended.
+    pub at: Option<SystemTime>,
+    /// How long it took.
+    pub took: Duration,
+    /// How many reloads there were.
+    pub count: u64,
+    /// The findings.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Keeps the gateway's configuration current.
+pub struct Reloader {
+    store: Arc<dyn Store>,
+    gateway: Arc<Gateway>,
+    options: Options,
+    last_good: Option<LastGood>,
+    /// The resources in force.
+    effective: Mutex<Listing>,
+    report: Mutex<Report>,
+    requested: Notify,
+}
+
+impl Reloader {
+    /// A reloader for a store. `directory` is where the last good set is
+    /// kept.
+    pub fn new(
+        store: Arc<dyn Store>,
+        gateway: Arc<Gateway>,
+        options: Options,
+        directory: Option<&Path>,
+    ) -> Arc<Self> {
+        let last_good = directory.map(LastGood::of);
+        let effective = last_good.as_ref().map(LastGood::load).unwrap_or_default();
+        Arc::new(Self {
+            store,
+            gateway,
+            options,
+            last_good,
+            effective: Mutex::new(effective),
+            report: Mutex::default(),
+            requested: Notify::new(),
+        })
+    }
+
+    /// The state of the configuration.
+    pub fn report(&self) -> Report {
+        self.report.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Asks for a reload, whether or not something changed.
+    pub fn request(&self) {
+        self.requested.notify_one();
+    }
+
+    /// Reloads whenever the store changes or a reload is asked for.
+    pub async fn run(self: Arc<Self>, mut changes: watch::Receiver<u64>) {
+        loop {
+            let is_forced = tokio::select! {
+                changed = changes.changed() => match changed {
+                    Ok(()) => false,
+                    Err(_) => return,
+                },
+                () = self.requested.notified() => true,
+            };
+            let reloader = self.clone();
+            let reloaded = tokio::task::spawn_blocking(move || reloader.reload(is_forced)).await;
+            if let Err(error) = reloaded {
+                tracing::error!(%error, "a reload ended abnormally; the configuration in force stays");
+            }
+        }
+    }
+
+    /// Lists, compiles and installs once. Blocks.
+    pub fn reload(&self, is_forced: bool) {
+        let began = Instant::now();
+        match self.store.list() {
+            Ok(listing) => self.take(listing, is_forced, began),
+            Err(error) => self.fail(&error, began),
+        }
+    }
+
+    fn fail(&self, error: &StoreError, began: Instant) {
+        tracing::error!(%error, "the configuration cannot be read; the one in force stays");
+        let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
+        report.is_ok = false;
+        report.error = Some(error.to_string());
+        report.at = Some(SystemTime::now());
+        report.took = began.elapsed();
+        report.count += 1;
+    }
+
+    fn take(&self, listing: Listing, is_forced: bool, began: Instant) {
+        let mut effective = self.effective.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.has_seen(&listing.revision) && !is_forced {
+            return;
+        }
+        let seen = listing.revision.clone();
+        let mut listing = overlay(listing, &effective);
+        let is_nothing = listing.resources.is_empty() && !listing.broken.is_empty();
+        let compiled = compile::compile(&listing, &effective.resources, &self.options);
+        let mut findings = compiled.diagnostics;
+        findings.extend(lint::lint_listing(&listing, &lint::Options { console: false }));
+        findings.append(&mut listing.diagnostics);
+        diagnostic::sort(&mut findings);
+        findings.iter().for_each(telemetry::log_diagnostic);
+        let keeps_old = is_nothing && self.gateway.live().is_some();
+        if !keeps_old {
+            self.gateway.install(compiled.snapshot);
+            *effective = Listing { resources: compiled.effective, ..Listing::default() };
+        }
+        self.finish(seen, keeps_old, findings, began);
+        if !keeps_old && let Some(last_good) = &self.last_good {
+            // Without it only a restart with a broken file is worse off.
+            if let Err(error) = last_good.store(&effective.resources) {
+                tracing::info!(%error, "the last good configuration could not be kept on disk");
+            }
+        }
+    }
+
+    fn has_seen(&self, revision: &Revision) -> bool {
+        let report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
+        report.count > 0 && report.error.is_none() && report.seen == *revision
+    }
+
+    fn finish(&self, seen: Revision, keeps_old: bool, findings: Vec<Diagnostic>, began: Instant) {
+        let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
+        report.is_ok = !keeps_old;
+        report.error =
+            keeps_old.then(|| "nothing of it can be used; the configuration before stays".into());
+        if !keeps_old {
+            report.revision = seen.clone();
+        }
+        report.seen = seen;
+        report.at = Some(SystemTime::now());
+        report.took = began.elapsed();
+        report.count += 1;
+        let errors = findings.iter().filter(|f| f.severity == Severity::Error).count();
+        tracing::info!(
+            revision = %report.revision,
+            errors,
+            findings = findings.len(),
+            took_ms = u64::try_from(report.took.as_millis()).unwrap_or(u64::MAX),
+            "configuration {}", if keeps_old { "refused" } else { "in force" }
+        );
+        report.diagnostics = findings;
+    }
+}
