@@ -1,6 +1,6 @@
 //! The client endpoints: which API a request path means.
 //!
-//! One table, [`ROWS`], drives everything: how a path is recognised, what
+//! One table, `ROWS`, drives everything: how a path is recognised, what
 //! Higress calls the API, which path OpenAI itself has for it.
 
 use memchr::memmem;

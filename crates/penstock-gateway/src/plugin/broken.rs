@@ -13,4 +13,8 @@ impl Plugin for Broken {
     fn on_request<'a>(&'a self, _cx: &'a mut RequestContext) -> Flow<'a> {
         Flow::Reply(Box::new(Reply::from(&GatewayError::new(ErrorKind::PluginBroken))))
     }
+
+    fn kind(&self) -> &'static str {
+        "503"
+    }
 }

@@ -27,7 +27,7 @@ use crate::request::{RequestContext, X_MSE_CONSUMER};
 use config::{Global, RuleConfig};
 use registry::{Found, Registry};
 
-pub use config::repair;
+pub(super) use config::repair;
 
 /// Who may pass.
 enum Allowed {
@@ -139,6 +139,10 @@ impl Plugin for KeyAuth {
             Found::Unknown => self.deny(Denial::UnknownKey),
             Found::Several => self.deny(Denial::SeveralKeys),
         }
+    }
+
+    fn kind(&self) -> &'static str {
+        "check"
     }
 }
 

@@ -39,6 +39,11 @@ pub trait Plugin: Send + Sync {
     /// Sees the request before it is sent.
     fn on_request<'a>(&'a self, cx: &'a mut RequestContext) -> Flow<'a>;
 
+    /// What this instance does, for `explain` and tests: `check`, `503`, ….
+    fn kind(&self) -> &'static str {
+        "acts"
+    }
+
     /// Sees the head of the answer and may put a stage into its body.
     fn on_response(&self, cx: &mut ResponseContext<'_>) -> Option<Box<dyn BodyStage>> {
         let _ = cx;

@@ -264,7 +264,8 @@ impl Compatible {
     }
 
     /// What `Authorization` has to become so that the client's own token is
-    /// sent; `None` where it is that already.
+    /// sent; `None` where it is that already. Clients of other vendors' APIs
+    /// put it into `x-api-key`, so that comes first.
     fn client_credential(&self, client: &HeaderMap) -> Option<Vec<u8>> {
         let scheme = self.preset.token_scheme.as_bytes();
         let names = [X_API_KEY, X_AUTHORIZATION, AUTHORIZATION];
@@ -290,6 +291,10 @@ impl Compatible {
         if !self.has(api) {
             return Err(LlmError::UnsupportedApi);
         }
+        if self.paths.is_original {
+            upstream.model = scan.and_then(|scan| scan.model.clone());
+            return Ok(());
+        }
         let own_scan;
         let scan = match scan {
             Some(scan) => scan,
@@ -299,9 +304,6 @@ impl Compatible {
             }
         };
         upstream.model.clone_from(&scan.model);
-        if self.paths.is_original {
-            return Ok(());
-        }
         let mut splice = Splice::new(body);
         let mut members = Vec::new();
         self.edit_model(scan, &mut splice, &mut members, upstream)?;

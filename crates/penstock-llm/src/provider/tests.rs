@@ -179,20 +179,28 @@ impl Written {
             body: (!body.is_empty()).then(|| Bytes::copy_from_slice(body.as_bytes())),
         }
     }
+
+    fn request(&self) -> LlmRequest<'_> {
+        let (path, _) = crate::api::split_query(&self.path_and_query);
+        LlmRequest {
+            api: Api::from_path(path),
+            method: &self.method,
+            path_and_query: &self.path_and_query,
+            headers: &self.headers,
+            body: None,
+            scan: None,
+        }
+    }
+}
+
+pub(crate) fn wants_body(provider: &dyn Provider, client: &Written) -> bool {
+    provider.wants_body(&client.request())
 }
 
 /// What becomes of a request: host, path, header edits, an empty line, body;
 /// what is kept is not shown.
 pub(crate) fn sent(provider: &dyn Provider, client: &Written) -> Result<String, LlmError> {
-    let (path, _) = crate::api::split_query(&client.path_and_query);
-    let mut request = LlmRequest {
-        api: Api::from_path(path),
-        method: &client.method,
-        path_and_query: &client.path_and_query,
-        headers: &client.headers,
-        body: None,
-        scan: None,
-    };
+    let mut request = client.request();
     if provider.wants_body(&request) {
         request.body = client.body.as_ref();
     }

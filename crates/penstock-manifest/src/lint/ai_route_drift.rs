@@ -94,12 +94,14 @@ fn check_upstreams(
     // A destination that does not exist is a finding of its own, and hides
     // which provider was meant.
     let all_exist = destinations.iter().all(|d| exists(&model.services, d));
-    if destinations.is_empty() || !all_exist {
+    let upstreams = ai_route.upstreams();
+    if destinations.is_empty() || !all_exist || upstreams.is_empty() {
         return;
     }
+    let is_as_many = upstreams.len() == destinations.len();
     let mut matched: Vec<&Destination> = Vec::new();
     let mut is_complete = true;
-    for (upstream, provider) in ai_route.upstreams() {
+    for (upstream, provider) in &upstreams {
         let services = services_of(model, provider);
         if services.is_empty() {
             is_complete = false;
@@ -109,9 +111,11 @@ fn check_upstreams(
         match to {
             Some(destination) => {
                 matched.push(destination);
-                diagnostics.extend(check_weight(&upstream, provider, destination, destinations));
+                if is_as_many && destinations.len() > 1 {
+                    diagnostics.extend(check_weight(upstream, provider, destination));
+                }
             }
-            None => diagnostics.push(without_destination(&upstream, provider, route, &services)),
+            None => diagnostics.push(without_destination(upstream, provider, route, &services)),
         }
     }
     let surplus: Vec<&str> = destinations
@@ -123,7 +127,7 @@ fn check_upstreams(
     if let Some(annotation) = annotation
         && is_complete
         && !surplus.is_empty()
-        && matched.len() == ai_route.upstreams().len()
+        && matched.len() == upstreams.len()
     {
         diagnostics.push(
             annotation
@@ -148,10 +152,9 @@ fn check_weight(
     upstream: &Cursor<'_>,
     provider: &str,
     destination: &Destination,
-    all: &[Destination],
 ) -> Option<Diagnostic> {
     let written = weight(upstream)?;
-    if all.len() < 2 || written == i64::from(destination.weight) {
+    if written == i64::from(destination.weight) {
         return None;
     }
     let place = upstream.get("weight")?;

@@ -7,14 +7,13 @@ use super::model::{AiRoute, Model, Route, did_you_mean};
 use crate::diagnostic::{
     AI_ROUTE_DOMAINS, AI_ROUTE_NAME, AI_ROUTE_PROVIDER, AI_ROUTE_VERSION, Diagnostic,
 };
-use crate::kind::config_map::ai_route_json;
 use crate::node::Cursor;
 
 pub(super) fn run(model: &Model<'_>, diagnostics: &mut Vec<Diagnostic>) {
     for ai_route in &model.ai_routes {
         // What cannot be read is said here as it is where routes are closed
         // because of it: in the same words, so that it is said once.
-        let _ = ai_route_json(ai_route.resource, diagnostics);
+        diagnostics.extend(ai_route.findings.iter().cloned());
         let Some(json) = ai_route.json() else {
             continue;
         };

@@ -1,6 +1,8 @@
 //! Allow lists that name nobody, and consumers that nobody can be.
 
-use super::model::{AiRoute, Consumer, Model, Plugin, did_you_mean};
+use std::collections::HashSet;
+
+use super::model::{Consumer, Model, Plugin, did_you_mean, is_switched_off};
 use crate::diagnostic::{
     ALLOW_EMPTY, ALLOW_UNKNOWN_CONSUMER, CONSUMER_DUMMY_KEY, Diagnostic,
 };
@@ -16,17 +18,19 @@ pub(super) fn run(model: &Model<'_>, diagnostics: &mut Vec<Diagnostic>) {
         if !WITH_CONSUMERS.contains(&plugin.wasm.plugin.as_str()) || is_anonymous(plugin) {
             continue;
         }
-        let consumers = plugin.consumers();
+        let known = names(&plugin.consumers);
         for rule in &plugin.wasm.rules {
-            check_rule(plugin, rule, &consumers, diagnostics);
+            check_rule(plugin, rule, &known, diagnostics);
         }
         if plugin.wasm.plugin == "key-auth" {
-            check_keys(&consumers, diagnostics);
+            check_keys(&plugin.consumers, diagnostics);
         }
     }
-    for ai_route in &model.ai_routes {
-        check_ai_route(model, ai_route, diagnostics);
-    }
+    check_ai_routes(model, diagnostics);
+}
+
+fn names<'a>(consumers: &[Consumer<'a>]) -> HashSet<&'a str> {
+    consumers.iter().map(|consumer| consumer.name).collect()
 }
 
 /// Whether credentials have no names, so that `allow` has no meaning.
@@ -37,26 +41,24 @@ fn is_anonymous(plugin: &Plugin<'_>) -> bool {
 fn check_rule(
     plugin: &Plugin<'_>,
     rule: &MatchRule<'_>,
-    global: &[Consumer<'_>],
+    global: &HashSet<&str>,
     diagnostics: &mut Vec<Diagnostic>,
 ) {
     let config = rule.config.as_ref();
     let has = |key: &str| config.is_some_and(|config| config.get(key).is_some());
-    let local = config.map(Consumer::all).unwrap_or_default();
+    let local = names(&config.map(Consumer::all).unwrap_or_default());
     let consumers = if has("consumers") { &local } else { global };
     let allow = config.and_then(|config| config.get("allow"));
     if let Some(allow) = &allow {
         check_names(allow, consumers, diagnostics);
     }
-    let is_off =
-        config.and_then(|config| config.get("_disable_")?.node.as_bool()) == Some(true);
     let is_local = has("consumers") || has("credentials");
     let is_empty = match &allow {
         None => true,
         Some(allow) => allow.node.as_list().is_some_and(<[Node]>::is_empty),
     };
     // The Go build refuses such a rule, and says so where it is compiled.
-    if plugin.wasm.plugin != "key-auth" || plugin.wasm.is_go || is_off || is_local || !is_empty {
+    if plugin.wasm.plugin != "key-auth" || plugin.wasm.is_go || is_switched_off(rule) || is_local || !is_empty {
         return;
     }
     let place = allow.as_ref().or(config).unwrap_or(&rule.cursor);
@@ -72,16 +74,17 @@ fn check_rule(
 
 fn check_names(
     allow: &Cursor<'_>,
-    consumers: &[Consumer<'_>],
+    known: &HashSet<&str>,
     diagnostics: &mut Vec<Diagnostic>,
 ) {
-    let known: Vec<&str> = consumers.iter().map(|consumer| consumer.name).collect();
     for item in allow.items() {
         let Some(name) = item.node.as_str().filter(|name| !known.contains(name)) else {
             continue;
         };
         let diagnostic =
             item.diagnostic(&ALLOW_UNKNOWN_CONSUMER, format!("there is no consumer `{name}`"));
+        let mut known: Vec<&str> = known.iter().copied().collect();
+        known.sort_unstable();
         diagnostics.push(match did_you_mean(name, &known) {
             Some(hint) => diagnostic.with_hint(hint),
             None => diagnostic.with_hint("add the consumer"),
@@ -107,15 +110,15 @@ fn check_keys(consumers: &[Consumer<'_>], diagnostics: &mut Vec<Diagnostic>) {
 }
 
 /// The names in the JSON, which the console writes back into the rule.
-fn check_ai_route(model: &Model<'_>, ai_route: &AiRoute<'_>, diagnostics: &mut Vec<Diagnostic>) {
-    let plugins: Vec<&Plugin<'_>> = model.plugins_of("key-auth").collect();
-    if plugins.is_empty() || model.is_plugin_unclear("key-auth") {
+fn check_ai_routes(model: &Model<'_>, diagnostics: &mut Vec<Diagnostic>) {
+    let mut plugins = model.plugins_of("key-auth").peekable();
+    if plugins.peek().is_none() || model.is_plugin_unclear("key-auth") {
         return;
     }
-    let allowed = ai_route.auth().and_then(|auth| auth.get("allowedConsumers"));
-    if let Some(allowed) = allowed {
-        let consumers: Vec<Consumer<'_>> =
-            plugins.iter().flat_map(|plugin| plugin.consumers()).collect();
-        check_names(&allowed, &consumers, diagnostics);
+    let known: HashSet<&str> = plugins.flat_map(|plugin| names(&plugin.consumers)).collect();
+    for ai_route in &model.ai_routes {
+        if let Some(allowed) = ai_route.auth().and_then(|auth| auth.get("allowedConsumers")) {
+            check_names(&allowed, &known, diagnostics);
+        }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::model::{AiRoute, Model, Plugin, Route, listed};
+use super::model::{AiRoute, Model, Plugin, Route, closest, is_switched_off, listed};
 use crate::diagnostic::{AI_ROUTE_AUTH, AUTH_NOT_COVERED, Diagnostic};
 use crate::kind::wasm_plugin::MatchRule;
 use crate::node::{Cursor, Node};
@@ -22,35 +22,30 @@ pub(super) fn run(model: &Model<'_>, diagnostics: &mut Vec<Diagnostic>) {
                 diagnostics.push(not_covered(model, ai_route, route, &auth));
             }
             Some(auth) => diagnostics.extend(rule.and_then(|rule| differs(&auth, rule))),
-            None => diagnostics.extend(rule.and_then(|rule| unasked(ai_route, rule))),
+            None => {
+                let rule = rule.filter(|rule| !is_switched_off(rule));
+                diagnostics.extend(rule.and_then(|rule| unasked(ai_route, rule)));
+            }
         }
     }
 }
 
 /// The enabled rule that names the Ingress, as the console writes it.
 fn own_rule<'m, 'a>(model: &'m Model<'a>, route: &Route<'_>) -> Option<&'m MatchRule<'a>> {
-    model.plugins_of("key-auth").find_map(|plugin| {
-        plugin.wasm.rules.iter().find(|rule| rule.ingress.contains(&route.name.as_str()))
-    })
+    model.plugins_of("key-auth").find_map(|plugin| plugin.rule_of_ingress(&route.name))
 }
 
 /// Whether every request of a route meets an authentication.
 fn is_covered(model: &Model<'_>, route: &Route<'_>) -> bool {
     let requests = route.requests();
     model.plugins_of("key-auth").any(|plugin| {
-        let protects = |rule: Option<&MatchRule<'_>>| rule.map(|rule| !is_off(rule));
+        let protects = |rule: Option<&MatchRule<'_>>| rule.map(|rule| !is_switched_off(rule));
         let otherwise = plugin.global_auth() == Some(true);
         if requests.is_empty() {
             return protects(own_rule(model, route)).unwrap_or(otherwise);
         }
         requests.iter().all(|request| protects(plugin.rule_for(request)).unwrap_or(otherwise))
     })
-}
-
-/// Whether a rule takes its requests out of the authentication.
-fn is_off(rule: &MatchRule<'_>) -> bool {
-    let flag = rule.config.as_ref().and_then(|config| config.node.get("_disable_"));
-    flag.and_then(Node::as_bool) == Some(true)
 }
 
 fn not_covered(
@@ -60,16 +55,18 @@ fn not_covered(
     auth: &Cursor<'_>,
 ) -> Diagnostic {
     let place = auth.get("enabled").unwrap_or_else(|| auth.clone());
-    let disabled = model
-        .plugins_of("key-auth")
-        .flat_map(|plugin| &plugin.wasm.disabled_rules)
-        .find(|rule| rule.ingress.contains(&route.name.as_str()));
-    let hint = match (disabled, model.plugins_of("key-auth").next()) {
-        (Some(rule), _) => {
+    let disabled =
+        model.plugins_of("key-auth").find_map(|plugin| plugin.disabled_rule_of_ingress(&route.name));
+    let switched_off = own_rule(model, route).filter(|rule| is_switched_off(rule));
+    let hint = match (switched_off, disabled, model.plugins_of("key-auth").next()) {
+        (Some(rule), ..) => format!("remove `_disable_` from `{}` of key-auth", rule.cursor.path),
+        (None, Some(rule), _) => {
             format!("set `configDisable: false` in `{}` of key-auth", rule.cursor.path)
         }
-        (None, Some(plugin)) => missing_rule(model, plugin, &route.name),
-        (None, None) => format!("add a key-auth WasmPlugin with a rule for `{}`", route.name),
+        (None, None, Some(plugin)) => missing_rule(model, plugin, &route.name),
+        (None, None, None) => {
+            format!("add a key-auth WasmPlugin with a rule for `{}`", route.name)
+        }
     };
     place
         .diagnostic(
@@ -89,9 +86,9 @@ fn missing_rule(model: &Model<'_>, plugin: &Plugin<'_>, name: &str) -> String {
         .rules
         .iter()
         .flat_map(|rule| rule.ingress.iter().copied())
-        .filter(|ingress| !model.routes.iter().any(|route| route.name == *ingress))
+        .filter(|ingress| model.route(ingress).is_none())
         .collect();
-    match super::model::meant(name, &stray) {
+    match closest(name, &stray) {
         Some(stray) => format!("write `{name}` instead of `{stray}` in key-auth's rule"),
         None => format!("add a rule with `ingress: [{name}]` to `{}`", plugin.resource.key.name),
     }

@@ -8,7 +8,7 @@ pub(super) fn run(model: &Model<'_>, diagnostics: &mut Vec<Diagnostic>) {
         let Some(config) = &plugin.wasm.default_config else {
             continue;
         };
-        if plugin.consumers().is_empty() || config.get_even_null("global_auth").is_some() {
+        if plugin.consumers.is_empty() || config.get_even_null("global_auth").is_some() {
             continue;
         }
         let (message, severity) = if plugin.wasm.rules.is_empty() {

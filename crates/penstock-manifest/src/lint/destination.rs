@@ -1,6 +1,6 @@
 //! Destinations that name no service, or a port that it does not have.
 
-use super::model::{LookUp, Model, Route, also, did_you_mean};
+use super::model::{LookUp, Model, Route, also};
 use crate::annotation::Destination;
 use crate::diagnostic::{
     DESTINATION_IGNORED, DESTINATION_PORT, DESTINATION_UNKNOWN_SERVICE, Diagnostic,
@@ -15,8 +15,9 @@ pub(super) fn run(model: &Model<'_>, diagnostics: &mut Vec<Diagnostic>) {
         let Some(annotation) = route.resource.annotation_cursor(ANNOTATION) else {
             continue;
         };
-        for destination in route.options.destinations.iter().flatten() {
-            diagnostics.extend(check(model, destination, &annotation));
+        for (index, destination) in route.options.destinations.iter().flatten().enumerate() {
+            let found = check(model, destination, &annotation);
+            diagnostics.extend(found.map(|found| at_line(found, route, &annotation, index)));
         }
         if is_ignored(route) {
             diagnostics.push(
@@ -42,6 +43,30 @@ fn check(model: &Model<'_>, destination: &Destination, at: &Cursor<'_>) -> Optio
     }
 }
 
+/// Moves a finding to the line of the destination, where the annotation is a
+/// block of lines: then it does not stand beside its key.
+fn at_line(
+    mut finding: Diagnostic,
+    route: &Route<'_>,
+    annotation: &Cursor<'_>,
+    index: usize,
+) -> Diagnostic {
+    let key_at = route
+        .resource
+        .root
+        .get("metadata")
+        .and_then(|metadata| metadata.get("annotations")?.as_map()?.entry(ANNOTATION))
+        .map(|entry| entry.key_at);
+    let at = annotation.node.at;
+    if key_at.is_some_and(|key_at| key_at.line < at.line) {
+        let text = annotation.node.as_str().unwrap_or_default();
+        let mut lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+        let line = lines.nth(index).and_then(|(number, _)| u32::try_from(number).ok());
+        finding.line = at.line.saturating_add(line.unwrap_or(0));
+    }
+    finding
+}
+
 fn unknown(model: &Model<'_>, host: &str, port: Option<u16>, at: &Cursor<'_>) -> Diagnostic {
     let written = address(host, port);
     let reason = match model.services.bridge {
@@ -60,13 +85,12 @@ fn unknown(model: &Model<'_>, host: &str, port: Option<u16>, at: &Cursor<'_>) ->
 }
 
 fn hint(model: &Model<'_>, host: &str, port: Option<u16>) -> Option<String> {
-    let Some((meant, meant_port)) = model.services.meant(host) else {
-        let addresses = model.services.addresses();
-        let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
-        return did_you_mean(host, &addresses);
+    let Some((meant, right_port)) = model.services.meant(host) else {
+        let (nearest, port) = model.services.nearest(host)?;
+        return Some(format!("the nearest is `{}`", address(nearest, port)));
     };
-    let mut hint = format!("did you mean `{}`?", address(&meant, meant_port));
-    if let (Some(written), Some(right)) = (port, meant_port)
+    let mut hint = format!("did you mean `{}`?", address(meant, right_port));
+    if let (Some(written), Some(right)) = (port, right_port)
         && written != right
     {
         hint.push_str(&format!(" Its port is {right}, not {written}"));

@@ -109,7 +109,6 @@ pub const RULES: &[Rule] = &[
             &codes::AI_ROUTE_PROVIDER,
             &codes::AI_ROUTE_VERSION,
             &codes::AI_ROUTE_JSON,
-            &codes::WRONG_TYPE,
         ],
         ai_route_json::run,
     ),

@@ -1,30 +1,37 @@
 //! Match rules that name an Ingress or a service which does not exist.
 
-use super::model::{LookUp, Model, Plugin, did_you_mean, split_service, targets};
+use std::collections::HashSet;
+
+use super::model::{LookUp, Model, Plugin, Route, did_you_mean, split_service, targets};
 use crate::diagnostic::{Diagnostic, RULE_TARGET_UNKNOWN};
 use crate::node::Cursor;
 use crate::resource::SYSTEM_NAMESPACE;
 
 pub(super) fn run(model: &Model<'_>, diagnostics: &mut Vec<Diagnostic>) {
+    let known = route_names(model);
     for plugin in &model.plugins {
-        check_ingresses(model, plugin, diagnostics);
+        check_ingresses(model, plugin, &known, diagnostics);
         check_services(model, plugin, diagnostics);
     }
 }
 
-fn check_ingresses(model: &Model<'_>, plugin: &Plugin<'_>, diagnostics: &mut Vec<Diagnostic>) {
+fn check_ingresses(
+    model: &Model<'_>,
+    plugin: &Plugin<'_>,
+    known: &HashSet<String>,
+    diagnostics: &mut Vec<Diagnostic>,
+) {
     // The routes of the Gateway API have names of their own.
     if model.resources.iter().any(|resource| &*resource.key.kind == "HTTPRoute") {
         return;
     }
-    let known = route_names(model);
-    let known: Vec<&str> = known.iter().map(String::as_str).collect();
     for rule in &plugin.wasm.rules {
         for (cursor, name) in targets(rule, "ingress") {
-            if known.contains(&name) || is_derived(model, name) || may_exist(model, name) {
+            let is_known = known.contains(name);
+            if is_known || is_derived(model, name) || may_exist(model, name) {
                 continue;
             }
-            diagnostics.push(unknown_ingress(model, &cursor, name, &known));
+            diagnostics.push(unknown_ingress(model, &cursor, name, known));
         }
     }
 }
@@ -33,7 +40,7 @@ fn unknown_ingress(
     model: &Model<'_>,
     cursor: &Cursor<'_>,
     name: &str,
-    known: &[&str],
+    known: &HashSet<String>,
 ) -> Diagnostic {
     let diagnostic =
         cursor.diagnostic(&RULE_TARGET_UNKNOWN, format!("there is no Ingress `{name}`"));
@@ -44,7 +51,11 @@ fn unknown_ingress(
             route.resource.key.namespace, route.name
         )),
         Some(_) => Some(format!("it has only a defaultBackend: write `{name}-default`")),
-        None => did_you_mean(name, known),
+        None => {
+            let mut known: Vec<&str> = known.iter().map(String::as_str).collect();
+            known.sort_unstable();
+            did_you_mean(name, &known)
+        }
     };
     match hint {
         Some(hint) => diagnostic.with_hint(hint),
@@ -55,16 +66,16 @@ fn unknown_ingress(
 /// The names of all routes (Higress: pkg/ingress/kube/common/tool.go,
 /// GenerateUniqueRouteName). An Ingress that Higress rejects counts: what is
 /// wrong with it is said elsewhere.
-fn route_names(model: &Model<'_>) -> Vec<String> {
-    let mut names = Vec::new();
+fn route_names(model: &Model<'_>) -> HashSet<String> {
+    let mut names = HashSet::new();
     for route in &model.routes {
         let has_default =
             route.ingress.as_ref().is_some_and(|ingress| ingress.default_backend.is_some());
         if !route.hosts.is_empty() || !has_default {
-            names.push(route.name.clone());
+            names.insert(route.name.clone());
         }
         if has_default {
-            names.push(format!("{}-default", route.name));
+            names.insert(format!("{}-default", route.name));
         }
     }
     names
@@ -73,7 +84,10 @@ fn route_names(model: &Model<'_>) -> Vec<String> {
 /// Whether a name is that of a route which Higress makes beside an Ingress'
 /// own: for error pages and for an application's root.
 fn is_derived(model: &Model<'_>, name: &str) -> bool {
-    let has = |route: &super::model::Route<'_>, key: &str| {
+    if !name.ends_with("-fallback") && !name.ends_with("-app-root") {
+        return false;
+    }
+    let has = |route: &Route<'_>, key: &str| {
         ["higress.io/", "nginx.ingress.kubernetes.io/"]
             .iter()
             .any(|prefix| route.resource.annotation(&format!("{prefix}{key}")).is_some())
@@ -91,9 +105,10 @@ fn is_derived(model: &Model<'_>, name: &str) -> bool {
 fn may_exist(model: &Model<'_>, name: &str) -> bool {
     let (namespace, name) = name.split_once('/').unwrap_or((SYSTEM_NAMESPACE, name));
     let name = name.strip_suffix("-default").unwrap_or(name);
-    model.broken.iter().filter_map(|document| document.key.as_ref()).any(|key| {
-        &*key.kind == "Ingress" && &*key.name == name && &*key.namespace == namespace
-    })
+    model.may_exist("Ingress", name)
+        && model.broken.iter().filter_map(|document| document.key.as_ref()).any(|key| {
+            &*key.kind == "Ingress" && &*key.name == name && &*key.namespace == namespace
+        })
 }
 
 fn check_services(model: &Model<'_>, plugin: &Plugin<'_>, diagnostics: &mut Vec<Diagnostic>) {
@@ -130,19 +145,17 @@ fn unknown_service(
 ) -> Diagnostic {
     let diagnostic =
         cursor.diagnostic(&RULE_TARGET_UNKNOWN, format!("there is no service `{host}`"));
-    let meant = model.services.meant(host);
-    let hint = match (meant, port) {
-        (Some((host, Some(right))), Some(_)) => Some(format!("did you mean `{host}:{right}`?")),
-        (Some((host, _)), _) => Some(format!("did you mean `{host}`?")),
-        (None, _) => {
-            let addresses = model.services.addresses();
-            let hosts: Vec<&str> =
-                addresses.iter().map(|address| split_service(address).0).collect();
-            did_you_mean(host, &hosts)
-        }
+    let with_port = |host: &str, right: Option<u16>| match (port, right) {
+        (Some(_), Some(right)) => format!("{host}:{right}"),
+        _ => host.to_owned(),
     };
-    match hint {
-        Some(hint) => diagnostic.with_hint(hint),
-        None => diagnostic,
+    match (model.services.meant(host), model.services.nearest(host)) {
+        (Some((meant, right)), _) => {
+            diagnostic.with_hint(format!("did you mean `{}`?", with_port(meant, right)))
+        }
+        (None, Some((nearest, right))) => {
+            diagnostic.with_hint(format!("the nearest is `{}`", with_port(nearest, right)))
+        }
+        (None, None) => diagnostic.with_hint("add the registry to McpBridge `default`"),
     }
 }

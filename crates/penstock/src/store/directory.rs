@@ -19,6 +19,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -118,16 +119,21 @@ impl Directory {
         }
     }
 
-    /// The content of every file of a scan, from the cache where it can be.
-    fn contents(&self, scan: &Scan) -> Vec<(Arc<str>, Cached)> {
+    /// The content of every file of a scan, from the cache where it can be,
+    /// and whether it all came from there.
+    fn contents(&self, scan: &Scan) -> (HashMap<Arc<str>, Cached>, bool) {
         let cache = lock(&self.cache).clone();
+        let is_cached = AtomicBool::new(true);
         let content_of = |found: &Found| -> Option<(Arc<str>, Cached)> {
             let old = cache.get(&found.relative);
             match old {
                 Some(old) if !old.is_racy && old.stamp == found.stamp => {
                     Some((found.relative.clone(), old.clone()))
                 }
-                _ => Some((found.relative.clone(), self.read(found, old)?)),
+                _ => {
+                    is_cached.store(false, Ordering::Relaxed);
+                    Some((found.relative.clone(), self.read(found, old)?))
+                }
             }
         };
         let threads = match scan.files.len() {
@@ -135,7 +141,7 @@ impl Directory {
             _ => std::thread::available_parallelism().map_or(1, usize::from).min(4),
         };
         let share = scan.files.len().div_ceil(threads).max(1);
-        std::thread::scope(|scope| {
+        let contents = std::thread::scope(|scope| {
             let workers: Vec<_> = scan
                 .files
                 .chunks(share)
@@ -150,7 +156,8 @@ impl Directory {
                     Err(panic) => std::panic::resume_unwind(panic),
                 })
                 .collect()
-        })
+        });
+        (contents, is_cached.into_inner())
     }
 }
 
@@ -160,17 +167,20 @@ impl Store for Directory {
         let mut scan = scan::scan(&self.root).map_err(unreadable)?;
         let mut attempt = 1;
         loop {
-            let contents: HashMap<Arc<str>, Cached> = self.contents(&scan).into_iter().collect();
+            let (contents, is_cached) = self.contents(&scan);
             lock(&self.cache).clone_from(&contents);
             // Files that changed while others were read would give a mixture
             // of two states, such as half of a ConfigMap mount that was
             // swapped. What never rests is taken as it is: another change
             // will be reported.
-            let next = scan::scan(&self.root).map_err(unreadable)?;
-            if attempt >= ATTEMPTS_MAX || next.fingerprint() == scan.fingerprint() {
+            let is_one_state = is_cached || attempt >= ATTEMPTS_MAX || {
+                let next = scan::scan(&self.root).map_err(unreadable)?;
+                let previous = std::mem::replace(&mut scan, next);
+                previous.fingerprint() == scan.fingerprint()
+            };
+            if is_one_state {
                 return Ok(assemble(contents.values().map(|cached| &*cached.content)));
             }
-            scan = next;
             attempt += 1;
         }
     }

@@ -403,7 +403,7 @@ fn registry_of(
 
 /// Keeps what was good: the whole global part where the new one cannot be
 /// used at all, else each consumer that cannot.
-pub fn repair(config: &mut Node, last_good: &Node) -> Vec<String> {
+pub(in crate::plugin) fn repair(config: &mut Node, last_good: &Node) -> Vec<String> {
     let source = Source { file: "".into(), document: 0, at: Position::default() };
     let is_usable = |node: &Node| {
         let cursor = Cursor::root(node, &source);

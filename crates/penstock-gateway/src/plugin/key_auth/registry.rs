@@ -127,11 +127,6 @@ impl Registry {
         }
     }
 
-    /// The number of distinct places a request is searched at.
-    pub(super) fn is_empty(&self) -> bool {
-        self.consumers.is_empty()
-    }
-
     /// Searches as the C++ build does: the first consumer in search order
     /// that one of the presented values belongs to.
     pub(super) fn search(&self, headers: &HeaderMap, query: Option<&str>) -> Found<'_> {

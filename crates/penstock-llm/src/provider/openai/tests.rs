@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use crate::error::LlmError;
-use crate::provider::tests::{Written, object, sent};
+use crate::provider::tests::{Written, object, sent, wants_body};
 use crate::provider::{Provider, build};
 
 fn provider(mut config: serde_json::Value) -> std::sync::Arc<dyn Provider> {
@@ -295,8 +295,10 @@ fn original_leaves_the_body_alone() {
 fn a_first_byte_timeout_needs_to_know_whether_the_answer_streams() {
     let config = json!({"protocol": "original", "firstByteTimeout": "500"});
     assert_eq!(provider(config.clone()).first_byte_timeout_ms(), 500);
-    let request = "POST /v1/chat/completions\n\n{\"model\":\"a\"}";
-    check(config, request, "host: api.openai.com\nmodel = a");
+    let client = Written::parse("POST /v1/chat/completions\n\n{not JSON");
+    assert!(wants_body(&*provider(config.clone()), &client));
+    assert!(!wants_body(&*provider(json!({"protocol": "original"})), &client));
+    check(config, "POST /v1/chat/completions\n\n{not JSON", "host: api.openai.com");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What the console keeps in ConfigMaps.
 
+use crate::diagnostic::Diagnostic;
 use crate::kind::config_map::{
     self, AI_ROUTE_PREFIX, DOMAIN_PREFIX, INTERNAL_SUFFIX, ai_route_json,
 };
@@ -70,13 +71,17 @@ pub(crate) struct AiRoute<'a> {
     pub(crate) resource: &'a Resource,
     /// The name after `ai-route-`.
     pub(crate) name: &'a str,
+    /// Why the JSON cannot be read.
+    pub(crate) findings: Vec<Diagnostic>,
     json: Option<Node>,
 }
 
 impl<'a> AiRoute<'a> {
     pub(super) fn new(resource: &'a Resource) -> Option<Self> {
         let name = config_map::ai_route_name(resource)?;
-        Some(Self { resource, name, json: ai_route_json(resource, &mut Vec::new()) })
+        let mut findings = Vec::new();
+        let json = ai_route_json(resource, &mut findings);
+        Some(Self { resource, name, findings, json })
     }
 
     /// The name of its Ingress.
@@ -95,7 +100,7 @@ impl<'a> AiRoute<'a> {
         Some(Cursor { node, source: &self.resource.source, path: "data.data".into() })
     }
 
-    /// The text members of a list of the JSON, in lower case.
+    /// `domains`, in lower case.
     pub(crate) fn domains(&self) -> Vec<String> {
         let domains = self.json().and_then(|json| json.get("domains"));
         domains.iter().flat_map(|list| list.items().collect::<Vec<_>>())

@@ -2,21 +2,25 @@
 //! parsing thrown away, because reading and compiling report those.
 //!
 //! Only what Higress reads is here: McpBridge, WasmPlugin and the console's
-//! ConfigMaps outside the system namespace are left out.
+//! ConfigMaps outside the system namespace are left out. Whatever rules look
+//! up by name is indexed, so that linting stays linear in the number of
+//! routes.
 
 mod console;
 mod names;
+mod plugin_index;
 mod plugins;
 mod routes;
 mod services;
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 pub(crate) use console::{AiRoute, Domain, RoutePart, normalized_domain};
-pub(crate) use names::{also, closest, did_you_mean, listed, meant};
+pub(crate) use names::{also, closest, did_you_mean, listed, meant, typo_of};
 pub(crate) use plugins::{
-    Consumer, Plugin, Provider, Request, active_provider, domain_covers, matches, service_covers,
-    targets,
+    Consumer, Plugin, Provider, Request, active_provider, domain_covers, is_switched_off, matches,
+    service_covers, targets,
 };
 pub(crate) use routes::{Host, Route};
 pub(crate) use services::{KubernetesService, LookUp, RegistryEntry, Services, split_service};
@@ -34,6 +38,13 @@ pub struct Model<'a> {
     pub(crate) providers: Vec<Provider<'a>>,
     pub(crate) domains: Vec<Domain<'a>>,
     pub(crate) ai_routes: Vec<AiRoute<'a>>,
+    /// Kind and name of what is in the system namespace.
+    names: HashSet<(&'a str, &'a str)>,
+    /// Kind and name of what could not be read.
+    broken_names: HashSet<(&'a str, &'a str)>,
+    route_by_name: HashMap<String, usize>,
+    ai_route_by_name: HashMap<&'a str, usize>,
+    domain_names: HashSet<String>,
 }
 
 impl<'a> Model<'a> {
@@ -42,37 +53,48 @@ impl<'a> Model<'a> {
         let of_kind = |kind: &'static str| {
             resources.iter().map(|resource| &**resource).filter(move |r| &*r.key.kind == kind)
         };
-        let in_system =
-            |resource: &&Resource| &*resource.key.namespace == SYSTEM_NAMESPACE;
-        let routes = of_kind("Ingress").map(|resource| Route::new(resource, &services)).collect();
-        let plugins: Vec<_> =
-            of_kind("WasmPlugin").filter(in_system).filter_map(Plugin::new).collect();
+        let in_system = |resource: &&Resource| &*resource.key.namespace == SYSTEM_NAMESPACE;
+        let config_maps = || of_kind("ConfigMap").filter(in_system);
+        let wasm_plugins = || of_kind("WasmPlugin").filter(in_system);
+        let routes: Vec<Route<'a>> =
+            of_kind("Ingress").map(|resource| Route::new(resource, &services)).collect();
+        let domains: Vec<Domain<'a>> = config_maps().filter_map(Domain::new).collect();
+        let ai_routes: Vec<AiRoute<'a>> = config_maps().filter_map(AiRoute::new).collect();
+        let system = resources.iter().filter(|r| &*r.key.namespace == SYSTEM_NAMESPACE);
         Self {
+            names: system.map(|r| (&*r.key.kind, &*r.key.name)).collect(),
+            broken_names: broken
+                .iter()
+                .filter_map(|document| document.key.as_ref())
+                .map(|key| (&*key.kind, &*key.name))
+                .collect(),
+            route_by_name: index(routes.iter().map(|route| route.name.clone())),
+            ai_route_by_name: index(ai_routes.iter().map(|ai_route| ai_route.name)),
+            domain_names: domains.iter().map(|domain| domain.text.clone()).collect(),
+            plugins: wasm_plugins().filter_map(Plugin::new).collect(),
+            providers: Provider::all(wasm_plugins()),
             resources,
             broken,
-            providers: Provider::all(of_kind("WasmPlugin").filter(in_system)),
-            domains: of_kind("ConfigMap").filter(in_system).filter_map(Domain::new).collect(),
-            ai_routes: of_kind("ConfigMap").filter(in_system).filter_map(AiRoute::new).collect(),
             services,
             routes,
-            plugins,
+            domains,
+            ai_routes,
         }
     }
 
     /// Whether a resource may exist although it could not be read.
     pub(crate) fn may_exist(&self, kind: &str, name: &str) -> bool {
-        self.broken
-            .iter()
-            .filter_map(|document| document.key.as_ref())
-            .any(|key| &*key.kind == kind && &*key.name == name)
+        self.broken_names.contains(&(kind, name))
+    }
+
+    /// Whether a resource of a kind could not be read.
+    pub(crate) fn has_broken(&self, kind: &str) -> bool {
+        self.broken_names.iter().any(|(broken, _)| *broken == kind)
     }
 
     /// Whether there is a resource in the system namespace.
     pub(crate) fn has(&self, kind: &str, name: &str) -> bool {
-        self.resources.iter().any(|resource| {
-            let key = &resource.key;
-            &*key.kind == kind && &*key.name == name && &*key.namespace == SYSTEM_NAMESPACE
-        })
+        self.names.contains(&(kind, name))
     }
 
     /// The plugins of a built-in.
@@ -91,18 +113,17 @@ impl<'a> Model<'a> {
             Some(key) => &*key.kind == "WasmPlugin" && may_be(&key.name),
             None => document.may_be_wasm_plugin,
         });
-        let is_rejected = |resource: &Resource| {
-            &*resource.key.kind == "WasmPlugin"
-                && &*resource.key.namespace == SYSTEM_NAMESPACE
-                && may_be(&resource.key.name)
-                && !self.plugins.iter().any(|plugin| plugin.resource.key == resource.key)
-        };
-        is_broken || self.resources.iter().any(|resource| is_rejected(resource))
+        let mut rejected = self.names.iter().filter(|(kind, name)| {
+            *kind == "WasmPlugin"
+                && may_be(name)
+                && !self.plugins.iter().any(|plugin| *plugin.resource.key.name == **name)
+        });
+        is_broken || rejected.next().is_some()
     }
 
-    /// The Ingress in the system namespace of this name.
+    /// The Ingress that match rules call by this name.
     pub(crate) fn route(&self, name: &str) -> Option<&Route<'a>> {
-        self.routes.iter().find(|route| route.is_in_system() && &*route.resource.key.name == name)
+        self.routes.get(*self.route_by_name.get(name)?)
     }
 
     /// The Ingress of an AI route.
@@ -112,7 +133,7 @@ impl<'a> Model<'a> {
 
     /// The AI route of this name.
     pub(crate) fn ai_route(&self, name: &str) -> Option<&AiRoute<'a>> {
-        self.ai_routes.iter().find(|ai_route| ai_route.name == name)
+        self.ai_routes.get(*self.ai_route_by_name.get(name)?)
     }
 
     /// What an Ingress is by its name: an AI route's, or its fallback's. An AI
@@ -127,7 +148,7 @@ impl<'a> Model<'a> {
 
     /// Whether a domain has a ConfigMap.
     pub(crate) fn has_domain(&self, domain: &str) -> bool {
-        self.domains.iter().any(|known| known.text == domain)
+        self.domain_names.contains(domain)
             || self.may_exist("ConfigMap", &format!("domain-{}", normalized_domain(domain)))
     }
 
@@ -140,9 +161,8 @@ impl<'a> Model<'a> {
     /// The provider that ai-proxy gives a request to.
     pub(crate) fn provider_for(&self, request: &Request<'_>) -> Option<&Provider<'a>> {
         self.plugins_of("ai-proxy").find_map(|plugin| {
-            let rule = plugin.wasm.rules.iter().find(|rule| matches(rule, request, true));
             let global = plugin.wasm.default_config.as_ref()?;
-            let config = match rule {
+            let config = match plugin.rule_for(request) {
                 Some(rule) => rule.config.as_ref()?,
                 None => global,
             };
@@ -152,4 +172,13 @@ impl<'a> Model<'a> {
                 .find(|provider| provider.id == id && provider.resource.key == plugin.resource.key)
         })
     }
+}
+
+/// Where each name stands; of several the first.
+fn index<K: std::hash::Hash + Eq>(names: impl Iterator<Item = K>) -> HashMap<K, usize> {
+    let mut index = HashMap::new();
+    for (place, name) in names.enumerate() {
+        index.entry(name).or_insert(place);
+    }
+    index
 }

@@ -9,20 +9,44 @@ const SUFFIXES: &[&str] = &[".dns", ".static", ".svc.cluster.local", ".internal"
 /// How many names a hint lists at most.
 const LISTED_MAX: usize = 4;
 
+/// How many candidates are compared whatever they begin with.
+const COMPARED_MAX: usize = 1000;
+/// How many letters a slip of the pen changes at most.
+const TYPO_MAX: usize = 2;
+
 /// The candidate that was most likely meant: one of which the name is a
 /// longer or shorter form, else the most similar one.
 pub(crate) fn closest<'n>(name: &str, candidates: &[&'n str]) -> Option<&'n str> {
     let wanted = core(name);
-    let extends = |candidate: &&&'n str| {
-        let core = core(candidate);
-        extends_at_boundary(wanted, core) || extends_at_boundary(core, wanted)
+    let initial = wanted.chars().next();
+    let is_few = candidates.len() <= COMPARED_MAX;
+    let compared = || {
+        let all = candidates.iter().map(|candidate| (core(candidate), *candidate));
+        all.filter(move |(core, _)| is_few || core.chars().next() == initial)
     };
-    let forms: Vec<&'n str> = candidates.iter().filter(extends).copied().collect();
-    match forms.as_slice() {
-        [] => nearest(name, candidates.iter().copied()),
-        [only] => Some(only),
-        _ => nearest(name, forms.iter().copied()),
+    let is_form = |core: &str| extends_at_boundary(wanted, core) || extends_at_boundary(core, wanted);
+    let mut forms: Vec<(&str, &'n str)> = compared().filter(|(core, _)| is_form(core)).collect();
+    if forms.is_empty() {
+        forms = compared().collect();
     }
+    if let [(_, only)] = forms.as_slice()
+        && is_form(core(only))
+    {
+        return Some(only);
+    }
+    let likely = nearest(wanted, forms.iter().map(|(core, _)| *core))?;
+    forms.iter().find(|(core, _)| *core == likely).map(|(_, candidate)| *candidate)
+}
+
+/// The candidate that a name is a misspelling of.
+pub(crate) fn typo_of<'n>(name: &str, candidates: &[&'n str]) -> Option<&'n str> {
+    candidates
+        .iter()
+        .filter(|candidate| candidate.len().abs_diff(name.len()) <= TYPO_MAX)
+        .map(|candidate| (strsim::osa_distance(name, candidate), *candidate))
+        .filter(|(distance, _)| *distance <= TYPO_MAX)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
 }
 
 /// The closest candidate, or the only one there is.

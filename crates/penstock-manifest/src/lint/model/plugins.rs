@@ -1,6 +1,9 @@
 //! WasmPlugins: which of their rules a request meets, the consumers of an
 //! authentication and the providers of ai-proxy.
 
+use std::collections::HashMap;
+
+use super::plugin_index::RuleIndex;
 use super::services::split_service;
 use crate::kind::wasm_plugin::{MatchRule, WasmPlugin, plugin_of_url};
 use crate::node::{Cursor, Node, Value};
@@ -15,12 +18,29 @@ const DUMMY_KEY: &str = "x-higress-dummy-key";
 pub(crate) struct Plugin<'a> {
     pub(crate) resource: &'a Resource,
     pub(crate) wasm: WasmPlugin<'a>,
+    /// The consumers of the global part.
+    pub(crate) consumers: Vec<Consumer<'a>>,
+    by_name: HashMap<&'a str, Vec<usize>>,
+    rules: RuleIndex,
+    disabled_rules: RuleIndex,
 }
 
 impl<'a> Plugin<'a> {
     pub(super) fn new(resource: &'a Resource) -> Option<Self> {
         let wasm = WasmPlugin::parse(resource, &mut Vec::new())?;
-        Some(Self { resource, wasm })
+        let consumers = wasm.default_config.as_ref().map(Consumer::all).unwrap_or_default();
+        let mut by_name: HashMap<&'a str, Vec<usize>> = HashMap::new();
+        for (place, consumer) in consumers.iter().enumerate() {
+            by_name.entry(consumer.name).or_default().push(place);
+        }
+        Some(Self {
+            rules: RuleIndex::new(&wasm.rules),
+            disabled_rules: RuleIndex::new(&wasm.disabled_rules),
+            resource,
+            wasm,
+            consumers,
+            by_name,
+        })
     }
 
     /// Whether it acts on any request.
@@ -31,7 +51,17 @@ impl<'a> Plugin<'a> {
     /// The first enabled rule that a request meets.
     pub(crate) fn rule_for(&self, request: &Request<'_>) -> Option<&MatchRule<'a>> {
         let is_go = self.wasm.is_go || self.wasm.plugin != "key-auth";
-        self.wasm.rules.iter().find(|rule| matches(rule, request, is_go))
+        self.rules.first(&self.wasm.rules, request, is_go)
+    }
+
+    /// The first enabled rule that names an Ingress.
+    pub(crate) fn rule_of_ingress(&self, name: &str) -> Option<&MatchRule<'a>> {
+        self.rules.first_of_ingress(&self.wasm.rules, name)
+    }
+
+    /// The first disabled rule that names an Ingress.
+    pub(crate) fn disabled_rule_of_ingress(&self, name: &str) -> Option<&MatchRule<'a>> {
+        self.disabled_rules.first_of_ingress(&self.wasm.disabled_rules, name)
     }
 
     /// `global_auth`, where it is a boolean.
@@ -39,10 +69,17 @@ impl<'a> Plugin<'a> {
         self.wasm.default_config.as_ref()?.node.get("global_auth")?.as_bool()
     }
 
-    /// The consumers of the global part.
-    pub(crate) fn consumers(&self) -> Vec<Consumer<'a>> {
-        self.wasm.default_config.as_ref().map(Consumer::all).unwrap_or_default()
+    /// The consumers of a name.
+    pub(crate) fn consumers_named(&self, name: &str) -> impl Iterator<Item = &Consumer<'a>> {
+        let places = self.by_name.get(name).map(Vec::as_slice).unwrap_or_default();
+        places.iter().filter_map(|place| self.consumers.get(*place))
     }
+}
+
+/// Whether a rule takes its requests out of an authentication.
+pub(crate) fn is_switched_off(rule: &MatchRule<'_>) -> bool {
+    let flag = rule.config.as_ref().and_then(|config| config.node.get("_disable_"));
+    flag.and_then(Node::as_bool) == Some(true)
 }
 
 /// What a rule is matched against.

@@ -148,7 +148,7 @@ fn upstreams(
 fn resolve(host: String, port: Option<u16>, services: &Services<'_>) -> Upstream {
     match services.look_up(&host) {
         LookUp::Missing => match services.meant(&host) {
-            Some((host, port)) => Upstream { host, port, is_certain: false },
+            Some((host, port)) => Upstream { host: host.to_owned(), port, is_certain: false },
             None => Upstream { host, port, is_certain: false },
         },
         LookUp::Exists(ports) => {

@@ -1,5 +1,6 @@
 //! What destinations and match rules may name as a service.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::names;
@@ -26,7 +27,11 @@ pub(crate) struct Services<'a> {
     /// The McpBridge `default`, if it could be read at all.
     pub(crate) bridge: Option<&'a Resource>,
     /// Hosts that are defined, but cannot be used or read.
-    unusable: Vec<Box<str>>,
+    unusable: HashSet<String>,
+    registry_by_host: HashMap<String, usize>,
+    kubernetes_by_host: HashMap<String, usize>,
+    /// Every host with its port, as hints name them.
+    known: Vec<(String, Option<u16>)>,
     /// The types of all registries.
     types: Vec<&'a str>,
     is_bridge_unclear: bool,
@@ -93,23 +98,37 @@ impl<'a> Services<'a> {
             entries.iter().filter_map(|entry| entry.node.get("type")?.as_str()).collect();
         let is_bridge_unclear = is_broken || (default.is_some() && parsed.is_none());
         let parsed = parsed.unwrap_or_default();
-        let mut unusable = parsed.unusable;
-        unusable.extend(
-            broken
-                .iter()
-                .filter_map(|document| document.key.as_ref())
-                .filter(|key| &*key.kind == "Service")
-                .map(|key| format!("{}.{}{CLUSTER_DOMAIN}", key.name, key.namespace).into()),
-        );
+        let entry_by_host = entries_by_host(&entries);
+        let registries: Vec<RegistryEntry<'a>> = parsed
+            .registries
+            .into_iter()
+            .filter_map(|registry| {
+                let entry = entry_by_host.get(&registry.host.to_ascii_lowercase())?.clone();
+                Some(RegistryEntry { registry, entry })
+            })
+            .collect();
+        let kubernetes: Vec<KubernetesService<'a>> =
+            of_kind("Service").map(|resource| kubernetes_service(resource)).collect();
+        let broken_services = broken
+            .iter()
+            .filter_map(|document| document.key.as_ref())
+            .filter(|key| &*key.kind == "Service")
+            .map(|key| format!("{}.{}{CLUSTER_DOMAIN}", key.name, key.namespace));
         Self {
-            registries: parsed
-                .registries
-                .into_iter()
-                .filter_map(|registry| with_entry(registry, &entries))
+            unusable: parsed
+                .unusable
+                .iter()
+                .map(|host| host.to_ascii_lowercase())
+                .chain(broken_services)
                 .collect(),
-            kubernetes: of_kind("Service").map(|resource| kubernetes_service(resource)).collect(),
+            registry_by_host: super::index(
+                registries.iter().map(|entry| entry.registry.host.to_ascii_lowercase()),
+            ),
+            kubernetes_by_host: super::index(kubernetes.iter().map(KubernetesService::host)),
+            known: known(&registries, &kubernetes),
             bridge: default.map(|resource| &**resource),
-            unusable,
+            registries,
+            kubernetes,
             types,
             is_bridge_unclear,
         }
@@ -117,7 +136,7 @@ impl<'a> Services<'a> {
 
     /// The registry whose service has this host.
     pub(crate) fn registry(&self, host: &str) -> Option<&RegistryEntry<'a>> {
-        self.registries.iter().find(|entry| entry.registry.host.eq_ignore_ascii_case(host))
+        self.registries.get(*self.registry_by_host.get(&host.to_ascii_lowercase())?)
     }
 
     /// Whether a host is a service of the source.
@@ -125,7 +144,7 @@ impl<'a> Services<'a> {
         if let Some(entry) = self.registry(host) {
             return LookUp::Exists(vec![entry.registry.port]);
         }
-        if self.unusable.iter().any(|known| known.eq_ignore_ascii_case(host)) {
+        if self.unusable.contains(&host.to_ascii_lowercase()) {
             return LookUp::Unclear;
         }
         if host.ends_with(CLUSTER_DOMAIN) {
@@ -145,7 +164,9 @@ impl<'a> Services<'a> {
         if self.kubernetes.is_empty() {
             return LookUp::Unclear;
         }
-        match self.kubernetes.iter().find(|service| service.host() == host) {
+        let service =
+            self.kubernetes_by_host.get(host).and_then(|place| self.kubernetes.get(*place));
+        match service {
             Some(service) => {
                 LookUp::Exists(service.ports.iter().map(|(number, _)| *number).collect())
             }
@@ -154,34 +175,33 @@ impl<'a> Services<'a> {
     }
 
     /// The host and port that a name which does not exist most likely means.
-    pub(crate) fn meant(&self, host: &str) -> Option<(String, Option<u16>)> {
-        let known = self.known();
-        let hosts: Vec<&str> = known.iter().map(|(host, _)| host.as_str()).collect();
-        let host = names::meant(host, &hosts)?.to_owned();
-        let port = known.iter().find(|(known, _)| *known == host).and_then(|(_, port)| *port);
-        Some((host, port))
+    pub(crate) fn meant(&self, host: &str) -> Option<(&str, Option<u16>)> {
+        let hosts: Vec<&str> = self.known.iter().map(|(host, _)| host.as_str()).collect();
+        let meant = names::meant(host, &hosts)?;
+        self.known.iter().find(|(known, _)| known == meant).map(|(h, port)| (h.as_str(), *port))
     }
 
-    /// The addresses that exist, for a hint.
-    pub(crate) fn addresses(&self) -> Vec<String> {
-        self.known()
-            .into_iter()
-            .map(|(host, port)| match port {
-                Some(port) => format!("{host}:{port}"),
-                None => host,
-            })
-            .collect()
-    }
-
-    fn known(&self) -> Vec<(String, Option<u16>)> {
-        let registries =
-            self.registries.iter().map(|e| (e.registry.host.to_string(), Some(e.registry.port)));
-        let kubernetes = self
-            .kubernetes
+    /// The one that is most like a name, however little that is.
+    pub(crate) fn nearest(&self, host: &str) -> Option<(&str, Option<u16>)> {
+        let likeness = |known: &str| strsim::jaro_winkler(host, known);
+        self.known
             .iter()
-            .map(|service| (service.host(), service.ports.first().map(|(number, _)| *number)));
-        registries.chain(kubernetes).collect()
+            .map(|(known, port)| (likeness(known), known.as_str(), *port))
+            .max_by(|a, b| a.0.total_cmp(&b.0))
+            .map(|(_, host, port)| (host, port))
     }
+}
+
+fn known(
+    registries: &[RegistryEntry<'_>],
+    kubernetes: &[KubernetesService<'_>],
+) -> Vec<(String, Option<u16>)> {
+    let registries =
+        registries.iter().map(|e| (e.registry.host.to_string(), Some(e.registry.port)));
+    let kubernetes = kubernetes
+        .iter()
+        .map(|service| (service.host(), service.ports.first().map(|(number, _)| *number)));
+    registries.chain(kubernetes).collect()
 }
 
 /// Splits `HOST:PORT`; without a port that can be one, all of it is the host.
@@ -195,18 +215,16 @@ pub(crate) fn split_service(text: &str) -> (&str, Option<u16>) {
     }
 }
 
-/// The entry a registry was read from: of several with one name, the last.
-fn with_entry<'a>(registry: Registry, entries: &[Cursor<'a>]) -> Option<RegistryEntry<'a>> {
+/// The entries by the host of their service: of several with one, the last.
+fn entries_by_host<'a>(entries: &[Cursor<'a>]) -> HashMap<String, Cursor<'a>> {
     let text = |entry: &Cursor<'a>, key| entry.node.get(key).and_then(Node::as_str);
-    let entry = entries.iter().rev().find(|entry| {
-        match (text(entry, "name"), text(entry, "type")) {
-            (Some(name), Some(kind)) => {
-                registry.host.eq_ignore_ascii_case(&format!("{name}.{kind}"))
-            }
-            _ => false,
-        }
-    })?;
-    Some(RegistryEntry { registry, entry: entry.clone() })
+    entries
+        .iter()
+        .filter_map(|entry| {
+            let host = format!("{}.{}", text(entry, "name")?, text(entry, "type")?);
+            Some((host.to_ascii_lowercase(), entry.clone()))
+        })
+        .collect()
 }
 
 fn kubernetes_service(resource: &Resource) -> KubernetesService<'_> {
