@@ -10,17 +10,24 @@ use crate::kind::config_map::AI_ROUTE_PREFIX;
 use crate::node::Cursor;
 use crate::resource::Resource;
 
+/// How many pairs of halves are compared.
+const PAIRS_MAX: usize = 10_000;
+
 pub(super) fn run(model: &Model<'_>, diagnostics: &mut Vec<Diagnostic>) {
     let records = lonely_records(model);
     let ingresses = lonely_ingresses(model);
+    // Of very many, nobody can say which belong together.
+    let is_few = records.len().saturating_mul(ingresses.len()) <= PAIRS_MAX;
+    let (candidates, other_candidates) =
+        if is_few { (&*ingresses, &*records) } else { (&[][..], &[][..]) };
     for record in &records {
-        let counterpart = best(&ingresses, |(name, route)| {
+        let counterpart = best(candidates, |(name, route)| {
             (likeness(record, route), closest(record.name, &[name]).is_some())
         });
         diagnostics.push(without_ingress(record, counterpart.map(|(name, _)| *name)));
     }
     for (name, route) in &ingresses {
-        let counterpart = best(&records, |record| {
+        let counterpart = best(other_candidates, |record| {
             (likeness(record, route), closest(name, &[record.name]).is_some())
         });
         diagnostics.push(without_record(route, name, counterpart.map(|record| record.name)));

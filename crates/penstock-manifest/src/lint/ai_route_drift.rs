@@ -1,7 +1,7 @@
 //! The JSON of an AI route against its Ingress: path, upstreams and weights.
 //! The console rewrites the Ingress from the JSON at the next save.
 
-use super::model::{AiRoute, Model, Route, Services, active_provider, listed};
+use super::model::{AiRoute, LookUp, Model, Route, Services, listed};
 use crate::annotation::Destination;
 use crate::diagnostic::{AI_ROUTE_DRIFT, AI_ROUTE_WEIGHTS, Diagnostic};
 use crate::node::{Cursor, Node, Value};
@@ -66,20 +66,10 @@ fn check_path(ai_route: &AiRoute<'_>, route: &Route<'_>) -> Option<Diagnostic> {
 /// The services that stand for a provider: those whose rules activate it,
 /// and the registry that the console would give it.
 fn services_of(model: &Model<'_>, provider: &str) -> Vec<String> {
-    let mut services: Vec<String> = model
-        .plugins_of("ai-proxy")
-        .flat_map(|plugin| &plugin.wasm.rules)
-        .filter(|rule| {
-            let active = rule.config.as_ref().and_then(active_provider);
-            active.is_some_and(|(id, _)| id == provider)
-        })
-        .flat_map(|rule| &rule.service)
-        .map(|service| super::model::split_service(service).0.to_ascii_lowercase())
-        .collect();
-    let name = format!("llm-{provider}.internal");
-    let own = model.services.registries.iter().filter(|entry| entry.name() == name);
-    services.extend(own.map(|entry| entry.registry.host.to_string()));
-    services
+    let own = ["dns", "static"].map(|kind| format!("llm-{provider}.internal.{kind}"));
+    let own = own.iter().filter_map(|host| model.services.registry(host));
+    let own = own.map(|entry| entry.registry.host.to_string());
+    model.services_of(provider).iter().cloned().chain(own).collect()
 }
 
 fn check_upstreams(
@@ -145,7 +135,7 @@ fn check_upstreams(
 }
 
 fn exists(services: &Services<'_>, destination: &Destination) -> bool {
-    services.look_up(&destination.host) != super::model::LookUp::Missing
+    services.look_up(&destination.host) != LookUp::Missing
 }
 
 fn check_weight(

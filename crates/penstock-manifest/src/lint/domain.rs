@@ -1,49 +1,125 @@
 //! Domains and the hosts of routes: a domain that no route uses, a route whose
 //! host is no domain, a route that listens on the host of a provider.
 
-use super::model::{Domain, Host, Model, Route, domain_covers, listed, meant, normalized_domain};
+use std::collections::{HashMap, HashSet};
+
+use super::model::{
+    AiRoute, Domain, Host, Model, Request, Route, RoutePart, domain_covers, listed, meant,
+    normalized_domain, typo_of,
+};
 use crate::diagnostic::{
     DOMAIN_UNUSED, Diagnostic, HOST_IS_PROVIDER, HOST_WITHOUT_DOMAIN,
 };
 use crate::kind::mcp_bridge::Endpoints;
-use crate::node::Cursor;
+use crate::node::Node;
 
 /// The prefix of the labels by which the console finds a domain's routes.
 pub(super) const LABEL: &str = "higress.io/domain_";
 
 pub(super) fn run(model: &Model<'_>, diagnostics: &mut Vec<Diagnostic>) {
-    for domain in model.real_domains().filter(|domain| is_unused(model, domain)) {
-        diagnostics.push(unused(model, domain));
+    let domains = Domains::new(model);
+    for domain in &domains.unused {
+        diagnostics.push(unused(model, &domains, domain));
     }
     for route in &model.routes {
         for host in &route.hosts {
-            diagnostics.extend(check_host(model, route, host));
+            diagnostics.extend(check_host(model, &domains, route, host));
         }
-        if route.is_of_console() {
-            check_labels(model, route, diagnostics);
-        }
-    }
-    check_json(model, diagnostics);
-}
-
-/// Whether no route answers for a domain, or for a part of a wildcard.
-fn is_unused(model: &Model<'_>, domain: &Domain<'_>) -> bool {
-    let mut hosts = model.routes.iter().flat_map(|route| &route.hosts);
-    !hosts.any(|host| domain_covers(&host.text, &domain.text) || domain_covers(&domain.text, &host.text))
-}
-
-fn unused(model: &Model<'_>, domain: &Domain<'_>) -> Diagnostic {
-    let mut strays: Vec<(&str, &str)> = Vec::new();
-    for route in model.routes.iter().filter(|route| route.is_of_console()) {
-        for host in route.host_names().into_iter().filter(|host| !model.has_domain(host)) {
-            strays.push((&route.name, host));
+        if route.is_of_console() && !domains.all.is_empty() {
+            check_labels(model, &domains, route, diagnostics);
         }
     }
-    let hint = match strays.as_slice() {
-        [] => "give a route this host, or remove the domain".to_owned(),
-        [(route, host), ..] => format!(
-            "give `{route}` the host `{}`: its host `{host}` is no domain",
-            domain.text
+    if !domains.all.is_empty() {
+        check_json(model, &domains, diagnostics);
+    }
+}
+
+/// The domains, and what is needed to say which one was meant.
+struct Domains<'m> {
+    all: Vec<&'m str>,
+    /// Those that no route answers for.
+    unused: Vec<&'m Domain<'m>>,
+    /// The provider that each host of a registry belongs to.
+    providers: HashMap<&'m str, &'m str>,
+}
+
+impl<'m> Domains<'m> {
+    fn new(model: &'m Model<'m>) -> Self {
+        let hosts: HashSet<&str> =
+            model.routes.iter().flat_map(|r| &r.hosts).map(|host| host.text.as_str()).collect();
+        let patterns: Vec<&str> =
+            hosts.iter().copied().filter(|host| host.starts_with('*')).collect();
+        // A host of an Ingress that cannot be read may be any of them.
+        let is_unclear = model.has_broken("Ingress");
+        let is_unused = |domain: &&Domain<'_>| {
+            let text = domain.text.as_str();
+            !is_unclear
+                && !hosts.contains(text)
+                && !patterns.iter().any(|pattern| domain_covers(pattern, text))
+                && !(text.starts_with('*') && hosts.iter().any(|host| domain_covers(text, host)))
+        };
+        Self {
+            all: model.real_domains().map(|domain| domain.text.as_str()).collect(),
+            unused: model.real_domains().filter(is_unused).collect(),
+            providers: providers_by_host(model),
+        }
+    }
+
+    /// The domain that was most likely meant by a host: one that another part
+    /// of the same route names, one that it is a misspelling of, one that no
+    /// route uses, else the closest.
+    fn meant(&self, host: &str, others: &[String]) -> Option<&str> {
+        let named = || others.iter().find_map(|other| self.all.iter().find(|d| **d == *other));
+        let unused: Vec<&str> = self.unused.iter().map(|domain| domain.text.as_str()).collect();
+        named()
+            .copied()
+            .or_else(|| typo_of(host, &self.all))
+            .or_else(|| meant(host, &unused))
+            .or_else(|| meant(host, &self.all))
+    }
+
+    fn hint(&self, host: &str, others: &[String]) -> String {
+        let name = format!("domain-{}", normalized_domain(host));
+        match self.meant(host, others) {
+            Some(domain) => format!("did you mean `{domain}`? Else add ConfigMap `{name}`"),
+            None => format!("the domains are {}; else add ConfigMap `{name}`", listed(&self.all)),
+        }
+    }
+}
+
+/// The domains that the labels of a route and the JSON of its AI route name
+/// beside its hosts.
+fn named_beside(model: &Model<'_>, route: &Route<'_>) -> Vec<String> {
+    let part = model.part_of(&route.resource.key.name);
+    let ai_route = part.and_then(|part| match part {
+        RoutePart::Main(name) | RoutePart::Fallback(name) => model.ai_route(name),
+    });
+    let mut names = ai_route.map(AiRoute::domains).unwrap_or_default();
+    let labels = route.resource.root.get("metadata").and_then(|metadata| metadata.get("labels"));
+    let labels = labels.and_then(Node::as_map).into_iter().flat_map(|map| &map.entries);
+    names.extend(labels.filter_map(|entry| {
+        let name = entry.key.strip_prefix(LABEL)?;
+        Some(match name.strip_prefix("wildcard") {
+            Some(rest) => format!("*{rest}"),
+            None => name.to_owned(),
+        })
+    }));
+    names
+}
+
+fn unused(model: &Model<'_>, domains: &Domains<'_>, domain: &Domain<'_>) -> Diagnostic {
+    let routes = model.routes.iter().filter(|route| route.is_of_console());
+    let stray = routes
+        .flat_map(|route| route.host_names().into_iter().map(move |host| (route, host)))
+        .filter(|(_, host)| !model.has_domain(host))
+        .find(|(route, host)| {
+            domains.meant(host, &named_beside(model, route)) == Some(domain.text.as_str())
+        });
+    let hint = match stray {
+        None => "give a route this host, or remove the domain".to_owned(),
+        Some((route, host)) => format!(
+            "give `{}` the host `{}`: its host `{host}` is no domain",
+            route.name, domain.text
         ),
     };
     domain
@@ -52,42 +128,43 @@ fn unused(model: &Model<'_>, domain: &Domain<'_>) -> Diagnostic {
         .with_hint(hint)
 }
 
-fn check_host(model: &Model<'_>, route: &Route<'_>, host: &Host<'_>) -> Option<Diagnostic> {
+fn check_host(
+    model: &Model<'_>,
+    domains: &Domains<'_>,
+    route: &Route<'_>,
+    host: &Host<'_>,
+) -> Option<Diagnostic> {
     let text = &host.text;
     if text == "*" || model.has_domain(text) {
         return None;
     }
-    if let Some(provider) = provider_at(model, text) {
-        return Some(
-            host.cursor
-                .diagnostic(
-                    &HOST_IS_PROVIDER,
-                    format!(
-                        "`{text}` is the host of provider `{provider}`, not a domain of the gateway"
-                    ),
-                )
-                .with_hint(match right_domain(model, text) {
-                    Some(domain) => format!("did you mean `{domain}`?"),
-                    None => "write the host that clients ask the gateway for".to_owned(),
-                }),
-        );
+    if let Some(provider) = domains.providers.get(text.as_str()) {
+        let message =
+            format!("`{text}` is the host of provider `{provider}`, not a domain of the gateway");
+        let hint = match domains.meant(text, &named_beside(model, route)) {
+            Some(domain) => format!("did you mean `{domain}`?"),
+            None => "write the host that clients ask the gateway for".to_owned(),
+        };
+        return Some(host.cursor.diagnostic(&HOST_IS_PROVIDER, message).with_hint(hint));
     }
-    if !route.is_of_console() || model.real_domains().next().is_none() {
+    if !route.is_of_console() || domains.all.is_empty() {
         return None;
     }
     Some(
         host.cursor
             .diagnostic(&HOST_WITHOUT_DOMAIN, format!("no domain ConfigMap describes `{text}`"))
-            .with_hint(domain_hint(model, text)),
+            .with_hint(domains.hint(text, &named_beside(model, route))),
     )
 }
 
 /// A label is checked where it agrees with the host; where it does not, that
 /// is the finding.
-fn check_labels(model: &Model<'_>, route: &Route<'_>, diagnostics: &mut Vec<Diagnostic>) {
-    if model.real_domains().next().is_none() {
-        return;
-    }
+fn check_labels(
+    model: &Model<'_>,
+    domains: &Domains<'_>,
+    route: &Route<'_>,
+    diagnostics: &mut Vec<Diagnostic>,
+) {
     let labels = route.resource.cursor().get("metadata").and_then(|meta| meta.get("labels"));
     for (entry, cursor) in labels.iter().flat_map(|labels| labels.entries().collect::<Vec<_>>()) {
         let Some(name) = entry.key.strip_prefix(LABEL) else {
@@ -100,9 +177,10 @@ fn check_labels(model: &Model<'_>, route: &Route<'_>, diagnostics: &mut Vec<Diag
         if model.has_domain(host) {
             continue;
         }
-        let hint = match right_domain(model, host) {
+        let others = named_beside(model, route);
+        let hint = match domains.meant(host, &others) {
             Some(domain) => format!("did you mean `{LABEL}{}`?", normalized_domain(domain)),
-            None => domain_hint(model, host),
+            None => domains.hint(host, &others),
         };
         let mut finding = cursor
             .diagnostic(
@@ -117,79 +195,55 @@ fn check_labels(model: &Model<'_>, route: &Route<'_>, diagnostics: &mut Vec<Diag
 
 /// The domains in an AI route's JSON, from which the console writes the hosts,
 /// unless they differ from the hosts, which is a finding of its own.
-fn check_json(model: &Model<'_>, diagnostics: &mut Vec<Diagnostic>) {
-    if model.real_domains().next().is_none() {
-        return;
-    }
+fn check_json(model: &Model<'_>, domains: &Domains<'_>, diagnostics: &mut Vec<Diagnostic>) {
     for ai_route in &model.ai_routes {
-        let hosts = model.route_of(ai_route).map(Route::host_names);
-        let Some(domains) = ai_route.json().and_then(|json| json.get("domains")) else {
+        let route = model.route_of(ai_route);
+        let hosts = route.map(Route::host_names);
+        let others = route.map(|route| named_beside(model, route)).unwrap_or_default();
+        let Some(list) = ai_route.json().and_then(|json| json.get("domains")) else {
             continue;
         };
-        for item in domains.items() {
-            let Some(text) = item.node.as_str() else {
+        for item in list.items() {
+            let Some(domain) = item.node.as_str().map(str::to_ascii_lowercase) else {
                 continue;
             };
-            let domain = text.to_ascii_lowercase();
             let is_checked = hosts.as_ref().is_none_or(|hosts| hosts.contains(&&*domain));
             if is_checked && !model.has_domain(&domain) {
-                diagnostics.push(json_domain(model, ai_route.name, &domain, &item));
+                diagnostics.push(
+                    item.diagnostic(
+                        &HOST_WITHOUT_DOMAIN,
+                        format!(
+                            "AI route `{}` has the domain `{domain}`, which no ConfigMap describes",
+                            ai_route.name
+                        ),
+                    )
+                    .with_hint(domains.hint(&domain, &others)),
+                );
             }
         }
     }
 }
 
-fn json_domain(model: &Model<'_>, name: &str, domain: &str, at: &Cursor<'_>) -> Diagnostic {
-    at.diagnostic(
-        &HOST_WITHOUT_DOMAIN,
-        format!("AI route `{name}` has the domain `{domain}`, which no ConfigMap describes"),
-    )
-    .with_hint(domain_hint(model, domain))
-}
-
-fn domain_hint(model: &Model<'_>, host: &str) -> String {
-    let name = format!("domain-{}", normalized_domain(host));
-    match right_domain(model, host) {
-        Some(domain) => format!("did you mean `{domain}`? Else add ConfigMap `{name}`"),
-        None => {
-            let known: Vec<&str> =
-                model.real_domains().map(|domain| domain.text.as_str()).collect();
-            format!("the domains are {}; else add ConfigMap `{name}`", listed(&known))
+/// The providers whose registries lead to hosts.
+fn providers_by_host<'m>(model: &'m Model<'m>) -> HashMap<&'m str, &'m str> {
+    let mut providers = HashMap::new();
+    for entry in &model.services.registries {
+        let Endpoints::Dns(names) = &entry.registry.endpoints else {
+            continue;
+        };
+        let request = Request {
+            route: "",
+            host: "",
+            service: &entry.registry.host,
+            port: Some(entry.registry.port),
+        };
+        let by_name = entry.name().strip_prefix("llm-").and_then(|n| n.strip_suffix(".internal"));
+        let by_rule = model.provider_for(&request).map(|provider| provider.id.as_str());
+        if let Some(provider) = by_rule.or(by_name) {
+            for name in names {
+                providers.entry(&**name).or_insert(provider);
+            }
         }
     }
-}
-
-/// The domain that was most likely meant: one that no route uses, else the
-/// closest of all.
-fn right_domain<'m>(model: &'m Model<'_>, host: &str) -> Option<&'m str> {
-    let unused: Vec<&str> = model
-        .real_domains()
-        .filter(|domain| is_unused(model, domain))
-        .map(|domain| domain.text.as_str())
-        .collect();
-    let all: Vec<&str> = model.real_domains().map(|domain| domain.text.as_str()).collect();
-    meant(host, &unused).or_else(|| meant(host, &all))
-}
-
-/// The provider whose registry leads to a host.
-fn provider_at<'m>(model: &'m Model<'_>, host: &str) -> Option<&'m str> {
-    model.services.registries.iter().find_map(|entry| {
-        let Endpoints::Dns(names) = &entry.registry.endpoints else {
-            return None;
-        };
-        if !names.iter().any(|name| **name == *host) {
-            return None;
-        }
-        let by_name = entry.name().strip_prefix("llm-").and_then(|n| n.strip_suffix(".internal"));
-        let by_rule = || {
-            let request = super::model::Request {
-                route: "",
-                host: "",
-                service: &entry.registry.host,
-                port: Some(entry.registry.port),
-            };
-            model.provider_for(&request).map(|provider| provider.id.as_str())
-        };
-        by_rule().or(by_name)
-    })
+    providers
 }

@@ -4,14 +4,15 @@
 
 use std::net::IpAddr;
 
-use super::model::{Model, Provider, RegistryEntry, active_provider, listed, split_service};
+use super::model::{Model, Provider, RegistryEntry, listed};
 use crate::diagnostic::{Diagnostic, PROVIDER_REGISTRY_MISMATCH};
 use crate::kind::mcp_bridge::Endpoints;
 use crate::node::{Cursor, Node};
 
 pub(super) fn run(model: &Model<'_>, diagnostics: &mut Vec<Diagnostic>) {
     for provider in &model.providers {
-        for entry in registries_of(model, provider) {
+        let services = model.services_of(&provider.id).iter();
+        for entry in services.filter_map(|host| model.services.registry(host)) {
             let found = wrong_name(model, provider, entry).or_else(|| {
                 let wanted = endpoint_of(provider)?;
                 wrong_endpoint(provider, entry, &wanted)
@@ -19,33 +20,6 @@ pub(super) fn run(model: &Model<'_>, diagnostics: &mut Vec<Diagnostic>) {
             diagnostics.extend(found);
         }
     }
-}
-
-/// The registries whose services activate a provider, each once.
-fn registries_of<'m, 'a>(
-    model: &'m Model<'a>,
-    provider: &Provider<'_>,
-) -> Vec<&'m RegistryEntry<'a>> {
-    let mut found: Vec<&RegistryEntry<'a>> = Vec::new();
-    for plugin in model.plugins_of("ai-proxy") {
-        if plugin.resource.key != provider.resource.key {
-            continue;
-        }
-        for rule in &plugin.wasm.rules {
-            let active = rule.config.as_ref().and_then(active_provider);
-            if active.is_none_or(|(id, _)| id != provider.id) {
-                continue;
-            }
-            for service in &rule.service {
-                if let Some(entry) = model.services.registry(split_service(service).0)
-                    && !found.iter().any(|known| known.registry.host == entry.registry.host)
-                {
-                    found.push(entry);
-                }
-            }
-        }
-    }
-    found
 }
 
 /// A registry that the name says is another provider's.
@@ -142,8 +116,8 @@ fn wrong_endpoint(
 ) -> Option<Diagnostic> {
     let field = |key: &str| entry.entry.get(key).unwrap_or_else(|| entry.entry.clone());
     let source = match provider.text(wanted.setting) {
-        Some(_) => format!("its {}", wanted.setting),
-        None => format!("its type without {}", wanted.setting),
+        Some(_) => format!("its `{}`", wanted.setting),
+        None => format!("its type without `{}`", wanted.setting),
     };
     let finding = |place: &Cursor<'_>, what: &str, has: &str, says: &str| {
         place
@@ -155,7 +129,7 @@ fn wrong_endpoint(
                     provider.id
                 ),
             )
-            .with_hint(format!("make the registry and `{}` agree", wanted.setting))
+            .with_hint(format!("write `{says}`, or correct `{}`", wanted.setting))
     };
     if let Some(is_tls) = wanted.is_tls
         && is_tls != entry.registry.protocol.is_tls()

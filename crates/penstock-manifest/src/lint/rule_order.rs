@@ -2,21 +2,24 @@
 //! (Higress: pkg/matcher/rule_matcher.go), so a later one may be hidden; other
 //! targets have a form that no request has.
 
-use super::model::{Model, Plugin, Request, domain_covers, matches, service_covers, targets};
+use std::collections::HashMap;
+
+use super::model::{
+    Model, Plugin, Request, domain_covers, listed, matches, split_service, targets,
+};
 use crate::diagnostic::{Diagnostic, RULE_NEVER_MATCHES};
 use crate::kind::wasm_plugin::MatchRule;
 
 pub(super) fn run(model: &Model<'_>, diagnostics: &mut Vec<Diagnostic>) {
     for plugin in &model.plugins {
-        let rules = &plugin.wasm.rules;
-        for (index, rule) in rules.iter().enumerate() {
+        let mut earlier = Taken::default();
+        for rule in &plugin.wasm.rules {
             check_domains(rule, diagnostics);
-            let earlier = rules.get(..index).unwrap_or_default();
-            if let Some(hidden) = hidden_by(rule, earlier) {
-                diagnostics.push(hidden);
-            } else {
-                diagnostics.extend(unrelated(model, plugin, rule));
+            match earlier.hide(rule) {
+                Some(hidden) => diagnostics.push(hidden),
+                None => diagnostics.extend(unrelated(model, plugin, rule)),
             }
+            earlier.add(rule);
         }
     }
 }
@@ -81,48 +84,101 @@ fn targets_of<'r>(rule: &MatchRule<'r>) -> Vec<Target<'r>> {
     }
 }
 
-/// Whether every request of `later` is one of `earlier`.
-fn covers(earlier: Target<'_>, later: Target<'_>) -> bool {
-    let service = |listed: &str, other: &str| {
-        let (host, port) = super::model::split_service(other);
-        listed.eq_ignore_ascii_case(other) || service_covers(listed, host, port)
-    };
-    match (earlier, later) {
-        (Target::Domain("*"), _) => true,
-        (Target::Domain(a), Target::Domain(b)) => domain_covers(a, b),
-        (Target::Route(a), Target::Route(b) | Target::RouteAndService(b, _)) => a == b,
-        (Target::Service(a), Target::Service(b) | Target::RouteAndService(_, b)) => service(a, b),
-        (Target::RouteAndService(a, s), Target::RouteAndService(b, t)) => a == b && service(s, t),
-        _ => false,
+/// What earlier rules take, each with the path of the first such rule.
+#[derive(Default)]
+struct Taken<'r> {
+    routes: HashMap<&'r str, String>,
+    /// By both names, with a line break between them.
+    routes_and_services: HashMap<String, String>,
+    services: HashMap<String, String>,
+    domains: HashMap<&'r str, String>,
+    /// Patterns with a star, which no look-up finds.
+    patterns: Vec<(&'r str, String)>,
+}
+
+impl<'r> Taken<'r> {
+    fn add(&mut self, rule: &MatchRule<'r>) {
+        let path = || rule.cursor.path.to_string();
+        for target in targets_of(rule) {
+            match target {
+                Target::Route(route) => drop(self.routes.entry(route).or_insert_with(path)),
+                Target::RouteAndService(route, service) => {
+                    let key = both(route, &service.to_ascii_lowercase());
+                    self.routes_and_services.entry(key).or_insert_with(path);
+                }
+                Target::Service(service) => {
+                    self.services.entry(service.to_ascii_lowercase()).or_insert_with(path);
+                }
+                Target::Domain(domain) if domain.contains('*') => {
+                    self.patterns.push((domain, path()));
+                }
+                Target::Domain(domain) => {
+                    self.domains.entry(domain).or_insert_with(path);
+                }
+            }
+        }
+    }
+
+    /// The rule that takes every request of a target.
+    fn by(&self, target: Target<'_>) -> Option<&String> {
+        // A service is taken with its port, or for all of its ports.
+        let forms = |service: &str| {
+            let service = service.to_ascii_lowercase();
+            let host = split_service(&service).0.to_owned();
+            [service, host]
+        };
+        let by_service =
+            |service: &str| forms(service).iter().find_map(|form| self.services.get(form));
+        let special = match target {
+            Target::Route(route) => self.routes.get(route),
+            Target::Service(service) => by_service(service),
+            Target::RouteAndService(route, service) => {
+                self.routes.get(route).or_else(|| by_service(service)).or_else(|| {
+                    forms(service)
+                        .into_iter()
+                        .find_map(|form| self.routes_and_services.get(&both(route, &form)))
+                })
+            }
+            Target::Domain(domain) => self.domains.get(domain),
+        };
+        let covers = |pattern: &str| match target {
+            Target::Domain(domain) => domain_covers(pattern, domain),
+            _ => pattern == "*",
+        };
+        special.or_else(|| {
+            let pattern = self.patterns.iter().find(|(pattern, _)| covers(pattern));
+            pattern.map(|(_, path)| path)
+        })
+    }
+
+    fn hide(&self, rule: &MatchRule<'_>) -> Option<Diagnostic> {
+        let mut hiding: Vec<&String> = Vec::new();
+        for target in targets_of(rule) {
+            let by = self.by(target)?;
+            if !hiding.contains(&by) {
+                hiding.push(by);
+            }
+        }
+        if hiding.is_empty() {
+            return None;
+        }
+        Some(
+            rule.cursor
+                .diagnostic(
+                    &RULE_NEVER_MATCHES,
+                    format!(
+                        "`{}` never applies: {} comes first and takes all of its requests",
+                        rule.cursor.path,
+                        listed(&hiding)
+                    ),
+                )
+                .with_hint("remove one of them, or put the more specific one first"),
+        )
     }
 }
 
-fn hidden_by(rule: &MatchRule<'_>, earlier: &[MatchRule<'_>]) -> Option<Diagnostic> {
-    let wanted = targets_of(rule);
-    let mut hiding: Vec<&str> = Vec::new();
-    for target in &wanted {
-        let by = earlier
-            .iter()
-            .find(|rule| targets_of(rule).iter().any(|other| covers(*other, *target)))?;
-        if !hiding.contains(&&*by.cursor.path) {
-            hiding.push(&by.cursor.path);
-        }
-    }
-    if hiding.is_empty() {
-        return None;
-    }
-    Some(
-        rule.cursor
-            .diagnostic(
-                &RULE_NEVER_MATCHES,
-                format!(
-                    "`{}` never applies: {} comes first and takes all of its requests",
-                    rule.cursor.path,
-                    super::model::listed(&hiding)
-                ),
-            )
-            .with_hint("remove one of them, or put the more specific one first"),
-    )
+fn both(route: &str, service: &str) -> String {
+    format!("{route}\n{service}")
 }
 
 /// A rule for a route and a service that the route does not use, as the
@@ -133,7 +189,7 @@ fn unrelated(model: &Model<'_>, plugin: &Plugin<'_>, rule: &MatchRule<'_>) -> Op
     }
     let mut services = Vec::new();
     for name in &rule.ingress {
-        let route = model.routes.iter().find(|route| route.name == *name)?;
+        let route = model.route(name)?;
         if route.upstreams.is_empty() || route.upstreams.iter().any(|u| !u.is_certain) {
             return None;
         }
@@ -150,13 +206,13 @@ fn unrelated(model: &Model<'_>, plugin: &Plugin<'_>, rule: &MatchRule<'_>) -> Op
                 format!(
                     "`{}` never applies: {} sends nothing to {}",
                     rule.cursor.path,
-                    super::model::listed(&rule.ingress),
-                    super::model::listed(&rule.service)
+                    listed(&rule.ingress),
+                    listed(&rule.service)
                 ),
             )
             .with_hint(format!(
                 "remove it, or name {} instead",
-                super::model::listed(&services)
+                listed(&services)
             )),
     )
 }

@@ -127,7 +127,7 @@ impl<'a> Reader<'a> {
             return self.kind_of_folder(draft).map(Some);
         };
         match field.node.as_str() {
-            None => Err(field.wrong_type("text").into()),
+            None => Err(not_text(&field).into()),
             Some("") => self.kind_of_folder(draft).map(Some),
             Some(name) => match kind::by_kind(name) {
                 Some(row) => self.check_api_version(draft, row),
@@ -192,7 +192,7 @@ impl<'a> Reader<'a> {
             return Ok(Some(row));
         };
         let Some(written) = field.node.as_str() else {
-            return Err(field.wrong_type("text").into());
+            return Err(not_text(&field).into());
         };
         if row.api_versions.contains(&written) {
             return Ok(Some(row));
@@ -238,7 +238,7 @@ impl<'a> Reader<'a> {
         let field = |key: &str| match metadata.as_ref().and_then(|metadata| metadata.get(key)) {
             None => Ok(None),
             Some(field) => match field.node.as_str() {
-                None => Err(Rejection::from(field.wrong_type("text"))),
+                None => Err(Rejection::from(not_text(&field))),
                 Some("") => Ok(None),
                 Some(text) => Ok(Some((field.clone(), text))),
             },
@@ -275,7 +275,7 @@ impl<'a> Reader<'a> {
                 // Written by hand, without the quotes that Kubernetes asks for.
                 Value::Int(number) => number.to_string().into(),
                 _ => {
-                    self.diagnostics.push(field.wrong_type("text"));
+                    self.diagnostics.push(not_text(&field));
                     Box::default()
                 }
             }
@@ -317,6 +317,18 @@ impl From<Diagnostic> for Rejection {
     }
 }
 
+/// The finding about a value that should be text. Most such values were meant
+/// to be: `on`, `no` and `8080` are not, unless they are quoted.
+fn not_text(field: &Cursor<'_>) -> Diagnostic {
+    let finding = field.wrong_type("text");
+    match field.node.value {
+        Value::Bool(_) | Value::Int(_) | Value::Float(_) => {
+            finding.with_hint("write it in quotes")
+        }
+        _ => finding,
+    }
+}
+
 fn wrong_api_version(draft: &Draft<'_>, row: &KindRow) -> Rejection {
     let right = row.api_version();
     let message = format!("the apiVersion of {} is {right}", row.kind);
@@ -353,8 +365,8 @@ fn keep_texts(
     }
     let is_text = |node: &Node| matches!(node.value, Value::String(_) | Value::Null);
     for (_, value) in texts.entries().filter(|(_, value)| !is_text(value.node)) {
-        let wrong = value.wrong_type("text");
-        diagnostics.push(Diagnostic { code, severity: code.severity, ..wrong });
+        let finding = not_text(&value);
+        diagnostics.push(Diagnostic { code, severity: code.severity, ..finding });
     }
     if let Some(map) = map_of(parent).and_then(|map| node_of(map, field)).and_then(map_of) {
         map.entries.retain(|entry| is_text(&entry.node));

@@ -20,7 +20,7 @@ pub(crate) use console::{AiRoute, Domain, RoutePart, normalized_domain};
 pub(crate) use names::{also, closest, did_you_mean, listed, meant, typo_of};
 pub(crate) use plugins::{
     Consumer, Plugin, Provider, Request, active_provider, domain_covers, is_switched_off, matches,
-    service_covers, targets,
+    targets,
 };
 pub(crate) use routes::{Host, Route};
 pub(crate) use services::{KubernetesService, LookUp, RegistryEntry, Services, split_service};
@@ -45,6 +45,7 @@ pub struct Model<'a> {
     route_by_name: HashMap<String, usize>,
     ai_route_by_name: HashMap<&'a str, usize>,
     domain_names: HashSet<String>,
+    services_by_provider: HashMap<String, Vec<String>>,
 }
 
 impl<'a> Model<'a> {
@@ -60,6 +61,7 @@ impl<'a> Model<'a> {
             of_kind("Ingress").map(|resource| Route::new(resource, &services)).collect();
         let domains: Vec<Domain<'a>> = config_maps().filter_map(Domain::new).collect();
         let ai_routes: Vec<AiRoute<'a>> = config_maps().filter_map(AiRoute::new).collect();
+        let plugins: Vec<Plugin<'a>> = wasm_plugins().filter_map(Plugin::new).collect();
         let system = resources.iter().filter(|r| &*r.key.namespace == SYSTEM_NAMESPACE);
         Self {
             names: system.map(|r| (&*r.key.kind, &*r.key.name)).collect(),
@@ -71,7 +73,8 @@ impl<'a> Model<'a> {
             route_by_name: index(routes.iter().map(|route| route.name.clone())),
             ai_route_by_name: index(ai_routes.iter().map(|ai_route| ai_route.name)),
             domain_names: domains.iter().map(|domain| domain.text.clone()).collect(),
-            plugins: wasm_plugins().filter_map(Plugin::new).collect(),
+            services_by_provider: plugins::services_by_provider(&plugins),
+            plugins,
             providers: Provider::all(wasm_plugins()),
             resources,
             broken,
@@ -156,6 +159,12 @@ impl<'a> Model<'a> {
     /// "no host".
     pub(crate) fn real_domains(&self) -> impl Iterator<Item = &Domain<'a>> {
         self.domains.iter().filter(|domain| !domain.is_default())
+    }
+
+    /// The hosts of the services for which rules of ai-proxy activate a
+    /// provider.
+    pub(crate) fn services_of(&self, provider: &str) -> &[String] {
+        self.services_by_provider.get(provider).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// The provider that ai-proxy gives a request to.

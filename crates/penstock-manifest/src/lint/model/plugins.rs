@@ -255,6 +255,26 @@ pub(crate) fn active_provider<'a>(config: &Cursor<'a>) -> Option<(String, Cursor
     Some((scalar(cursor.node)?, cursor))
 }
 
+/// The hosts of the services that enabled rules name, by the provider that
+/// they activate.
+pub(super) fn services_by_provider(plugins: &[Plugin<'_>]) -> HashMap<String, Vec<String>> {
+    let mut services: HashMap<String, Vec<String>> = HashMap::new();
+    let rules = plugins.iter().filter(|plugin| plugin.wasm.plugin == "ai-proxy");
+    for rule in rules.flat_map(|plugin| &plugin.wasm.rules) {
+        let Some((id, _)) = rule.config.as_ref().and_then(active_provider) else {
+            continue;
+        };
+        let known = services.entry(id).or_default();
+        for service in &rule.service {
+            let host = split_service(service).0.to_ascii_lowercase();
+            if !known.contains(&host) {
+                known.push(host);
+            }
+        }
+    }
+    services
+}
+
 /// A text, or a number that ai-proxy reads as one.
 fn scalar(node: &Node) -> Option<String> {
     match &node.value {
