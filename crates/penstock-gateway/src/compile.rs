@@ -15,7 +15,8 @@ use penstock_manifest::kind::ingress::Ingress;
 use penstock_manifest::kind::mcp_bridge::McpBridge;
 use penstock_manifest::kind::wasm_plugin::WasmPlugin;
 use penstock_manifest::resource::SYSTEM_NAMESPACE;
-use penstock_manifest::{Diagnostic, Listing, Resource};
+use penstock_manifest::diagnostic::ROUTE_CLOSED;
+use penstock_manifest::{Diagnostic, Listing, Position, Resource};
 
 use crate::snapshot::Snapshot;
 
@@ -39,14 +40,24 @@ pub struct Compiled {
 
 /// Why everything is closed.
 const UNREADABLE: &str = "a document that may hold an authentication cannot be read";
+/// The finding about such a document.
+const CLOSES_ALL: &str = "this may hold an authentication and cannot be used: every route answers 503";
 
 /// Compiles a listing. `previous` are the resources in force before.
 pub fn compile(listing: &Listing, previous: &[Arc<Resource>], options: &Options) -> Compiled {
     let mut diagnostics = Vec::new();
     let admitted = last_good::admit(&listing.resources, previous, &mut diagnostics);
     let mut snapshot = Snapshot { revision: listing.revision.clone(), ..Snapshot::default() };
-    if admitted.lost_a_plugin || listing.broken.iter().any(|broken| broken.may_be_wasm_plugin) {
+    let unreadable = listing.broken.iter().filter(|broken| broken.may_be_wasm_plugin);
+    let mut closing: Vec<Diagnostic> = unreadable
+        .map(|broken| {
+            Diagnostic::in_file(&ROUTE_CLOSED, broken.file.clone(), Position::default(), CLOSES_ALL)
+        })
+        .chain(admitted.lost_plugins)
+        .collect();
+    if !closing.is_empty() {
         snapshot.closed = Some(UNREADABLE);
+        diagnostics.append(&mut closing);
     }
     let services = services::compile(&of_kind(&admitted.resources, "McpBridge"), &mut diagnostics);
     let plugins = plugins::compile(&of_kind(&admitted.resources, "WasmPlugin"), &mut diagnostics);

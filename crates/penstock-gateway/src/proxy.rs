@@ -22,7 +22,8 @@ use crate::error::{ErrorKind, GatewayError, Retry};
 use crate::plugin::Flow;
 use crate::reply::{self, Reply, X_REQUEST_ID};
 use crate::request::{
-    BodyLimits, RequestBody, RequestContext, RequestId, ResponseContext, strip_hop_by_hop,
+    BodyLimits, RequestBody, RequestContext, RequestId, ResponseContext, host_of,
+    strip_hop_by_hop,
 };
 use crate::route::RouteInput;
 use crate::snapshot::{Chain, PluginInstance, Route, WeightedTarget};
@@ -214,8 +215,7 @@ async fn attempts(
         millis => Duration::from_millis(millis),
     };
     let mut request = prepare(route, cx)?;
-    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let host: Box<str> = host.split(':').next().unwrap_or_default().into();
+    let host = request.headers().get(HOST).map(host_of).unwrap_or_default();
     let dialer = Dialer {
         pool: &worker.pool,
         tls: &worker.tls,

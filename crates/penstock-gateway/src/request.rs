@@ -319,7 +319,7 @@ fn normalise(uri: Uri) -> Option<Uri> {
 }
 
 /// A host in lower case without its port.
-fn host_of(authority: &HeaderValue) -> Box<str> {
+pub(crate) fn host_of(authority: &HeaderValue) -> Box<str> {
     let text = authority.to_str().unwrap_or_default();
     let text = text.rsplit_once('@').map_or(text, |(_, host)| host);
     let end = match text.strip_prefix('[') {

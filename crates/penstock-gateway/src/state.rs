@@ -149,6 +149,9 @@ impl ServiceState {
 
     /// Waits for the first resolution.
     pub async fn wait_resolved(&self, timeout: Duration) {
+        if self.is_resolved() {
+            return;
+        }
         let notified = self.resolved.notified();
         if self.is_resolved() {
             return;

@@ -198,7 +198,8 @@ impl Dialer<'_> {
         endpoint: SocketAddr,
     ) -> Result<TlsStream<TcpStream>, GatewayError> {
         let failed = |cause: String| GatewayError::new(ErrorKind::TlsFailed).because(cause);
-        let server_name = ServerName::try_from(name.to_owned())
+        let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+        let server_name = ServerName::try_from(bare.to_owned())
             .map_err(|_| failed(format!("`{name}` cannot be a server name")))?;
         timeout(self.settings.tls_timeout, self.tls.connector().connect(server_name, tcp))
             .await

@@ -153,28 +153,20 @@ fn find_kept<'g>(listing: &Listing, last_good: &'g Listing) -> Vec<&'g Arc<Resou
     let keys: HashSet<&ResourceKey> =
         listing.broken.iter().filter_map(|broken| broken.key.as_ref()).collect();
     let files: HashSet<&str> = listing.broken.iter().map(|broken| &*broken.file).collect();
-    let folders: Vec<&str> =
-        files.iter().copied().filter(|file| file.ends_with('/')).collect();
-    let is_of_broken_file = |file: &str| {
-        files.contains(file) || folders.iter().any(|folder| file.starts_with(folder))
-    };
+    let folders: Vec<&str> = files.iter().copied().filter(|file| file.ends_with('/')).collect();
+    let is_of_broken_file =
+        |file: &str| files.contains(file) || folders.iter().any(|folder| file.starts_with(folder));
     last_good
         .resources
         .iter()
         .filter(|resource| !delivered.contains(&resource.key))
-        .filter(|resource| {
-            keys.contains(&resource.key) || is_of_broken_file(&resource.source.file)
-        })
+        .filter(|resource| keys.contains(&resource.key) || is_of_broken_file(&resource.source.file))
         .collect()
 }
 
 /// Whether `broken` speaks of the file that a resource came from.
 fn is_about(broken: &BrokenDocument, file: &str) -> bool {
-    if broken.file.ends_with('/') {
-        file.starts_with(&*broken.file)
-    } else {
-        *broken.file == *file
-    }
+    if broken.file.ends_with('/') { file.starts_with(&*broken.file) } else { *broken.file == *file }
 }
 
 /// Which of the broken documents have nothing to lose.

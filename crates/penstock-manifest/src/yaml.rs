@@ -104,11 +104,7 @@ impl YamlErrorKind {
 
 impl YamlError {
     /// An error from its parts.
-    pub fn new(
-        kind: YamlErrorKind,
-        at: Position,
-        message: impl Into<Cow<'static, str>>,
-    ) -> Self {
+    pub fn new(kind: YamlErrorKind, at: Position, message: impl Into<Cow<'static, str>>) -> Self {
         Self { kind, at, message: message.into() }
     }
 }
@@ -301,9 +297,7 @@ impl Builder {
                 node.map_or(Ok(()), |node| self.complete(node, anchor))
             }
             Event::Alias(anchor) => self.alias(anchor, span),
-            Event::SequenceStart(anchor, _) => {
-                self.open(Content::List(Vec::new()), anchor, span)
-            }
+            Event::SequenceStart(anchor, _) => self.open(Content::List(Vec::new()), anchor, span),
             Event::MappingStart(anchor, _) => {
                 self.open(Content::Map(OpenMap::default()), anchor, span)
             }
@@ -451,8 +445,7 @@ impl Builder {
         if error.info() == TAB_AFTER_COLON {
             return Failure::TabAfterColon(*error.marker());
         }
-        let at =
-            self.place.position(to_u32(error.marker().line()), to_u32(error.marker().col()));
+        let at = self.place.position(to_u32(error.marker().line()), to_u32(error.marker().col()));
         Failure::Final(YamlError::new(YamlErrorKind::Syntax, at, error.info().to_owned()))
     }
 }
@@ -588,9 +581,7 @@ fn measure(node: &Node) -> Size {
     };
     match &node.value {
         Value::List(list) => of(&mut list.iter().map(|node| (0, node))),
-        Value::Map(map) => {
-            of(&mut map.entries.iter().map(|entry| (entry.key.len(), &entry.node)))
-        }
+        Value::Map(map) => of(&mut map.entries.iter().map(|entry| (entry.key.len(), &entry.node))),
         Value::String(text) => Size { nodes: 1, bytes: text.len(), depth: 0 },
         _ => Size { nodes: 1, bytes: 0, depth: 0 },
     }

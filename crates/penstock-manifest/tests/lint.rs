@@ -95,6 +95,10 @@ fn every_case_has_its_findings() {
 
 #[test]
 fn rules_keep_to_their_codes_and_every_code_has_a_case() {
+    // The files are being written by the other test.
+    if accepts() {
+        return;
+    }
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lint");
     let mut seen: Vec<&str> = Vec::new();
     for path in files_in(&folder) {

@@ -1,6 +1,8 @@
 //! penstock: an AI gateway that runs from Higress manifests, and the tool
 //! that checks them.
 
+#![expect(unreachable_pub, reason = "a binary exports nothing; `pub` says what other modules use")]
+
 mod admin;
 mod cli;
 mod exit_code;

@@ -4,6 +4,7 @@
 //! What is broken keeps its last good version; if nothing can be used at all,
 //! the configuration in force stays.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -133,7 +134,7 @@ impl Reloader {
         findings.extend(lint::lint_listing(&listing, &lint::Options { console: false }));
         findings.append(&mut listing.diagnostics);
         diagnostic::sort(&mut findings);
-        findings.iter().for_each(telemetry::log_diagnostic);
+        self.log_new(&findings);
         let keeps_old = is_nothing && self.gateway.live().is_some();
         if !keeps_old {
             self.gateway.install(compiled.snapshot);
@@ -146,6 +147,16 @@ impl Reloader {
                 tracing::info!(%error, "the last good configuration could not be kept on disk");
             }
         }
+    }
+
+    /// Logs what the last reload did not find already.
+    fn log_new(&self, findings: &[Diagnostic]) {
+        let report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
+        let known: HashSet<String> = report.diagnostics.iter().map(ToString::to_string).collect();
+        findings
+            .iter()
+            .filter(|finding| !known.contains(&finding.to_string()))
+            .for_each(telemetry::log_diagnostic);
     }
 
     fn has_seen(&self, revision: &Revision) -> bool {

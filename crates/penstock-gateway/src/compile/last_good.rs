@@ -3,18 +3,19 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use penstock_manifest::diagnostic::LAST_GOOD_IN_FORCE;
+use penstock_manifest::diagnostic::{LAST_GOOD_IN_FORCE, ROUTE_CLOSED};
 use penstock_manifest::kind::wasm_plugin::WasmPlugin;
 use penstock_manifest::{Diagnostic, Node, Resource, ResourceKey, Value};
 
-use super::is_usable;
+use super::{CLOSES_ALL, is_usable};
 use crate::plugin;
 
 /// The resources to compile.
 pub(super) struct Admitted {
     pub(super) resources: Vec<Arc<Resource>>,
-    /// Whether a WasmPlugin could not be used and has no last good version.
-    pub(super) lost_a_plugin: bool,
+    /// Findings about WasmPlugins that cannot be used and have no last good
+    /// version.
+    pub(super) lost_plugins: Vec<Diagnostic>,
 }
 
 /// Replaces what cannot be used by its last good version where there is one.
@@ -27,7 +28,8 @@ pub(super) fn admit(
 ) -> Admitted {
     let before: HashMap<&ResourceKey, &Arc<Resource>> =
         previous.iter().map(|resource| (&resource.key, resource)).collect();
-    let mut admitted = Admitted { resources: Vec::with_capacity(resources.len()), lost_a_plugin: false };
+    let mut admitted =
+        Admitted { resources: Vec::with_capacity(resources.len()), lost_plugins: Vec::new() };
     for resource in resources {
         let old = before.get(&resource.key).copied();
         if old.is_some_and(|old| Arc::ptr_eq(old, resource)) {
@@ -46,7 +48,16 @@ pub(super) fn admit(
                 diagnostics.push(kept(resource, &resource.key.to_string()));
                 admitted.resources.push(old.clone());
             }
-            None => admitted.lost_a_plugin |= &*resource.key.kind == "WasmPlugin",
+            None if &*resource.key.kind == "WasmPlugin" => {
+                let at = resource.name_at();
+                admitted.lost_plugins.push(Diagnostic::at(
+                    &ROUTE_CLOSED,
+                    &resource.source,
+                    at,
+                    CLOSES_ALL,
+                ));
+            }
+            None => {}
         }
     }
     admitted

@@ -47,8 +47,7 @@ pub fn by_plural(plural: &str) -> Option<&'static KindRow> {
 const CORE: &[&str] = &["v1"];
 const ADMISSION: &[&str] = &["admissionregistration.k8s.io/v1"];
 const NETWORKING: &[&str] = &["networking.k8s.io/v1"];
-const GATEWAY: &[&str] =
-    &["gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1beta1"];
+const GATEWAY: &[&str] = &["gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1beta1"];
 const GATEWAY_WITH_ALPHA: &[&str] = &[
     "gateway.networking.k8s.io/v1",
     "gateway.networking.k8s.io/v1beta1",

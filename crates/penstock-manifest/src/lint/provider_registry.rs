@@ -115,9 +115,9 @@ fn wrong_endpoint(
     wanted: &Endpoint,
 ) -> Option<Diagnostic> {
     let field = |key: &str| entry.entry.get(key).unwrap_or_else(|| entry.entry.clone());
-    let source = match provider.text(wanted.setting) {
-        Some(_) => format!("its `{}`", wanted.setting),
-        None => format!("its type without `{}`", wanted.setting),
+    let (source, correct) = match provider.text(wanted.setting) {
+        Some(_) => (format!("its `{}`", wanted.setting), "correct"),
+        None => (format!("its type without `{}`", wanted.setting), "set"),
     };
     let finding = |place: &Cursor<'_>, what: &str, has: &str, says: &str| {
         place
@@ -129,7 +129,7 @@ fn wrong_endpoint(
                     provider.id
                 ),
             )
-            .with_hint(format!("write `{says}`, or correct `{}`", wanted.setting))
+            .with_hint(format!("write `{says}`, or {correct} `{}`", wanted.setting))
     };
     if let Some(is_tls) = wanted.is_tls
         && is_tls != entry.registry.protocol.is_tls()

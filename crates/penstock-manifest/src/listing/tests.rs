@@ -62,7 +62,8 @@ fn cases() {
             let listing = overlay(assemble(&files(state)), &last_good);
             let actual = outcome(&listing);
             if actual.trim() != expected.trim() {
-                writeln!(failures, "=== {name}\nexpected:\n{expected}\nactual:\n{actual}\n").unwrap();
+                writeln!(failures, "=== {name}\nexpected:\n{expected}\nactual:\n{actual}\n")
+                    .unwrap();
             }
             last_good = listing;
             rest = next;
@@ -101,9 +102,14 @@ fn state() -> impl Strategy<Value = String> {
         Just("kind: WasmPlugin\nmetadata:\n  name: a\nx: [".to_owned()),
         Just("# nothing".to_owned()),
     ];
-    let file = prop::collection::vec(document, 0..3).prop_map(|documents| documents.join("\n---\n"));
+    let file =
+        prop::collection::vec(document, 0..3).prop_map(|documents| documents.join("\n---\n"));
     prop::collection::btree_map("[wxyz]", file, 0..4).prop_map(|files| {
-        files.into_iter().map(|(name, text)| format!("--- {name}.yaml\n{text}")).collect::<Vec<_>>().join("\n")
+        files
+            .into_iter()
+            .map(|(name, text)| format!("--- {name}.yaml\n{text}"))
+            .collect::<Vec<_>>()
+            .join("\n")
     })
 }
 

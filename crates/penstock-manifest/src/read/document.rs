@@ -119,8 +119,7 @@ impl<'a> Reader<'a> {
     /// The kind; none where the document is to be ignored.
     fn kind_of(&mut self, draft: &mut Draft<'_>) -> Result<Option<&'static KindRow>, Rejection> {
         if draft.root.as_map().is_none() {
-            let message =
-                format!("a document must be a mapping, not {}", draft.root.type_name());
+            let message = format!("a document must be a mapping, not {}", draft.root.type_name());
             return Err(draft.cursor().diagnostic(&WRONG_TYPE, message).into());
         }
         let Some(field) = draft.cursor().get("kind") else {
@@ -322,9 +321,7 @@ impl From<Diagnostic> for Rejection {
 fn not_text(field: &Cursor<'_>) -> Diagnostic {
     let finding = field.wrong_type("text");
     match field.node.value {
-        Value::Bool(_) | Value::Int(_) | Value::Float(_) => {
-            finding.with_hint("write it in quotes")
-        }
+        Value::Bool(_) | Value::Int(_) | Value::Float(_) => finding.with_hint("write it in quotes"),
         _ => finding,
     }
 }

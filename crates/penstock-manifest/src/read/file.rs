@@ -110,7 +110,9 @@ pub fn read_file(path: &FilePath, text: &str) -> FileContent {
         reader.broken.push(BrokenDocument {
             file: path.display.clone(),
             key: path.key(),
-            may_be_wasm_plugin: guess::may_be_wasm_plugin(path, text),
+            // A plugin that was commented out on purpose is none; what an
+            // interrupted write left of one is known by its folder.
+            may_be_wasm_plugin: path.is_for_wasm_plugins(),
             is_empty: true,
         });
     }

@@ -14,9 +14,7 @@ pub(super) fn may_be_wasm_plugin(path: &FilePath, text: &str) -> bool {
 }
 
 fn contains_ignoring_case(text: &str, word: &str) -> bool {
-    text.as_bytes()
-        .windows(word.len())
-        .any(|window| window.eq_ignore_ascii_case(word.as_bytes()))
+    text.as_bytes().windows(word.len()).any(|window| window.eq_ignore_ascii_case(word.as_bytes()))
 }
 
 /// The key of a document whose text does not parse, from the lines that look

@@ -24,14 +24,20 @@ fn outcome(content: &FileContent, expected: &str) -> String {
         out.push('\n');
         let own = expected.split("resource ").nth(index + 1).unwrap_or_default();
         for line in own.lines().filter(|line| line.starts_with('+')) {
-            match line.split(' ').collect::<Vec<_>>().as_slice() {
-                [_, "at", path, ..] => {
+            match line.splitn(3, ' ').collect::<Vec<_>>().as_slice() {
+                [_, "at", place] => {
+                    let path = place.split(' ').next().unwrap();
                     let at = at_path(&resource.root, path).unwrap().at;
                     writeln!(out, "+ at {path} {}:{}", at.line, at.column).unwrap();
                 }
-                [_, path, ..] => {
-                    let shown = at_path(&resource.root, path).map(Node::to_json);
-                    writeln!(out, "+ {path} {}", shown.unwrap_or_default()).unwrap();
+                [_, path, json] => {
+                    let found = at_path(&resource.root, path).map(Node::to_json);
+                    let found = found.unwrap_or_default();
+                    // The order of keys is no difference.
+                    let is_equal = serde_json::from_str(json)
+                        .is_ok_and(|json: serde_json::Value| json == found);
+                    let shown = if is_equal { (*json).to_owned() } else { found.to_string() };
+                    writeln!(out, "+ {path} {shown}").unwrap();
                 }
                 _ => {}
             }

@@ -14,8 +14,7 @@ const BY_EVENTS: Pace = Pace {
     poll: Duration::from_secs(600),
     has_events: true,
 };
-const BY_POLLING: Pace =
-    Pace { poll: Duration::from_millis(20), has_events: false, ..BY_EVENTS };
+const BY_POLLING: Pace = Pace { poll: Duration::from_millis(20), has_events: false, ..BY_EVENTS };
 
 fn config_map(name: &str, value: &str) -> String {
     format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\ndata: {{x: '{value}'}}\n")
@@ -80,11 +79,7 @@ fn wait_for(store: &Directory, changes: &mut Receiver<u64>, expected: &str) {
 }
 
 #[track_caller]
-fn check_change(
-    build: impl Fn(&Path),
-    change: impl Fn(&Path),
-    [before, after]: [&str; 2],
-) {
+fn check_change(build: impl Fn(&Path), change: impl Fn(&Path), [before, after]: [&str; 2]) {
     for pace in [BY_EVENTS, BY_POLLING] {
         let dir = TempDir::new().unwrap();
         let root = dir.path().join("conf");
@@ -105,10 +100,21 @@ fn which_files_are_read() {
         |root| {
             write(root.join("a.yaml"), &config_map("a", "v"));
             write(root.join("b.yml"), &config_map("b", "v"));
-            write(root.join("deep/er/c.json"), r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"c"}}"#);
+            write(
+                root.join("deep/er/c.json"),
+                r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"c"}}"#,
+            );
             for ignored in [
-                ".a.yaml", ".penstock/x.yaml", "deep/.git/x.yaml", "x.yaml.tmp", "x.yaml~", "x.txt",
-                "#x.yaml#", "yaml", ".console-used", ".x.yaml.swp",
+                ".a.yaml",
+                ".penstock/x.yaml",
+                "deep/.git/x.yaml",
+                "x.yaml.tmp",
+                "x.yaml~",
+                "x.txt",
+                "#x.yaml#",
+                "yaml",
+                ".console-used",
+                ".x.yaml.swp",
             ] {
                 write(root.join(ignored), &config_map("ignored", "v"));
             }
@@ -382,7 +388,11 @@ fn a_root_that_is_removed_and_made_again() {
 fn a_file_written_piece_by_piece_is_reported_when_it_rests() {
     use std::io::Write;
     let dir = TempDir::new().unwrap();
-    let pace = Pace { quiet: Duration::from_millis(300), settle_max: Duration::from_secs(60), ..BY_EVENTS };
+    let pace = Pace {
+        quiet: Duration::from_millis(300),
+        settle_max: Duration::from_secs(60),
+        ..BY_EVENTS
+    };
     let store = open_paced(dir.path(), pace);
     let mut changes = store.watch();
     let mut file = fs::File::create(dir.path().join("a.yaml")).unwrap();
@@ -437,8 +447,7 @@ fn the_thread_ends_with_the_store() {
     let dir = TempDir::new().unwrap();
     let mut changes = open_paced(dir.path(), BY_EVENTS).watch();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    let ended = runtime.block_on(async {
-        tokio::time::timeout(Duration::from_secs(10), changes.changed()).await
-    });
+    let ended = runtime
+        .block_on(async { tokio::time::timeout(Duration::from_secs(10), changes.changed()).await });
     assert!(ended.unwrap().is_err(), "the sender is gone");
 }

@@ -73,19 +73,17 @@ impl Watching {
         let (signals, received) = channel();
         let changes = watch::Sender::new(0);
         let outside = Arc::new(Mutex::new(Outside::default()));
-        let watcher = if pace.has_events {
-            new_watcher(signals.clone(), outside.clone())
-        } else {
-            None
-        };
+        let watcher =
+            if pace.has_events { new_watcher(signals.clone(), outside.clone()) } else { None };
         let mut watched = Watched { watcher, directories: HashMap::new(), has_warned: false };
         // A new directory may have got files before it was watched, so the
         // walk that counts comes after the watching.
         watched.follow(&root, scan::scan(&root).ok().as_ref(), &outside);
         let last = fingerprint(scan::scan(&root).ok().as_ref());
         let thread = Thread { root, pace, watched, outside, received, changes: changes.clone() };
-        let spawned =
-            std::thread::Builder::new().name("store-watch".to_owned()).spawn(move || thread.run(last));
+        let spawned = std::thread::Builder::new()
+            .name("store-watch".to_owned())
+            .spawn(move || thread.run(last));
         if let Err(error) = spawned {
             tracing::error!(%error, "cannot watch for changes; reload with SIGHUP");
         }
