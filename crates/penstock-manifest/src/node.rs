@@ -309,17 +309,16 @@ impl<'a> Cursor<'a> {
     /// Complains about every key that `known` does not list, with the nearest
     /// known name.
     pub fn report_unknown_keys(&self, known: &[&str], diagnostics: &mut Vec<Diagnostic>) {
-        for (entry, value) in self.entries() {
-            if known.contains(&&*entry.key) {
-                continue;
-            }
+        let entries = self.node.as_map().map(|map| map.entries.as_slice()).unwrap_or_default();
+        for entry in entries.iter().filter(|entry| !known.contains(&&*entry.key)) {
+            let path = join(&self.path, &entry.key);
             let mut diagnostic = Diagnostic::at(
                 &crate::diagnostic::UNKNOWN_FIELD,
                 self.source,
                 entry.key_at,
-                format!("unknown field `{}`", value.path),
+                format!("unknown field `{path}`"),
             )
-            .with_path(value.path.clone());
+            .with_path(path);
             if let Some(nearest) = crate::diagnostic::nearest(&entry.key, known.iter().copied()) {
                 diagnostic = diagnostic.with_hint(format!("did you mean `{nearest}`?"));
             }

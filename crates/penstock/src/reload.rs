@@ -130,17 +130,19 @@ impl Reloader {
         let mut listing = overlay(listing, &effective);
         let is_nothing = listing.resources.is_empty() && !listing.broken.is_empty();
         let compiled = compile::compile(&listing, &effective.resources, &self.options);
-        let mut findings = compiled.diagnostics;
-        findings.extend(lint::lint_listing(&listing, &lint::Options { console: false }));
-        findings.append(&mut listing.diagnostics);
-        diagnostic::sort(&mut findings);
-        self.log_new(&findings);
         let keeps_old = is_nothing && self.gateway.live().is_some();
         if !keeps_old {
             self.gateway.install(compiled.snapshot);
             *effective = Listing { resources: compiled.effective, ..Listing::default() };
         }
-        self.finish(seen, keeps_old, findings, began);
+        let took = began.elapsed();
+        // What follows only tells; it must not delay what is in force.
+        let mut findings = compiled.diagnostics;
+        findings.extend(lint::lint_listing(&listing, &lint::Options { console: false }));
+        findings.append(&mut listing.diagnostics);
+        diagnostic::sort(&mut findings);
+        self.log_new(&findings);
+        self.finish(seen, keeps_old, findings, took);
         if !keeps_old && let Some(last_good) = &self.last_good {
             // Without it only a restart with a broken file is worse off.
             if let Err(error) = last_good.store(&effective.resources) {
@@ -164,7 +166,7 @@ impl Reloader {
         report.count > 0 && report.error.is_none() && report.seen == *revision
     }
 
-    fn finish(&self, seen: Revision, keeps_old: bool, findings: Vec<Diagnostic>, began: Instant) {
+    fn finish(&self, seen: Revision, keeps_old: bool, findings: Vec<Diagnostic>, took: Duration) {
         let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
         report.is_ok = !keeps_old;
         report.error =
@@ -174,7 +176,7 @@ impl Reloader {
         }
         report.seen = seen;
         report.at = Some(SystemTime::now());
-        report.took = began.elapsed();
+        report.took = took;
         report.count += 1;
         let errors = findings.iter().filter(|f| f.severity == Severity::Error).count();
         tracing::info!(

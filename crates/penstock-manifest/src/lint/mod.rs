@@ -160,10 +160,14 @@ fn run(
     broken: &[BrokenDocument],
     options: &Options,
 ) -> Vec<Diagnostic> {
+    let s = std::time::Instant::now();
     let model = Model::new(resources, broken);
+    eprintln!("model {:?}", s.elapsed());
     let mut diagnostics = Vec::new();
     for rule in RULES.iter().filter(|rule| options.console || !rule.console_only) {
+        let s = std::time::Instant::now();
         (rule.run)(&model, &mut diagnostics);
+        eprintln!("{:?} {:?}", rule.codes[0].id, s.elapsed());
     }
     codes::sort(&mut diagnostics);
     diagnostics

@@ -389,7 +389,7 @@ fn a_file_written_piece_by_piece_is_reported_when_it_rests() {
     use std::io::Write;
     let dir = TempDir::new().unwrap();
     let pace = Pace {
-        quiet: Duration::from_millis(300),
+        quiet: Duration::from_millis(800),
         settle_max: Duration::from_secs(60),
         ..BY_EVENTS
     };

@@ -176,6 +176,21 @@ impl Connection {
         self.write(&[format!("{:x}\r\n", data.len()).as_bytes(), data, b"\r\n"].concat());
     }
 
+    /// Writes until nothing more is taken for a time; the bytes that were
+    /// taken.
+    pub(crate) fn flood(&mut self, limit: usize, patience: Duration) -> usize {
+        self.stream.set_write_timeout(Some(patience)).unwrap();
+        let piece = [b'x'; 64 << 10];
+        let mut written = 0;
+        while written < limit {
+            match self.stream.write(&piece[..piece.len().min(limit - written)]) {
+                Ok(count) => written += count,
+                Err(_) => break,
+            }
+        }
+        written
+    }
+
     /// Closes the sending side.
     pub(crate) fn finish_writing(&mut self) {
         self.stream.shutdown(Shutdown::Write).unwrap();

@@ -70,7 +70,8 @@ pub(crate) enum Step {
 pub(crate) enum Observed {
     Read(Vec<u8>),
     Flooded(usize),
-    Closed,
+    /// With what came before.
+    Closed(Vec<u8>),
 }
 
 /// The test's hand on a [`Scenario::Stepped`].
@@ -126,10 +127,14 @@ impl Steps {
         }
     }
 
-    /// Waits until the other side has closed the connection.
-    pub(crate) fn await_close(&self) {
+    /// Waits until the other side has closed the connection; what came
+    /// before.
+    pub(crate) fn await_close(&self) -> Vec<u8> {
         self.steps.send(Step::AwaitClose).unwrap();
-        assert!(matches!(self.observe(), Observed::Closed));
+        match self.observe() {
+            Observed::Closed(bytes) => bytes,
+            other => panic!("{other:?}"),
+        }
     }
 
     fn observe(&self) -> Observed {
@@ -400,10 +405,7 @@ fn run_steps(
                 continue;
             }
             Step::Close => return false,
-            Step::AwaitClose => {
-                await_close(stream);
-                Observed::Closed
-            }
+            Step::AwaitClose => Observed::Closed(await_close(stream)),
             Step::Read(count) => {
                 let mut bytes = vec![0; count];
                 stream.read_exact(&mut bytes).unwrap();
@@ -433,9 +435,11 @@ fn flood(stream: &mut dyn Stream, limit: usize) -> usize {
     written
 }
 
-fn await_close(stream: &mut dyn Stream) {
-    let mut buffer = [0; 4096];
-    while stream.read(&mut buffer).is_ok_and(|count| count > 0) {}
+fn await_close(stream: &mut dyn Stream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    // A reset is a close, too.
+    let _ = stream.read_to_end(&mut bytes);
+    bytes
 }
 
 /// The request line and the headers; none at the end of the connection.

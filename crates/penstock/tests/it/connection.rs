@@ -1,0 +1,149 @@
+//! Connections on both sides: kept, shared out, given up.
+
+use std::thread;
+
+use crate::support::*;
+
+#[test]
+fn upstream_connections_are_kept() {
+    let harbor = Harbor::start();
+    for _ in 0..10 {
+        assert_eq!(harbor.chat().status(), 200);
+    }
+    assert_eq!(harbor.upstream.connections(), 1);
+}
+
+#[test]
+fn one_connection_carries_one_request_at_a_time() {
+    let harbor = Harbor::start();
+    let (first, second) = (harbor.upstream.stepped(), harbor.upstream.stepped());
+    let mut clients = [harbor.gateway.begin(&chat()), harbor.gateway.begin(&chat())];
+    assert_ne!(harbor.upstream.received().connection, harbor.upstream.received().connection);
+    for steps in [first, second] {
+        steps.write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    }
+    for client in &mut clients {
+        assert_eq!(client.answer().status(), 200);
+    }
+    harbor.chat();
+    assert_eq!(harbor.upstream.connections(), 2);
+}
+
+#[test]
+fn a_kept_connection_that_has_closed_is_not_an_error() {
+    let harbor = Harbor::start();
+    for round in 1..=5 {
+        assert_eq!(harbor.chat().status(), 200);
+        assert_eq!(harbor.upstream.connections(), round);
+        harbor.upstream.close_connections();
+    }
+}
+
+#[test]
+fn a_connection_that_closes_right_behind_its_answer_is_not_an_error() {
+    let harbor = Harbor::answering(Scenario::raw_then_close("Content-Length: 2", "{}"));
+    for _ in 0..50 {
+        let answer = harbor.chat();
+        assert_eq!((answer.status(), answer.text().as_str()), (200, "{}"));
+    }
+}
+
+#[test]
+fn a_connection_that_the_upstream_wants_closed_is_not_used_again() {
+    let harbor = Harbor::answering(Scenario::raw("Connection: close\r\nContent-Length: 2", "{}"));
+    for _ in 0..5 {
+        assert_eq!(harbor.chat().status(), 200);
+    }
+    assert_eq!(harbor.upstream.connections(), 5);
+}
+
+#[test]
+fn bytes_that_nobody_asked_for_are_no_answer() {
+    let harbor = Harbor::start();
+    harbor.upstream.once(Scenario::raw("Content-Length: 2", "{}HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfalse"));
+    assert_eq!(harbor.chat().text(), "{}");
+    let answer = harbor.chat();
+    assert_eq!((answer.status(), answer.text().contains("false")), (200, false));
+}
+
+#[test]
+fn a_connection_whose_answer_was_not_read_is_not_used_again() {
+    let harbor = Harbor::start();
+    let steps = harbor.upstream.stepped();
+    let mut client = harbor.gateway.begin(&chat());
+    steps.write("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf");
+    client.head();
+    drop(client);
+    steps.await_close();
+    assert_eq!(harbor.chat().status(), 200);
+    assert_eq!(harbor.upstream.connections(), 2);
+}
+
+#[test]
+fn a_client_may_send_request_after_request() {
+    let harbor = Harbor::start();
+    let mut client = harbor.gateway.connect();
+    for request in [chat(), chat_without_key(), Request::get(HOST, "/"), chat()] {
+        client.send(&request);
+        let _ = client.answer();
+    }
+    client.send(&chat());
+    assert_eq!(client.answer().status(), 200);
+}
+
+#[test]
+fn a_client_may_send_several_requests_at_once() {
+    let harbor = Harbor::start();
+    let mut client = harbor.gateway.connect();
+    client.write(&[chat().to_bytes(), chat_without_key().to_bytes(), chat().to_bytes()].concat());
+    let statuses = [client.answer().status(), client.answer().status(), client.answer().status()];
+    assert_eq!(statuses, [200, 401, 200]);
+}
+
+#[test]
+fn a_client_that_wants_its_connection_closed_gets_it_closed() {
+    let harbor = Harbor::start();
+    let mut client = harbor.gateway.begin(&chat().header("Connection", "close"));
+    assert_eq!(client.answer().header("connection"), Some("close"));
+    assert_eq!(client.rest(), b"");
+}
+
+#[test]
+fn an_old_client_gets_its_answer() {
+    let harbor = Harbor::start();
+    let mut client = harbor.gateway.connect();
+    client.write(format!("GET /v1/models HTTP/1.0\r\nHost: {HOST}\r\nAuthorization: Bearer {HERON_KEY}\r\n\r\n").as_bytes());
+    assert_eq!(client.answer().status(), 200);
+    assert_eq!(client.rest(), b"");
+    assert_eq!(harbor.upstream.received().line, "GET /v1/models HTTP/1.1");
+}
+
+#[test]
+fn nonsense_from_a_client_is_answered_and_over() {
+    let harbor = Harbor::start();
+    for nonsense in ["\r\n\r\nnonsense\r\n\r\n", "GET\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "\x16\x03\x01\x02\x00\x01"] {
+        let mut client = harbor.gateway.connect();
+        client.write(nonsense.as_bytes());
+        client.finish_writing();
+        let answered = String::from_utf8(client.rest()).unwrap();
+        assert!(answered.is_empty() || answered.starts_with("HTTP/1.1 400 "), "{nonsense:?} {answered}");
+    }
+    assert_eq!(harbor.chat().status(), 200);
+}
+
+#[test]
+fn many_clients_at_once_are_served() {
+    let harbor = Harbor::served(Scenario::Completion, |_| {}, |serve| serve.with("--threads", 2));
+    thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| {
+                let mut client = harbor.gateway.connect();
+                for _ in 0..20 {
+                    client.send(&chat());
+                    assert_eq!(client.answer().status(), 200);
+                }
+            });
+        }
+    });
+    assert!(harbor.upstream.connections() <= 32);
+}
