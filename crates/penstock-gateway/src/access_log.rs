@@ -367,13 +367,8 @@ mod tests {
     #[test]
     fn lines_are_json_whatever_a_client_sends() {
         let client = "192.0.2.1:5".parse().unwrap();
-        let mut record = AccessRecord::begin(
-            &RequestId::random(),
-            client,
-            &Method::GET,
-            "a\"b\\c",
-            "/x\u{1}\n",
-        );
+        let mut record =
+            AccessRecord::begin(&RequestId::random(), client, &Method::GET, "a\"b\\c", "/x\u{1}\n");
         record.attempts.push(AttemptRecord { endpoint: client, outcome: "ok" });
         record.duration = Duration::from_micros(1_234);
         let mut line = Vec::new();

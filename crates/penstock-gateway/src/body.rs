@@ -58,7 +58,9 @@ impl Body for OutgoingBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         match &mut self.content {
-            Content::Parts(parts) => Poll::Ready(parts.pop_front().map(|part| Ok(Frame::data(part)))),
+            Content::Parts(parts) => {
+                Poll::Ready(parts.pop_front().map(|part| Ok(Frame::data(part))))
+            }
             Content::Streaming(incoming) => Pin::new(incoming).poll_frame(cx),
         }
     }

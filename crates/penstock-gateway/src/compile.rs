@@ -11,11 +11,11 @@ mod services;
 
 use std::sync::Arc;
 
+use penstock_manifest::diagnostic::ROUTE_CLOSED;
 use penstock_manifest::kind::ingress::Ingress;
 use penstock_manifest::kind::mcp_bridge::McpBridge;
 use penstock_manifest::kind::wasm_plugin::WasmPlugin;
 use penstock_manifest::resource::SYSTEM_NAMESPACE;
-use penstock_manifest::diagnostic::ROUTE_CLOSED;
 use penstock_manifest::{Diagnostic, Listing, Position, Resource};
 
 use crate::snapshot::Snapshot;
@@ -41,7 +41,8 @@ pub struct Compiled {
 /// Why everything is closed.
 const UNREADABLE: &str = "a document that may hold an authentication cannot be read";
 /// The finding about such a document.
-const CLOSES_ALL: &str = "this may hold an authentication and cannot be used: every route answers 503";
+const CLOSES_ALL: &str =
+    "this may hold an authentication and cannot be used: every route answers 503";
 
 /// Compiles a listing. `previous` are the resources in force before.
 pub fn compile(listing: &Listing, previous: &[Arc<Resource>], options: &Options) -> Compiled {

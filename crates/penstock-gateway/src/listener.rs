@@ -159,9 +159,7 @@ async fn connection(
     worker.gateway.state.metrics.connections.fetch_add(1, Ordering::Relaxed);
     let service = service_fn(|request| {
         let worker = &worker;
-        async move {
-            Ok::<_, std::convert::Infallible>(proxy::serve(worker, client, request).await)
-        }
+        async move { Ok::<_, std::convert::Infallible>(proxy::serve(worker, client, request).await) }
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())

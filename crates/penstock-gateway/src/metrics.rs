@@ -91,6 +91,36 @@ impl Statuses {
     }
 }
 
+/// One family of histograms.
+struct HistogramRow {
+    name: &'static str,
+    help: &'static str,
+    of: fn(&RouteSeries) -> &Histogram,
+}
+
+const HISTOGRAMS: &[HistogramRow] = &[
+    HistogramRow {
+        name: "penstock_request_duration_seconds",
+        help: "From the request's head to the last byte of the answer.",
+        of: |series| &series.duration,
+    },
+    HistogramRow {
+        name: "penstock_upstream_head_seconds",
+        help: "From handing the request to the upstream to the head of its answer.",
+        of: |series| &series.upstream,
+    },
+    HistogramRow {
+        name: "penstock_gateway_seconds",
+        help: "From the request's head to handing the request to the upstream.",
+        of: |series| &series.gateway,
+    },
+    HistogramRow {
+        name: "penstock_time_to_first_token_seconds",
+        help: "From the request's head to the first byte of a streamed answer.",
+        of: |series| &series.first_byte,
+    },
+];
+
 /// A histogram of durations.
 #[derive(Default)]
 struct Histogram {
@@ -109,9 +139,12 @@ impl Histogram {
     }
 }
 
+/// The values of the two labels of a series.
+type Labels = (Arc<str>, Arc<str>);
+
 /// A bounded set of series by a pair of labels.
 struct Family<T> {
-    series: Mutex<HashMap<(Arc<str>, Arc<str>), Arc<T>>>,
+    series: Mutex<HashMap<Labels, Arc<T>>>,
 }
 
 impl<T> Default for Family<T> {
@@ -135,7 +168,7 @@ impl<T: Default> Family<T> {
     }
 
     /// The series in the order of their labels.
-    fn sorted(&self) -> Vec<((Arc<str>, Arc<str>), Arc<T>)> {
+    fn sorted(&self) -> Vec<(Labels, Arc<T>)> {
         let series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
         let mut all: Vec<_> =
             series.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
@@ -144,12 +177,18 @@ impl<T: Default> Family<T> {
     }
 }
 
+/// A route's series with one provider.
+struct ProviderSeries {
+    provider: Box<str>,
+    series: Arc<RouteSeries>,
+}
+
 /// What a worker thread remembers of the families, so that the common case
 /// takes no lock. Tied to one `Metrics` by its address.
 #[derive(Default)]
 struct Remembered {
     metrics: usize,
-    routes: HashMap<Arc<str>, Vec<(Box<str>, Arc<RouteSeries>)>>,
+    routes: HashMap<Arc<str>, Vec<ProviderSeries>>,
     consumers: HashMap<Arc<str>, Arc<Statuses>>,
 }
 
@@ -178,36 +217,62 @@ impl Metrics {
     pub fn render(&self) -> String {
         let mut text = String::new();
         let routes = self.routes.sorted();
-        header(&mut text, "penstock_requests_total", "counter", "Requests by route, provider and status.");
+        header(
+            &mut text,
+            "penstock_requests_total",
+            "counter",
+            "Requests by route, provider and status.",
+        );
         for ((route, provider), series) in &routes {
             for (status, count) in series.statuses.counts() {
-                line(&mut text, "penstock_requests_total", &[("route", route), ("provider", provider), ("status", &status)], count);
+                line(
+                    &mut text,
+                    "penstock_requests_total",
+                    &[("route", route), ("provider", provider), ("status", &status)],
+                    count,
+                );
             }
         }
-        header(&mut text, "penstock_consumer_requests_total", "counter", "Requests by consumer and status.");
+        header(
+            &mut text,
+            "penstock_consumer_requests_total",
+            "counter",
+            "Requests by consumer and status.",
+        );
         for ((consumer, _), statuses) in self.consumers.sorted() {
             for (status, count) in statuses.counts() {
-                line(&mut text, "penstock_consumer_requests_total", &[("consumer", &consumer), ("status", &status)], count);
+                line(
+                    &mut text,
+                    "penstock_consumer_requests_total",
+                    &[("consumer", &consumer), ("status", &status)],
+                    count,
+                );
             }
         }
-        let histograms: [(&str, &str, fn(&RouteSeries) -> &Histogram); 4] = [
-            ("penstock_request_duration_seconds", "From the request's head to the last byte of the answer.", |s| &s.duration),
-            ("penstock_upstream_head_seconds", "From handing the request to the upstream to the head of its answer.", |s| &s.upstream),
-            ("penstock_gateway_seconds", "From the request's head to handing the request to the upstream.", |s| &s.gateway),
-            ("penstock_time_to_first_token_seconds", "From the request's head to the first byte of a streamed answer.", |s| &s.first_byte),
-        ];
-        for (name, help, histogram) in histograms {
-            header(&mut text, name, "histogram", help);
+        for histogram in HISTOGRAMS {
+            header(&mut text, histogram.name, "histogram", histogram.help);
             for ((route, provider), series) in &routes {
-                histogram(series).render(&mut text, name, route, provider);
+                (histogram.of)(series).render(&mut text, histogram.name, route, provider);
             }
         }
-        header(&mut text, "penstock_tokens_total", "counter", "Tokens that answers reported, by direction.");
+        header(
+            &mut text,
+            "penstock_tokens_total",
+            "counter",
+            "Tokens that answers reported, by direction.",
+        );
         for ((route, provider), series) in &routes {
-            for (direction, counter) in [("input", &series.input_tokens), ("output", &series.output_tokens)] {
+            for (direction, counter) in
+                [("input", &series.input_tokens), ("output", &series.output_tokens)]
+            {
                 let count = counter.load(Ordering::Relaxed);
                 if count > 0 {
-                    line(&mut text, "penstock_tokens_total", &[("route", route), ("provider", provider), ("direction", direction)], count);
+                    line(
+                        &mut text,
+                        "penstock_tokens_total",
+                        &[("route", route), ("provider", provider), ("direction", direction)],
+                        count,
+                    );
                 }
             }
         }
@@ -217,15 +282,31 @@ impl Metrics {
 
     fn render_gauges(&self, text: &mut String) {
         for (name, help, value) in [
-            ("penstock_connections", "Client connections that are open.", self.connections.load(Ordering::Relaxed)),
-            ("penstock_requests_active", "Requests that are being served.", self.requests_active.load(Ordering::Relaxed)),
+            (
+                "penstock_connections",
+                "Client connections that are open.",
+                self.connections.load(Ordering::Relaxed),
+            ),
+            (
+                "penstock_requests_active",
+                "Requests that are being served.",
+                self.requests_active.load(Ordering::Relaxed),
+            ),
         ] {
             header(text, name, "gauge", help);
             line(text, name, &[], value);
         }
         for (name, help, value) in [
-            ("penstock_upstream_connections_total", "Upstream connections that were made.", &self.upstream_connections),
-            ("penstock_upstream_connect_failures_total", "Upstream connections that could not be made.", &self.upstream_connect_failures),
+            (
+                "penstock_upstream_connections_total",
+                "Upstream connections that were made.",
+                &self.upstream_connections,
+            ),
+            (
+                "penstock_upstream_connect_failures_total",
+                "Upstream connections that could not be made.",
+                &self.upstream_connect_failures,
+            ),
         ] {
             header(text, name, "counter", help);
             line(text, name, &[], value.load(Ordering::Relaxed));
@@ -238,13 +319,14 @@ impl Remembered {
         let route = record.route.as_deref().unwrap_or(NONE);
         let provider = record.provider.as_deref().unwrap_or(NONE);
         if let Some(known) = self.routes.get(route)
-            && let Some((_, series)) = known.iter().find(|(name, _)| **name == *provider)
+            && let Some(known) = known.iter().find(|known| *known.provider == *provider)
         {
-            return series.clone();
+            return known.series.clone();
         }
         let series = metrics.routes.get((route, provider), ROUTES_MAX);
         if self.routes.len() < ROUTES_MAX {
-            self.routes.entry(route.into()).or_default().push((provider.into(), series.clone()));
+            let known = ProviderSeries { provider: provider.into(), series: series.clone() };
+            self.routes.entry(route.into()).or_default().push(known);
         }
         series
     }
@@ -296,7 +378,12 @@ impl Histogram {
             let le = format!("{}", *bound as f64 / 1000.0);
             line(text, &bucket_name, &[("route", route), ("provider", provider), ("le", &le)], sum);
         }
-        line(text, &bucket_name, &[("route", route), ("provider", provider), ("le", "+Inf")], total);
+        line(
+            text,
+            &bucket_name,
+            &[("route", route), ("provider", provider), ("le", "+Inf")],
+            total,
+        );
         let labels = [("route", route), ("provider", provider)];
         let seconds = self.sum_micros.load(Ordering::Relaxed) as f64 / 1_000_000.0;
         line(text, &format!("{name}_sum"), &labels, seconds);

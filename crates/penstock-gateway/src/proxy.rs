@@ -22,8 +22,7 @@ use crate::error::{ErrorKind, GatewayError, Retry};
 use crate::plugin::Flow;
 use crate::reply::{self, Reply, X_REQUEST_ID};
 use crate::request::{
-    BodyLimits, RequestBody, RequestContext, RequestId, ResponseContext, host_of,
-    strip_hop_by_hop,
+    BodyLimits, RequestBody, RequestContext, RequestId, ResponseContext, host_of, strip_hop_by_hop,
 };
 use crate::route::RouteInput;
 use crate::snapshot::{Chain, PluginInstance, Route, WeightedTarget};
@@ -266,10 +265,7 @@ fn note(cx: &mut RequestContext, endpoint: SocketAddr, outcome: &'static str) {
 }
 
 /// The request as the upstream gets it.
-fn prepare(
-    route: &Route,
-    cx: &mut RequestContext,
-) -> Result<Request<OutgoingBody>, GatewayError> {
+fn prepare(route: &Route, cx: &mut RequestContext) -> Result<Request<OutgoingBody>, GatewayError> {
     let edits = match cx.provider.clone() {
         Some(provider) => ask(&*provider, cx)?,
         None => UpstreamRequest::default(),
@@ -288,10 +284,13 @@ fn prepare(
     add_forwarding_headers(&mut headers, cx);
     let body = outgoing_body(edits.body, cx, &mut headers);
     let uri = match edits.path_and_query {
-        Some(path) => path.parse::<Uri>().map_err(|_| GatewayError::new(ErrorKind::InvalidRequest))?,
+        Some(path) => {
+            path.parse::<Uri>().map_err(|_| GatewayError::new(ErrorKind::InvalidRequest))?
+        }
         None => cx.uri.clone(),
     };
-    cx.record.upstream_model = edits.model.map(Into::into).filter(|model| Some(model) != cx.record.model.as_ref());
+    cx.record.upstream_model =
+        edits.model.map(Into::into).filter(|model| Some(model) != cx.record.model.as_ref());
     let mut request = Request::new(body);
     *request.method_mut() = cx.method.clone();
     *request.uri_mut() = uri;
@@ -306,15 +305,13 @@ fn ask(provider: &dyn Provider, cx: &RequestContext) -> Result<UpstreamRequest, 
     let sticky = sticky.filter(|_| cx.api.is_some_and(|api| api.is_stateful()));
     let token = tokens.get(attempt::choose_token(tokens.len(), sticky, fastrand::u64(..)));
     let target = Target { token: token.map(|token| token.expose()) };
-    provider
-        .request(&cx.llm_request(), &target, &Fetched::default())
-        .map_err(|error| match error {
-            LlmError::InvalidRequest(message) => {
-                GatewayError::new(ErrorKind::InvalidRequest).saying(message)
-            }
-            LlmError::UnsupportedApi => GatewayError::new(ErrorKind::UnsupportedApi),
-            LlmError::InvalidResponse => GatewayError::new(ErrorKind::UpstreamInvalid),
-        })
+    provider.request(&cx.llm_request(), &target, &Fetched::default()).map_err(|error| match error {
+        LlmError::InvalidRequest(message) => {
+            GatewayError::new(ErrorKind::InvalidRequest).saying(message)
+        }
+        LlmError::UnsupportedApi => GatewayError::new(ErrorKind::UnsupportedApi),
+        LlmError::InvalidResponse => GatewayError::new(ErrorKind::UpstreamInvalid),
+    })
 }
 
 fn add_forwarding_headers(headers: &mut HeaderMap, cx: &RequestContext) {
@@ -334,11 +331,7 @@ fn add_forwarding_headers(headers: &mut HeaderMap, cx: &RequestContext) {
 
 /// The body to send. Its length is stated anew by the connection, except for
 /// an empty one, where the client's own zero stays.
-fn outgoing_body(
-    edit: BodyEdit,
-    cx: &mut RequestContext,
-    headers: &mut HeaderMap,
-) -> OutgoingBody {
+fn outgoing_body(edit: BodyEdit, cx: &mut RequestContext, headers: &mut HeaderMap) -> OutgoingBody {
     let body = std::mem::replace(&mut cx.body, RequestBody::Empty);
     if !matches!(body, RequestBody::Empty) || matches!(edit, BodyEdit::Parts(_)) {
         headers.remove(CONTENT_LENGTH);
@@ -400,9 +393,9 @@ fn deliver(
 }
 
 fn is_event_stream(headers: &HeaderMap) -> bool {
-    headers
-        .get(CONTENT_TYPE)
-        .is_some_and(|value| value.as_bytes().to_ascii_lowercase().starts_with(b"text/event-stream"))
+    headers.get(CONTENT_TYPE).is_some_and(|value| {
+        value.as_bytes().to_ascii_lowercase().starts_with(b"text/event-stream")
+    })
 }
 
 /// Hands the gateway's own answer to the client.

@@ -10,10 +10,10 @@ use http::header::{CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Uri};
 use http_body::Body;
 use hyper::body::Incoming;
+use penstock_llm::Api;
 use penstock_llm::provider::{LlmRequest, Provider};
 use penstock_llm::scan::Scan;
 use penstock_llm::stage::Head;
-use penstock_llm::Api;
 
 use crate::access_log::AccessRecord;
 use crate::body::Recorder;

@@ -106,7 +106,9 @@ impl Resolver {
             .filter_map(|line| {
                 let mut words = line.split('#').next()?.split_whitespace();
                 let address = words.next()?.parse().ok()?;
-                words.any(|word| word.trim_end_matches('.').eq_ignore_ascii_case(name)).then_some(address)
+                words
+                    .any(|word| word.trim_end_matches('.').eq_ignore_ascii_case(name))
+                    .then_some(address)
             })
             .collect();
         (!addresses.is_empty()).then_some(addresses)
@@ -164,7 +166,8 @@ async fn refresh(resolver: Arc<Resolver>, state: Weak<ServiceState>) {
         };
         // With several names, those that did resolve count only while the
         // others never did: fewer addresses are worse than old ones.
-        let is_usable = failure.is_none() || (state.endpoints().is_empty() && !addresses.is_empty());
+        let is_usable =
+            failure.is_none() || (state.endpoints().is_empty() && !addresses.is_empty());
         state.set_resolved(is_usable.then_some(addresses));
         drop(state);
         tokio::time::sleep(pause).await;

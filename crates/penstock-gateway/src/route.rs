@@ -101,8 +101,7 @@ impl Precedence {
         let conditions = route.conditions.as_deref();
         let methods = conditions.map_or(&[][..], |conditions| &conditions.methods);
         let others = conditions.map_or(&[][..], |conditions| &conditions.others);
-        let queries =
-            others.iter().filter(|c| matches!(c.subject, Subject::Query(_))).count();
+        let queries = others.iter().filter(|c| matches!(c.subject, Subject::Query(_))).count();
         // The length of the methods joined with `|`.
         let method_bytes = methods.iter().map(|m| m.as_str().len() + 1).sum::<usize>();
         Self {

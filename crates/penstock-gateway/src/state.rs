@@ -180,7 +180,8 @@ impl ServiceState {
             0 | 1 => 0,
             _ => self.next.fetch_add(1, Ordering::Relaxed),
         };
-        (0..length).filter_map(move |step| endpoints.get(first.wrapping_add(step) % length).copied())
+        (0..length)
+            .filter_map(move |step| endpoints.get(first.wrapping_add(step) % length).copied())
     }
 }
 

@@ -46,6 +46,7 @@ const IDLE_MAX: usize = 256;
 
 /// The idle connections of one worker.
 pub struct Pool {
+    #[expect(clippy::vec_box, reason = "a connection is large and moves between tasks")]
     idle: Mutex<HashMap<PoolKey, Vec<Box<Connection>>>>,
     idle_timeout: Duration,
 }

@@ -7,8 +7,8 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use penstock_manifest::{Listing, Map, Node, Resource, Value, yaml};
 use penstock_manifest::node::Entry;
+use penstock_manifest::{Listing, Map, Node, Resource, Value, yaml};
 
 /// Where the last good set of a configuration directory is kept.
 pub struct LastGood {

@@ -9,8 +9,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use penstock_gateway::compile::{self, Options};
 use penstock_gateway::Gateway;
+use penstock_gateway::compile::{self, Options};
 use penstock_manifest::listing::overlay;
 use penstock_manifest::{Diagnostic, Listing, Revision, Severity, diagnostic, lint};
 use tokio::sync::{Notify, watch};

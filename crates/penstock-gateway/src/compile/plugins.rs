@@ -23,12 +23,19 @@ struct Compiled {
     default: Option<Arc<PluginInstance>>,
     /// For each rule what runs, if anything.
     rules: Vec<Option<Arc<PluginInstance>>>,
-    /// Rules by route name, with the services they ask for besides.
-    by_route: HashMap<Box<str>, Vec<(usize, Vec<Box<str>>)>>,
+    /// Rules by route name.
+    by_route: HashMap<Box<str>, Vec<RouteRule>>,
     /// Rules by service, `HOST` or `HOST:PORT`.
     by_service: HashMap<Box<str>, usize>,
     /// Rules by domain, in order.
     by_domain: Vec<(usize, DomainPattern)>,
+}
+
+/// A rule by route.
+struct RouteRule {
+    index: usize,
+    /// The services it asks for besides; empty for any.
+    services: Vec<Box<str>>,
 }
 
 pub(super) fn compile(resources: &[&Arc<Resource>], diagnostics: &mut Vec<Diagnostic>) -> Plugins {
@@ -39,8 +46,11 @@ pub(super) fn compile(resources: &[&Arc<Resource>], diagnostics: &mut Vec<Diagno
     // Higress: I:pilot/pkg/model/extensions.go — phase, then higher priority,
     // then name; the namespace is always the same.
     parsed.sort_by(|(a, x), (b, y)| {
-        (x.phase, std::cmp::Reverse(x.priority), &a.key.name)
-            .cmp(&(y.phase, std::cmp::Reverse(y.priority), &b.key.name))
+        (x.phase, std::cmp::Reverse(x.priority), &a.key.name).cmp(&(
+            y.phase,
+            std::cmp::Reverse(y.priority),
+            &b.key.name,
+        ))
     });
     let plugins = parsed
         .iter()
@@ -151,9 +161,9 @@ impl Compiled {
             let services: Vec<Box<str>> = rule.service.iter().map(|s| lower(s)).collect();
             for route in &rule.ingress {
                 let rules = self.by_route.entry((*route).into()).or_default();
-                rules.push((index, services.clone()));
+                rules.push(RouteRule { index, services: services.clone() });
             }
-        } else if !rule.domain.is_empty() && !(service_first && !rule.service.is_empty()) {
+        } else if !rule.domain.is_empty() && (rule.service.is_empty() || !service_first) {
             self.by_domain
                 .extend(rule.domain.iter().map(|domain| (index, DomainPattern::parse(domain))));
         } else {
@@ -165,7 +175,12 @@ impl Compiled {
 
     /// The step for a route and service on a host pattern; `None` where the
     /// plugin does nothing there.
-    fn step(&self, order: u16, place: &Option<(&str, Option<&Service>)>, host: &str) -> Option<Step> {
+    fn step(
+        &self,
+        order: u16,
+        place: &Option<(&str, Option<&Service>)>,
+        host: &str,
+    ) -> Option<Step> {
         let first = place.as_ref().and_then(|(route, service)| self.first_match(route, *service));
         let before = |index: usize| first.is_none_or(|first| index < first);
         let mut by_domain = Vec::new();
@@ -200,7 +215,7 @@ impl Compiled {
                 })
         };
         let by_route = self.by_route.get(route).and_then(|rules| {
-            rules.iter().filter(|(_, services)| fits(services)).map(|(index, _)| *index).min()
+            rules.iter().filter(|rule| fits(&rule.services)).map(|rule| rule.index).min()
         });
         let by_service = names.as_ref().and_then(|(host, with_port)| {
             let host = self.by_service.get(host.as_str()).copied();

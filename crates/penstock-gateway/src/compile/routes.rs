@@ -46,8 +46,11 @@ pub(super) fn compile(
         resources.iter().filter(|resource| &*resource.key.kind == "Ingress").collect();
     // Documents without a creation time come before all that have one.
     ingresses.sort_by(|a, b| {
-        (&a.metadata.creation_timestamp, &a.key.namespace, &a.key.name)
-            .cmp(&(&b.metadata.creation_timestamp, &b.key.namespace, &b.key.name))
+        (&a.metadata.creation_timestamp, &a.key.namespace, &a.key.name).cmp(&(
+            &b.metadata.creation_timestamp,
+            &b.key.namespace,
+            &b.key.name,
+        ))
     });
     let protected = protected_ingresses(resources);
     let mut claimed: HashMap<RouteKey, Arc<str>> = HashMap::new();
@@ -120,8 +123,10 @@ fn report_unsupported(ingress: &Ingress, resource: &Resource, diagnostics: &mut 
     let root = resource.cursor();
     if ingress.default_backend.is_some() {
         diagnostics.push(
-            root.descend("spec.defaultBackend")
-                .diagnostic(&DEFAULT_BACKEND_NOT_SUPPORTED, "`defaultBackend` is not acted upon yet"),
+            root.descend("spec.defaultBackend").diagnostic(
+                &DEFAULT_BACKEND_NOT_SUPPORTED,
+                "`defaultBackend` is not acted upon yet",
+            ),
         );
     }
     if ingress.has_tls {
@@ -193,7 +198,10 @@ impl Builder<'_> {
                         &INVALID_ANNOTATION,
                         &self.resource.source,
                         self.resource.name_at(),
-                        format!("a match annotation of {} is no regular expression: {reason}", self.resource.key),
+                        format!(
+                            "a match annotation of {} is no regular expression: {reason}",
+                            self.resource.key
+                        ),
                     ));
                     self.options.closed = Some("a match condition cannot be compiled");
                 }
@@ -230,7 +238,10 @@ impl Builder<'_> {
                         &DUPLICATE_ROUTE,
                         &self.resource.source,
                         path.at,
-                        format!("path `{text}` on host `{}` belongs to `{owner}` already", rule.host),
+                        format!(
+                            "path `{text}` on host `{}` belongs to `{owner}` already",
+                            rule.host
+                        ),
                     )
                     .with_path(path.key_path.clone()),
                 );
@@ -252,7 +263,9 @@ impl Builder<'_> {
                     &BACKEND_NOT_SUPPORTED,
                     &self.resource.source,
                     path.at,
-                    format!("Service `{name}` as a backend is not supported yet: the path answers 503"),
+                    format!(
+                        "Service `{name}` as a backend is not supported yet: the path answers 503"
+                    ),
                 )
                 .with_path(path.key_path.clone()),
             );
@@ -286,7 +299,12 @@ impl Builder<'_> {
         )
     }
 
-    fn target(&self, weight: u32, destination: Option<&Destination>, rule: &Rule) -> WeightedTarget {
+    fn target(
+        &self,
+        weight: u32,
+        destination: Option<&Destination>,
+        rule: &Rule,
+    ) -> WeightedTarget {
         let service = destination.and_then(|destination| self.inputs.services.of(destination));
         let place = (&*self.name, service.map(|(_, service)| service));
         WeightedTarget {
@@ -351,9 +369,8 @@ fn add_to_host(hosts: &mut Hosts, host: &str, index: RouteIndex) {
 
 fn sort_hosts(snapshot: &mut Snapshot) {
     let routes = &snapshot.routes;
-    let rank = |index: &RouteIndex| {
-        routes.get(index.0 as usize).map(|route| Precedence::of(route, false))
-    };
+    let rank =
+        |index: &RouteIndex| routes.get(index.0 as usize).map(|route| Precedence::of(route, false));
     let hosts = &mut snapshot.hosts;
     let lists = hosts.exact.values_mut().chain(hosts.wildcard.values_mut());
     for list in lists.chain(std::iter::once(&mut hosts.any)) {

@@ -50,7 +50,10 @@ impl Services {
                     &REGISTRY_INVALID,
                     &resource.source,
                     registry.at,
-                    format!("registry `{}` speaks HTTP/2, which is not supported yet", registry.host),
+                    format!(
+                        "registry `{}` speaks HTTP/2, which is not supported yet",
+                        registry.host
+                    ),
                 )
                 .with_hint("use http or https"),
             );

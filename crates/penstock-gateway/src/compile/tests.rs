@@ -40,7 +40,8 @@ fn routes_of(snapshot: &Snapshot, list: &[RouteIndex], host: &str) -> Vec<String
                 .iter()
                 .map(|target| {
                     let service = target.service.map(|index| &snapshot.services[index.0 as usize]);
-                    let service = service.map_or("none".to_owned(), |s| format!("{}:{}", s.host, s.port));
+                    let service =
+                        service.map_or("none".to_owned(), |s| format!("{}:{}", s.host, s.port));
                     format!("{}%{service}[{}]", target.weight, chain(&target.chain, host))
                 })
                 .collect();
@@ -95,10 +96,12 @@ const TO_ONE: &str = "higress.io/destination: 'one.static:80'";
 fn destinations_become_targets() {
     let check = |destination: &str, expected: &str| {
         let annotation = format!("higress.io/destination: \"{destination}\"");
-        let compiled = compile_text(&format!("{BRIDGE}{}", ingress("r", "a.com", "/", &annotation)));
+        let compiled =
+            compile_text(&format!("{BRIDGE}{}", ingress("r", "a.com", "/", &annotation)));
         let list = compiled.snapshot.hosts.exact.get("a.com").cloned().unwrap_or_default();
         let routes = routes_of(&compiled.snapshot, &list, "a.com");
-        let shown: Vec<&str> = routes.iter().filter_map(|r| r.split_once(" } ").map(|(_, t)| t)).collect();
+        let shown: Vec<&str> =
+            routes.iter().filter_map(|r| r.split_once(" } ").map(|(_, t)| t)).collect();
         assert_eq!(shown.join("; "), expected, "{destination}");
     };
     check("one.static:80", "100%one.static:80[]");
@@ -122,7 +125,12 @@ fn routes_are_ordered_by_age_then_rank() {
         ingress("a", "a.com", "/v1", TO_ONE),
         ingress("longer", "a.com", "/v1/chat", TO_ONE),
         ingress("root", "a.com", "/", TO_ONE),
-        ingress("header", "a.com", "/v1", &format!("{TO_ONE}, higress.io/exact-match-header-x: 'y'")),
+        ingress(
+            "header",
+            "a.com",
+            "/v1",
+            &format!("{TO_ONE}, higress.io/exact-match-header-x: 'y'"),
+        ),
     ]
     .concat();
     let compiled = compile_text(&text);
@@ -134,7 +142,11 @@ fn routes_are_ordered_by_age_then_rank() {
     let aged = text.replace("{name: a,", "{name: a, creationTimestamp: '2024-01-01T00:00:00Z',");
     let compiled = compile_text(&aged);
     let list = &compiled.snapshot.hosts.exact["a.com"];
-    assert_eq!(&*compiled.snapshot.route(list[2]).unwrap().name, "b", "no time comes before a time");
+    assert_eq!(
+        &*compiled.snapshot.route(list[2]).unwrap().name,
+        "b",
+        "no time comes before a time"
+    );
 }
 
 #[test]
@@ -167,10 +179,26 @@ fn the_first_matching_rule_wins() {
     check(&format!("  - {{domain: ['*.com'], {deny}}}"), "a.com", "key-auth/0/check");
     check(&format!("  - {{domain: ['A.com'], {deny}}}"), "'*'", "key-auth/0/check");
     check(&format!("  - {{domain: [b.com], {deny}}}"), "'*'", "");
-    check(&format!("  - {{domain: [b.com], {deny}}}\n  - {{ingress: [r], {deny}}}"), "'*'", "key-auth/1/check");
-    check(&format!("  - {{domain: [a.com], {deny}}}\n  - {{ingress: [r], {deny}}}"), "'*'", "key-auth/0/check");
-    check(&format!("  - {{ingress: [r], {deny}}}\n  - {{domain: [a.com], {deny}}}"), "'*'", "key-auth/0/check");
-    check(&format!("  - {{service: [one.static], {deny}}}\n  - {{ingress: [r], {deny}}}"), "a.com", "key-auth/0/check");
+    check(
+        &format!("  - {{domain: [b.com], {deny}}}\n  - {{ingress: [r], {deny}}}"),
+        "'*'",
+        "key-auth/1/check",
+    );
+    check(
+        &format!("  - {{domain: [a.com], {deny}}}\n  - {{ingress: [r], {deny}}}"),
+        "'*'",
+        "key-auth/0/check",
+    );
+    check(
+        &format!("  - {{ingress: [r], {deny}}}\n  - {{domain: [a.com], {deny}}}"),
+        "'*'",
+        "key-auth/0/check",
+    );
+    check(
+        &format!("  - {{service: [one.static], {deny}}}\n  - {{ingress: [r], {deny}}}"),
+        "a.com",
+        "key-auth/0/check",
+    );
     let off = "config: {_disable_: true}";
     check(&format!("  - {{ingress: [r], {off}}}\n  - {{domain: [a.com], {deny}}}"), "a.com", "");
 }
@@ -181,7 +209,9 @@ fn plugins_run_by_phase_then_priority_then_name() {
         plugin(
             name,
             &format!("oci://x/{name}:1"),
-            &format!("  phase: {phase}\n  priority: {priority}\n  failStrategy: FAIL_CLOSE\n  defaultConfig: {{a: 1}}"),
+            &format!(
+                "  phase: {phase}\n  priority: {priority}\n  failStrategy: FAIL_CLOSE\n  defaultConfig: {{a: 1}}"
+            ),
         )
     };
     let text = [
@@ -204,16 +234,25 @@ fn plugins_run_by_phase_then_priority_then_name() {
 #[test]
 fn unknown_plugins_follow_fail_strategy_but_authentication_never_opens() {
     let check = |url: &str, rest: &str, expected: &str| {
-        let text = format!("{BRIDGE}{}{}", ingress("r", "a.com", "/", TO_ONE), plugin("p", url, rest));
+        let text =
+            format!("{BRIDGE}{}{}", ingress("r", "a.com", "/", TO_ONE), plugin("p", url, rest));
         let compiled = compile_text(&text);
-        assert_eq!(chain(&compiled.snapshot.routes[0].targets[0].chain, "a.com"), expected, "{url} {rest}");
+        assert_eq!(
+            chain(&compiled.snapshot.routes[0].targets[0].chain, "a.com"),
+            expected,
+            "{url} {rest}"
+        );
         assert_eq!(codes(&compiled.diagnostics), ["PS501"]);
     };
     let rule = "  matchRules: [{ingress: [r], config: {a: 1}}]";
     check("oci://x/mine:1", &format!("  failStrategy: FAIL_OPEN\n{rule}"), "");
     check("oci://x/mine:1", &format!("  failStrategy: FAIL_CLOSE\n{rule}"), "mine/0/503");
     check("oci://x/mine:1", rule, "mine/0/503");
-    check("oci://x/mine:1", &format!("  failStrategy: FAIL_OPEN\n  phase: AUTHN\n{rule}"), "mine/0/503");
+    check(
+        "oci://x/mine:1",
+        &format!("  failStrategy: FAIL_OPEN\n  phase: AUTHN\n{rule}"),
+        "mine/0/503",
+    );
     check("oci://x/jwt-auth:1", &format!("  failStrategy: FAIL_OPEN\n{rule}"), "jwt-auth/0/503");
     check("oci://x/waf:1", &format!("  failStrategy: FAIL_OPEN\n{rule}"), "");
     check("oci://x/mine:1", "  matchRules: [{ingress: [other], config: {a: 1}}]", "");
@@ -259,7 +298,10 @@ fn what_may_be_an_authentication_and_cannot_be_read_closes_everything() {
     check("kind: WasmPlugin\nmetadata: {name: k}\nspec: {url: [", true);
     check("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: [", false);
     check(&plugin("k", "[]", ""), true);
-    check("apiVersion: extensions.higress.io/v1alpha1\nkind: WasmPlugin\nmetadata: {name: k}\nspec: {matchRules: []}", true);
+    check(
+        "apiVersion: extensions.higress.io/v1alpha1\nkind: WasmPlugin\nmetadata: {name: k}\nspec: {matchRules: []}",
+        true,
+    );
 }
 
 #[test]

@@ -41,7 +41,8 @@ pub(super) fn build(plugin: &WasmPlugin<'_>, diagnostics: &mut Vec<Diagnostic>) 
         Some(config) => read_providers(config, diagnostics),
         None => Ok(Vec::new()),
     };
-    let default = plugin.default_config.as_ref().and_then(|config| active(config, &global, diagnostics));
+    let default =
+        plugin.default_config.as_ref().and_then(|config| active(config, &global, diagnostics));
     let rules = plugin
         .rules
         .iter()
@@ -64,7 +65,10 @@ pub(super) fn build(plugin: &WasmPlugin<'_>, diagnostics: &mut Vec<Diagnostic>) 
 }
 
 /// The entries of `providers`; an error where the list cannot be read.
-fn read_providers(config: &Cursor<'_>, diagnostics: &mut Vec<Diagnostic>) -> Result<Vec<Entry>, ()> {
+fn read_providers(
+    config: &Cursor<'_>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Result<Vec<Entry>, ()> {
     config.report_unknown_keys(FIELDS, diagnostics);
     let Some(providers) = config.get("providers") else {
         return Ok(Vec::new());
@@ -197,9 +201,8 @@ async fn read_body(cx: &mut RequestContext) -> Result<(), GatewayError> {
     if is_multipart(cx) {
         return Ok(());
     }
-    let scan = Scan::of(bytes).map_err(|error| {
-        GatewayError::new(ErrorKind::InvalidRequest).saying(error.to_string())
-    })?;
+    let scan = Scan::of(bytes)
+        .map_err(|error| GatewayError::new(ErrorKind::InvalidRequest).saying(error.to_string()))?;
     cx.record.model = scan.model.as_deref().map(Into::into);
     cx.scan = Some(scan);
     Ok(())

@@ -157,9 +157,7 @@ enum Denial {
 impl KeyAuth {
     fn deny<'a>(&self, denial: Denial) -> Flow<'a> {
         let (status, code, message) = match (&denial, self.is_go) {
-            (Denial::NoKey, _) => {
-                (StatusCode::UNAUTHORIZED, "no_api_key", "no API key was given")
-            }
+            (Denial::NoKey, _) => (StatusCode::UNAUTHORIZED, "no_api_key", "no API key was given"),
             (Denial::SeveralKeys, _) => {
                 (StatusCode::UNAUTHORIZED, "multiple_api_keys", "several API keys were given")
             }

@@ -52,7 +52,10 @@ pub fn parse_destinations(
     destinations
 }
 
-fn parse_line<'a>(first: &'a str, words: &mut impl Iterator<Item = &'a str>) -> Option<Destination> {
+fn parse_line<'a>(
+    first: &'a str,
+    words: &mut impl Iterator<Item = &'a str>,
+) -> Option<Destination> {
     let (weight, address) = match first.strip_suffix('%') {
         Some(weight) => (weight.parse().ok()?, words.next()?),
         None => (100, first),

@@ -85,9 +85,8 @@ pub(super) fn parse_condition(
     if let Matcher::Regex(pattern) = &matcher
         && pattern.is_empty()
     {
-        diagnostics.push(
-            value.diagnostic(&INVALID_ANNOTATION, format!("`{}` is empty", value.path)),
-        );
+        diagnostics
+            .push(value.diagnostic(&INVALID_ANNOTATION, format!("`{}` is empty", value.path)));
         return None;
     }
     Some(Condition { subject, matcher })

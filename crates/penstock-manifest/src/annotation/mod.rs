@@ -196,15 +196,18 @@ impl RouteOptions {
             return options;
         };
         for (entry, value) in annotations.entries() {
-            let (key, is_nginx) = match (entry.key.strip_prefix(HIGRESS), entry.key.strip_prefix(NGINX))
-            {
-                (Some(key), _) => (key, false),
-                (_, Some(key)) => (key, true),
-                _ => continue,
-            };
+            let (key, is_nginx) =
+                match (entry.key.strip_prefix(HIGRESS), entry.key.strip_prefix(NGINX)) {
+                    (Some(key), _) => (key, false),
+                    (_, Some(key)) => (key, true),
+                    _ => continue,
+                };
             match find(key, is_nginx) {
                 None => diagnostics.push(unknown(entry, &value, key, is_nginx)),
-                Some(row) => options.apply(row, key, is_nginx, &value, diagnostics),
+                Some(row) => {
+                    let written = Written { key, is_nginx, value: &value };
+                    options.apply(row, &written, diagnostics);
+                }
             }
         }
         options.conditions.sort();
@@ -214,12 +217,11 @@ impl RouteOptions {
     fn apply(
         &mut self,
         row: &'static Row,
-        key: &str,
-        is_nginx: bool,
-        value: &Cursor<'_>,
+        written: &Written<'_>,
         diagnostics: &mut Vec<Diagnostic>,
     ) {
-        let text = value.node.as_str().unwrap_or_default();
+        let Written { key, value, .. } = *written;
+        let text = written.text();
         match row.support {
             Marker => {}
             NotYet => {
@@ -240,18 +242,13 @@ impl RouteOptions {
                     format!("`{key}` asks for a protection that is not available yet: its routes answer 503"),
                 ));
             }
-            Acts => self.act(key, is_nginx, text, value, diagnostics),
+            Acts => self.act(written, diagnostics),
         }
     }
 
-    fn act(
-        &mut self,
-        key: &str,
-        is_nginx: bool,
-        text: &str,
-        value: &Cursor<'_>,
-        diagnostics: &mut Vec<Diagnostic>,
-    ) {
+    fn act(&mut self, written: &Written<'_>, diagnostics: &mut Vec<Diagnostic>) {
+        let Written { key, is_nginx, value } = *written;
+        let text = written.text();
         match key {
             "destination" => {
                 self.destinations = Some(parse_destinations(text, value, diagnostics));
@@ -273,6 +270,23 @@ impl RouteOptions {
             "match-method" => self.methods = matching::parse_methods(text, value, diagnostics),
             _ => self.conditions.extend(matching::parse_condition(key, text, value, diagnostics)),
         }
+    }
+}
+
+/// One annotation as it stands in a document.
+struct Written<'a> {
+    /// The key without its prefix.
+    key: &'a str,
+    /// Whether it has the nginx prefix.
+    is_nginx: bool,
+    /// The value.
+    value: &'a Cursor<'a>,
+}
+
+impl Written<'_> {
+    /// The text; values that are no text are reported when a file is read.
+    fn text(&self) -> &str {
+        self.value.node.as_str().unwrap_or_default()
     }
 }
 

@@ -47,10 +47,11 @@ pub fn ai_route_json(resource: &Resource, diagnostics: &mut Vec<Diagnostic>) -> 
     let owner = resource.cursor().get("data");
     let data = owner.as_ref().and_then(|owner| owner.get("data"));
     let Some(data) = data else {
-        diagnostics.push(resource.cursor().diagnostic(
-            &AI_ROUTE_JSON,
-            format!("{} has no data.data", resource.key),
-        ));
+        diagnostics.push(
+            resource
+                .cursor()
+                .diagnostic(&AI_ROUTE_JSON, format!("{} has no data.data", resource.key)),
+        );
         return None;
     };
     let text = data.text(diagnostics)?;
@@ -68,9 +69,8 @@ pub fn ai_route_json(resource: &Resource, diagnostics: &mut Vec<Diagnostic>) -> 
             None
         }
         Err(error) => {
-            diagnostics.push(
-                data.diagnostic(&AI_ROUTE_JSON, format!("data.data is not JSON: {error}")),
-            );
+            diagnostics
+                .push(data.diagnostic(&AI_ROUTE_JSON, format!("data.data is not JSON: {error}")));
             None
         }
     }

@@ -143,7 +143,10 @@ fn parse_rule(rule: &Cursor<'_>, diagnostics: &mut Vec<Diagnostic>) -> Option<Ru
     let Some(paths) = paths.filter(|paths| paths.node.as_list().is_some_and(|l| !l.is_empty()))
     else {
         diagnostics.push(
-            rule.diagnostic(&ROUTE_WITHOUT_PATHS, format!("the rule of host `{host}` has no paths")),
+            rule.diagnostic(
+                &ROUTE_WITHOUT_PATHS,
+                format!("the rule of host `{host}` has no paths"),
+            ),
         );
         return None;
     };
@@ -182,9 +185,8 @@ fn parse_path(path: &Cursor<'_>, diagnostics: &mut Vec<Diagnostic>) -> Option<Pa
         },
     };
     let Some(backend) = path.get("backend").and_then(|b| parse_backend(&b, diagnostics)) else {
-        diagnostics.push(
-            path.diagnostic(&PATH_DROPPED, format!("path `{text}` has no usable backend")),
-        );
+        diagnostics
+            .push(path.diagnostic(&PATH_DROPPED, format!("path `{text}` has no usable backend")));
         return None;
     };
     Some(Path {
@@ -223,7 +225,9 @@ fn parse_backend(backend: &Cursor<'_>, diagnostics: &mut Vec<Diagnostic>) -> Opt
             resource
                 .diagnostic(&INVALID_VALUE, "a resource backend other than McpBridge `default`")
                 .with_severity(crate::Severity::Warning)
-                .with_hint("Higress expects apiGroup networking.higress.io, kind McpBridge, name default"),
+                .with_hint(
+                    "Higress expects apiGroup networking.higress.io, kind McpBridge, name default",
+                ),
         );
     }
     Some(Backend::Resource)

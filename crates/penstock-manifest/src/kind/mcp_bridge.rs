@@ -15,11 +15,33 @@ pub const TYPES: &[&str] =
     &["static", "dns", "nacos", "nacos2", "nacos3", "zookeeper", "consul", "eureka"];
 
 const FIELDS: &[&str] = &[
-    "type", "name", "domain", "port", "protocol", "sni", "proxyName", "vport", "authSecretName",
-    "nacosAddressServer", "nacosAccessKey", "nacosSecretKey", "nacosNamespaceId", "nacosNamespace",
-    "nacosGroups", "nacosRefreshInterval", "nacosTimeout", "zkServicesPath", "consulDatacenter",
-    "consulServiceTag", "consulRefreshInterval", "consulNamespace", "enableMCPServer",
-    "mcpServerExportDomains", "mcpServerBaseUrl", "enableScopeMcpServers", "allowMcpServers",
+    "type",
+    "name",
+    "domain",
+    "port",
+    "protocol",
+    "sni",
+    "proxyName",
+    "vport",
+    "authSecretName",
+    "nacosAddressServer",
+    "nacosAccessKey",
+    "nacosSecretKey",
+    "nacosNamespaceId",
+    "nacosNamespace",
+    "nacosGroups",
+    "nacosRefreshInterval",
+    "nacosTimeout",
+    "zkServicesPath",
+    "consulDatacenter",
+    "consulServiceTag",
+    "consulRefreshInterval",
+    "consulNamespace",
+    "enableMCPServer",
+    "mcpServerExportDomains",
+    "mcpServerBaseUrl",
+    "enableScopeMcpServers",
+    "allowMcpServers",
     "metadata",
 ];
 
@@ -99,7 +121,9 @@ impl McpBridge {
     pub fn parse(resource: &Resource, diagnostics: &mut Vec<Diagnostic>) -> Option<Self> {
         let Some(spec) = resource.spec() else {
             diagnostics.push(
-                resource.cursor().diagnostic(&MISSING_FIELD, format!("{} has no spec", resource.key)),
+                resource
+                    .cursor()
+                    .diagnostic(&MISSING_FIELD, format!("{} has no spec", resource.key)),
             );
             return None;
         };
@@ -201,9 +225,8 @@ fn required_text<'a>(
     match entry.get(key) {
         Some(value) => value.text(diagnostics).filter(|text| !text.is_empty()),
         None => {
-            diagnostics.push(
-                entry.diagnostic(&MISSING_FIELD, format!("the registry has no `{key}`")),
-            );
+            diagnostics
+                .push(entry.diagnostic(&MISSING_FIELD, format!("the registry has no `{key}`")));
             None
         }
     }

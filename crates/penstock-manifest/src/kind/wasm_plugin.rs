@@ -2,16 +2,28 @@
 //! order (Higress: api/extensions/v1alpha1/wasmplugin.proto,
 //! pkg/ingress/config/ingress_config.go).
 
-use crate::diagnostic::{
-    Diagnostic, INVALID_VALUE, MISSING_FIELD, RULE_WITHOUT_TARGET, nearest,
-};
+use crate::diagnostic::{Diagnostic, INVALID_VALUE, MISSING_FIELD, RULE_WITHOUT_TARGET, nearest};
 use crate::node::{Cursor, Position, Value};
 use crate::resource::Resource;
 
 const FIELDS: &[&str] = &[
-    "url", "sha256", "imagePullPolicy", "imagePullSecret", "verificationKey", "pluginConfig",
-    "pluginName", "phase", "priority", "failStrategy", "vmConfig", "defaultConfig",
-    "defaultConfigDisable", "matchRules", "selector", "match", "type",
+    "url",
+    "sha256",
+    "imagePullPolicy",
+    "imagePullSecret",
+    "verificationKey",
+    "pluginConfig",
+    "pluginName",
+    "phase",
+    "priority",
+    "failStrategy",
+    "vmConfig",
+    "defaultConfig",
+    "defaultConfigDisable",
+    "matchRules",
+    "selector",
+    "match",
+    "type",
 ];
 const RULE_FIELDS: &[&str] =
     &["ingress", "domain", "service", "config", "configDisable", "routeType"];
@@ -19,8 +31,16 @@ const RULE_FIELDS: &[&str] =
 /// The built-ins that decide who may pass, in alphabetical order
 /// (Higress console: plugins of the category `auth`).
 pub const AUTHENTICATIONS: &[&str] = &[
-    "basic-auth", "ext-auth", "hmac-auth", "hmac-auth-apisix", "jwt-auth", "key-auth", "oauth",
-    "oidc", "opa", "simple-jwt-auth",
+    "basic-auth",
+    "ext-auth",
+    "hmac-auth",
+    "hmac-auth-apisix",
+    "jwt-auth",
+    "key-auth",
+    "oauth",
+    "oidc",
+    "opa",
+    "simple-jwt-auth",
 ];
 
 /// A WasmPlugin, borrowed from its document.

@@ -114,11 +114,7 @@ fn at_name(resource: &Resource) -> Cursor<'_> {
 fn without_ingress(record: &AiRoute<'_>, counterpart: Option<&str>) -> Diagnostic {
     let diagnostic = at_name(record.resource).diagnostic(
         &AI_ROUTE_WITHOUT_INGRESS,
-        format!(
-            "AI route `{}` has no Ingress `{}`",
-            record.name,
-            record.ingress_name()
-        ),
+        format!("AI route `{}` has no Ingress `{}`", record.name, record.ingress_name()),
     );
     diagnostic.with_hint(match counterpart {
         Some(name) => format!(

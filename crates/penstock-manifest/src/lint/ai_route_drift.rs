@@ -123,11 +123,7 @@ fn check_upstreams(
             annotation
                 .diagnostic(
                     &AI_ROUTE_DRIFT,
-                    format!(
-                        "{} is no upstream of AI route `{}`",
-                        listed(&surplus),
-                        ai_route.name
-                    ),
+                    format!("{} is no upstream of AI route `{}`", listed(&surplus), ai_route.name),
                 )
                 .with_hint("remove it, or add its provider to the upstreams in the JSON"),
         );

@@ -88,8 +88,7 @@ fn check_filter(model: &Model<'_>, ai_route: &AiRoute<'_>) -> Option<Diagnostic>
 
 fn left_over(ai_route: &AiRoute<'_>, route: &Route<'_>) -> Diagnostic {
     let root = route.resource.cursor();
-    let place =
-        root.get("metadata").and_then(|metadata| metadata.get("name")).unwrap_or(root);
+    let place = root.get("metadata").and_then(|metadata| metadata.get("name")).unwrap_or(root);
     place
         .diagnostic(
             &AI_ROUTE_FALLBACK,
@@ -102,8 +101,7 @@ fn left_over(ai_route: &AiRoute<'_>, route: &Route<'_>) -> Diagnostic {
 }
 
 fn check_codes(ai_route: &AiRoute<'_>, diagnostics: &mut Vec<Diagnostic>) {
-    let Some(codes) = ai_route.fallback().and_then(|fallback| fallback.get("responseCodes"))
-    else {
+    let Some(codes) = ai_route.fallback().and_then(|fallback| fallback.get("responseCodes")) else {
         return;
     };
     for item in codes.items() {

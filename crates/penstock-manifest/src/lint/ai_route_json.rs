@@ -96,11 +96,7 @@ fn check_domains(
     );
 }
 
-fn check_providers(
-    model: &Model<'_>,
-    ai_route: &AiRoute<'_>,
-    diagnostics: &mut Vec<Diagnostic>,
-) {
+fn check_providers(model: &Model<'_>, ai_route: &AiRoute<'_>, diagnostics: &mut Vec<Diagnostic>) {
     if model.providers.is_empty() && model.is_plugin_unclear("ai-proxy") {
         return;
     }

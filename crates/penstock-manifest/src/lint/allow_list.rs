@@ -3,9 +3,7 @@
 use std::collections::HashSet;
 
 use super::model::{Consumer, Model, Plugin, did_you_mean, is_switched_off};
-use crate::diagnostic::{
-    ALLOW_EMPTY, ALLOW_UNKNOWN_CONSUMER, CONSUMER_DUMMY_KEY, Diagnostic,
-};
+use crate::diagnostic::{ALLOW_EMPTY, ALLOW_UNKNOWN_CONSUMER, CONSUMER_DUMMY_KEY, Diagnostic};
 use crate::kind::wasm_plugin::MatchRule;
 use crate::node::{Cursor, Node};
 
@@ -58,7 +56,12 @@ fn check_rule(
         Some(allow) => allow.node.as_list().is_some_and(<[Node]>::is_empty),
     };
     // The Go build refuses such a rule, and says so where it is compiled.
-    if plugin.wasm.plugin != "key-auth" || plugin.wasm.is_go || is_switched_off(rule) || is_local || !is_empty {
+    if plugin.wasm.plugin != "key-auth"
+        || plugin.wasm.is_go
+        || is_switched_off(rule)
+        || is_local
+        || !is_empty
+    {
         return;
     }
     let place = allow.as_ref().or(config).unwrap_or(&rule.cursor);
@@ -72,11 +75,7 @@ fn check_rule(
     );
 }
 
-fn check_names(
-    allow: &Cursor<'_>,
-    known: &HashSet<&str>,
-    diagnostics: &mut Vec<Diagnostic>,
-) {
+fn check_names(allow: &Cursor<'_>, known: &HashSet<&str>, diagnostics: &mut Vec<Diagnostic>) {
     for item in allow.items() {
         let Some(name) = item.node.as_str().filter(|name| !known.contains(name)) else {
             continue;

@@ -55,8 +55,9 @@ fn not_covered(
     auth: &Cursor<'_>,
 ) -> Diagnostic {
     let place = auth.get("enabled").unwrap_or_else(|| auth.clone());
-    let disabled =
-        model.plugins_of("key-auth").find_map(|plugin| plugin.disabled_rule_of_ingress(&route.name));
+    let disabled = model
+        .plugins_of("key-auth")
+        .find_map(|plugin| plugin.disabled_rule_of_ingress(&route.name));
     let switched_off = own_rule(model, route).filter(|rule| is_switched_off(rule));
     let hint = match (switched_off, disabled, model.plugins_of("key-auth").next()) {
         (Some(rule), ..) => format!("remove `_disable_` from `{}` of key-auth", rule.cursor.path),
@@ -133,8 +134,7 @@ fn differs(auth: &Cursor<'_>, rule: &MatchRule<'_>) -> Option<Diagnostic> {
 fn unasked(ai_route: &AiRoute<'_>, rule: &MatchRule<'_>) -> Option<Diagnostic> {
     let json = ai_route.json()?;
     let auth = json.get("authConfig");
-    let place =
-        auth.as_ref().and_then(|auth| auth.get("enabled")).or(auth).unwrap_or(json);
+    let place = auth.as_ref().and_then(|auth| auth.get("enabled")).or(auth).unwrap_or(json);
     Some(
         place
             .diagnostic(

@@ -66,8 +66,7 @@ const CATALOGUE: &[Row] = &[
 
 pub(super) fn run(model: &Model<'_>, diagnostics: &mut Vec<Diagnostic>) {
     for plugin in &model.plugins {
-        let is_built_in =
-            plugin.resource.label("higress.io/wasm-plugin-built-in") == Some("true");
+        let is_built_in = plugin.resource.label("higress.io/wasm-plugin-built-in") == Some("true");
         let name = plugin.resource.label("higress.io/wasm-plugin-name");
         let row = CATALOGUE.iter().find(|(known, ..)| Some(*known) == name);
         if let Some(row) = row.filter(|_| is_built_in) {

@@ -16,7 +16,9 @@ pub(super) fn run(model: &Model<'_>, diagnostics: &mut Vec<Diagnostic>) {
                     &CONSOLE_RETRY,
                     format!("the JSON of AI route `{}` has no `proxyNextUpstream`", ai_route.name),
                 )
-                .with_hint("a console adds its default at the next save: three attempts, 120 seconds"),
+                .with_hint(
+                    "a console adds its default at the next save: three attempts, 120 seconds",
+                ),
             );
             continue;
         };
@@ -32,9 +34,11 @@ fn annotations(retry: &Cursor<'_>) -> Vec<(String, String)> {
         Some(Value::Int(number)) => Some(number.to_string()),
         _ => None,
     };
-    let conditions = retry.node.get("conditions").and_then(Node::as_list).map(|list| {
-        list.iter().filter_map(Node::as_str).collect::<Vec<_>>().join(",")
-    });
+    let conditions = retry
+        .node
+        .get("conditions")
+        .and_then(Node::as_list)
+        .map(|list| list.iter().filter_map(Node::as_str).collect::<Vec<_>>().join(","));
     let is_enabled = retry.node.get("enabled").and_then(Node::as_bool) == Some(true);
     let prefix = if is_enabled { "" } else { "disabled." };
     let values = [
@@ -42,8 +46,7 @@ fn annotations(retry: &Cursor<'_>) -> Vec<(String, String)> {
         ("proxy-next-upstream-timeout", number("timeout")),
         ("proxy-next-upstream-tries", number("attempts")),
     ];
-    let flag =
-        ("higress.io/enable-proxy-next-upstream".to_owned(), is_enabled.to_string());
+    let flag = ("higress.io/enable-proxy-next-upstream".to_owned(), is_enabled.to_string());
     let values = values
         .into_iter()
         .filter_map(|(key, value)| Some((format!("{prefix}higress.io/{key}"), value?)));

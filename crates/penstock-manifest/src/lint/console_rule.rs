@@ -11,8 +11,7 @@ pub(super) fn run(model: &Model<'_>, diagnostics: &mut Vec<Diagnostic>) {
         diagnostics.extend(check_route(model, route));
     }
     for plugin in &model.plugins {
-        let is_of_console =
-            plugin.resource.label("higress.io/resource-definer") == Some("higress");
+        let is_of_console = plugin.resource.label("higress.io/resource-definer") == Some("higress");
         if !is_of_console {
             continue;
         }

@@ -21,9 +21,8 @@ struct Leak<'m> {
 }
 
 pub(super) fn run(model: &Model<'_>, diagnostics: &mut Vec<Diagnostic>) {
-    let leaks = |provider: &Provider<'_>| {
-        FORWARDING.contains(&provider.kind()) && !provider.has_tokens()
-    };
+    let leaks =
+        |provider: &Provider<'_>| FORWARDING.contains(&provider.kind()) && !provider.has_tokens();
     if !model.providers.iter().any(leaks) {
         return;
     }

@@ -142,6 +142,5 @@ fn is_ignored(route: &Route<'_>) -> bool {
         .map(|path| &path.backend)
         .chain(&ingress.default_backend)
         .peekable();
-    backends.peek().is_some()
-        && backends.all(|backend| matches!(backend, Backend::Service { .. }))
+    backends.peek().is_some() && backends.all(|backend| matches!(backend, Backend::Service { .. }))
 }

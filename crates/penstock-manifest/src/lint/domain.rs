@@ -7,9 +7,7 @@ use super::model::{
     AiRoute, Domain, Host, Model, Request, Route, RoutePart, domain_covers, listed, meant,
     normalized_domain, typo_of,
 };
-use crate::diagnostic::{
-    DOMAIN_UNUSED, Diagnostic, HOST_IS_PROVIDER, HOST_WITHOUT_DOMAIN,
-};
+use crate::diagnostic::{DOMAIN_UNUSED, Diagnostic, HOST_IS_PROVIDER, HOST_WITHOUT_DOMAIN};
 use crate::kind::mcp_bridge::Endpoints;
 use crate::node::Node;
 

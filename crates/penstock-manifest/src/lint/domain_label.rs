@@ -12,11 +12,8 @@ const LABEL_NAME_MAX: usize = 63;
 
 pub(super) fn run(model: &Model<'_>, diagnostics: &mut Vec<Diagnostic>) {
     for route in &model.routes {
-        let labels = route
-            .resource
-            .cursor()
-            .get("metadata")
-            .and_then(|metadata| metadata.get("labels"));
+        let labels =
+            route.resource.cursor().get("metadata").and_then(|metadata| metadata.get("labels"));
         let labels: Vec<(&Entry, Cursor<'_>)> = labels
             .iter()
             .flat_map(|labels| labels.entries().collect::<Vec<_>>())
@@ -29,13 +26,8 @@ pub(super) fn run(model: &Model<'_>, diagnostics: &mut Vec<Diagnostic>) {
     }
 }
 
-fn check(
-    route: &Route<'_>,
-    labels: &[(&Entry, Cursor<'_>)],
-    diagnostics: &mut Vec<Diagnostic>,
-) {
-    let mut wanted: Vec<String> =
-        route.host_names().into_iter().map(normalized_domain).collect();
+fn check(route: &Route<'_>, labels: &[(&Entry, Cursor<'_>)], diagnostics: &mut Vec<Diagnostic>) {
+    let mut wanted: Vec<String> = route.host_names().into_iter().map(normalized_domain).collect();
     if wanted.is_empty() {
         wanted.push(normalized_domain(NO_HOST));
     }
@@ -64,8 +56,11 @@ fn check(
             continue;
         }
         let hosts = route.host_names();
-        let hosts =
-            if hosts.is_empty() { "no host".to_owned() } else { format!("the host {}", listed(&hosts)) };
+        let hosts = if hosts.is_empty() {
+            "no host".to_owned()
+        } else {
+            format!("the host {}", listed(&hosts))
+        };
         let mut finding = cursor.diagnostic(
             &DOMAIN_LABEL,
             format!("label `{}` is that of another host: the Ingress has {hosts}", entry.key),

@@ -38,12 +38,8 @@ fn check(model: &Model<'_>, route: &Route<'_>, backend: &Cursor<'_>) -> Option<D
     let name = backend.get("name")?;
     let text = name.node.as_str()?;
     let namespace = &*route.resource.key.namespace;
-    let in_namespace: Vec<&KubernetesService<'_>> = model
-        .services
-        .kubernetes
-        .iter()
-        .filter(|service| service.namespace == namespace)
-        .collect();
+    let in_namespace: Vec<&KubernetesService<'_>> =
+        model.services.kubernetes.iter().filter(|service| service.namespace == namespace).collect();
     let Some(service) = in_namespace.iter().find(|service| service.name == text) else {
         let is_unclear =
             model.broken.iter().filter_map(|document| document.key.as_ref()).any(|key| {

@@ -98,10 +98,7 @@ pub const RULES: &[Rule] = &[
     rule(&[&codes::DOMAIN_LABEL], domain_label::run),
     rule(&[&codes::DOMAIN_NAME, &codes::DOMAIN_TOO_LONG, &codes::INVALID_VALUE], domain_name::run),
     rule(&[&codes::DOMAIN_HTTPS], domain_https::run),
-    rule(
-        &[&codes::AI_ROUTE_WITHOUT_INGRESS, &codes::INGRESS_WITHOUT_AI_ROUTE],
-        ai_route::run,
-    ),
+    rule(&[&codes::AI_ROUTE_WITHOUT_INGRESS, &codes::INGRESS_WITHOUT_AI_ROUTE], ai_route::run),
     rule(
         &[
             &codes::AI_ROUTE_NAME,
@@ -128,11 +125,7 @@ pub const RULES: &[Rule] = &[
     console_rule(&[&codes::CONSOLE_RETRY], console_retry::run),
     console_rule(&[&codes::CONSOLE_PLUGIN_VERSION], console_plugin::run),
     console_rule(
-        &[
-            &codes::CONSOLE_DISABLED_RULE,
-            &codes::CONSOLE_RULE_STATE,
-            &codes::CONSOLE_RULE_TARGETS,
-        ],
+        &[&codes::CONSOLE_DISABLED_RULE, &codes::CONSOLE_RULE_STATE, &codes::CONSOLE_RULE_TARGETS],
         console_rule::run,
     ),
 ];
@@ -172,4 +165,3 @@ fn run(
     codes::sort(&mut diagnostics);
     diagnostics
 }
-

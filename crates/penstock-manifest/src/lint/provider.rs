@@ -4,9 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::model::{Model, Plugin, Provider, active_provider, closest, did_you_mean};
-use crate::diagnostic::{
-    Diagnostic, PROVIDER_DUPLICATE, PROVIDER_UNKNOWN, PROVIDER_WITHOUT_RULE,
-};
+use crate::diagnostic::{Diagnostic, PROVIDER_DUPLICATE, PROVIDER_UNKNOWN, PROVIDER_WITHOUT_RULE};
 use crate::kind::wasm_plugin::MatchRule;
 use crate::node::Cursor;
 
@@ -75,11 +73,7 @@ fn check_references(plugin: &Plugin<'_>, ids: &[&str], diagnostics: &mut Vec<Dia
 }
 
 /// A rule's own `provider` or `providers` replace the global ones.
-fn check_rule(
-    plugin: &Plugin<'_>,
-    ids: &[&str],
-    rule: &MatchRule<'_>,
-) -> Option<Diagnostic> {
+fn check_rule(plugin: &Plugin<'_>, ids: &[&str], rule: &MatchRule<'_>) -> Option<Diagnostic> {
     let config = rule.config.as_ref()?;
     if config.get("provider").is_some() || config.get("providers").is_some() {
         return None;

@@ -85,9 +85,13 @@ fn endpoint_of(provider: &Provider<'_>) -> Option<Endpoint> {
     let extras = provider.entry.node.get(extras).and_then(Node::as_list).unwrap_or_default();
     let (is_tls, host, port) = parse_url(first)?;
     let mut addresses = vec![(host, port)];
-    addresses.extend(extras.iter().filter_map(Node::as_str).filter_map(parse_url).map(
-        |(_, host, port)| (host, port),
-    ));
+    addresses.extend(
+        extras
+            .iter()
+            .filter_map(Node::as_str)
+            .filter_map(parse_url)
+            .map(|(_, host, port)| (host, port)),
+    );
     Some(Endpoint { setting, is_tls, addresses })
 }
 
@@ -141,8 +145,7 @@ fn wrong_endpoint(
     match &entry.registry.endpoints {
         Endpoints::Dns(names) => {
             let (_, port) = wanted.addresses.first()?;
-            let hosts: Vec<&str> =
-                wanted.addresses.iter().map(|(host, _)| host.as_str()).collect();
+            let hosts: Vec<&str> = wanted.addresses.iter().map(|(host, _)| host.as_str()).collect();
             if let Some(other) = names.iter().find(|name| !hosts.contains(&&***name)) {
                 let says = hosts.first().copied().unwrap_or_default();
                 return Some(finding(&field("domain"), "domain", other, says));
@@ -164,8 +167,10 @@ fn wrong_endpoint(
             }
             let other =
                 addresses.iter().find(|address| !ips.contains(&(address.ip(), address.port())))?;
-            let says: Vec<String> =
-                ips.iter().map(|(ip, port)| std::net::SocketAddr::new(*ip, *port).to_string()).collect();
+            let says: Vec<String> = ips
+                .iter()
+                .map(|(ip, port)| std::net::SocketAddr::new(*ip, *port).to_string())
+                .collect();
             let says = listed(&says);
             Some(finding(&field("domain"), "address", &other.to_string(), says.trim_matches('`')))
         }

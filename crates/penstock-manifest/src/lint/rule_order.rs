@@ -210,9 +210,6 @@ fn unrelated(model: &Model<'_>, plugin: &Plugin<'_>, rule: &MatchRule<'_>) -> Op
                     listed(&rule.service)
                 ),
             )
-            .with_hint(format!(
-                "remove it, or name {} instead",
-                listed(&services)
-            )),
+            .with_hint(format!("remove it, or name {} instead", listed(&services))),
     )
 }

@@ -100,7 +100,12 @@ pub fn metrics(admin: &Admin) -> String {
     line(&mut text, "penstock_config_info", &[("revision", &report.revision.to_string())], 1);
     if let Some(log) = &admin.gateway.state.access_log {
         let dropped = log.dropped.load(std::sync::atomic::Ordering::Relaxed);
-        header(&mut text, "penstock_access_log_dropped_total", "counter", "Access log lines that were dropped.");
+        header(
+            &mut text,
+            "penstock_access_log_dropped_total",
+            "counter",
+            "Access log lines that were dropped.",
+        );
         line(&mut text, "penstock_access_log_dropped_total", &[], dropped);
     }
     text

@@ -41,12 +41,30 @@ const KEY: &str = "quickstart-key";
 
 /// The manifests of the scenario.
 const MANIFESTS: &[(&str, &str)] = &[
-    ("configmaps/domain-ai.example.com.yaml", include_str!("../../../../examples/quickstart/configmaps/domain-ai.example.com.yaml")),
-    ("mcpbridges/default.yaml", include_str!("../../../../examples/quickstart/mcpbridges/default.yaml")),
-    ("wasmplugins/ai-proxy.internal.yaml", include_str!("../../../../examples/quickstart/wasmplugins/ai-proxy.internal.yaml")),
-    ("wasmplugins/key-auth.internal.yaml", include_str!("../../../../examples/quickstart/wasmplugins/key-auth.internal.yaml")),
-    ("ingresses/ai-route-chat.internal.yaml", include_str!("../../../../examples/quickstart/ingresses/ai-route-chat.internal.yaml")),
-    ("configmaps/ai-route-chat.yaml", include_str!("../../../../examples/quickstart/configmaps/ai-route-chat.yaml")),
+    (
+        "configmaps/domain-ai.example.com.yaml",
+        include_str!("../../../../examples/quickstart/configmaps/domain-ai.example.com.yaml"),
+    ),
+    (
+        "mcpbridges/default.yaml",
+        include_str!("../../../../examples/quickstart/mcpbridges/default.yaml"),
+    ),
+    (
+        "wasmplugins/ai-proxy.internal.yaml",
+        include_str!("../../../../examples/quickstart/wasmplugins/ai-proxy.internal.yaml"),
+    ),
+    (
+        "wasmplugins/key-auth.internal.yaml",
+        include_str!("../../../../examples/quickstart/wasmplugins/key-auth.internal.yaml"),
+    ),
+    (
+        "ingresses/ai-route-chat.internal.yaml",
+        include_str!("../../../../examples/quickstart/ingresses/ai-route-chat.internal.yaml"),
+    ),
+    (
+        "configmaps/ai-route-chat.yaml",
+        include_str!("../../../../examples/quickstart/configmaps/ai-route-chat.yaml"),
+    ),
 ];
 /// The upstream's address in the manifests, replaced by the real one.
 const UPSTREAM_PLACEHOLDER: &str = "127.0.0.1:9000";
@@ -66,7 +84,18 @@ fn serve_arguments(arguments: &Arguments) -> anyhow::Result<serve::Arguments> {
     let http = free(arguments.http)?.to_string();
     let admin = free(arguments.admin)?.to_string();
     let config = arguments.config.to_string_lossy();
-    let line = ["penstock", "serve", "--config", &config, "--http", &http, "--admin", &admin, "--access-log", "off"];
+    let line = [
+        "penstock",
+        "serve",
+        "--config",
+        &config,
+        "--http",
+        &http,
+        "--admin",
+        &admin,
+        "--access-log",
+        "off",
+    ];
     match Cli::try_parse_from(line)?.verb {
         Verb::Serve(arguments) => Ok(arguments),
         _ => bail!("the command line of serve has changed"),
@@ -89,7 +118,9 @@ fn write_scenario(directory: &Path, upstream: SocketAddr) -> anyhow::Result<()> 
     let is_ours = marker.exists();
     let is_empty = fs::read_dir(directory).map_or(true, |mut entries| entries.next().is_none());
     if !is_ours && !is_empty {
-        bail!("`{shown}` holds files that are not of the quickstart; name another directory with --config");
+        bail!(
+            "`{shown}` holds files that are not of the quickstart; name another directory with --config"
+        );
     }
     for (name, text) in MANIFESTS {
         let path = directory.join(name);
@@ -97,7 +128,8 @@ fn write_scenario(directory: &Path, upstream: SocketAddr) -> anyhow::Result<()> 
             continue;
         }
         if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent).with_context(|| format!("cannot create `{}`", parent.display()))?;
+            fs::create_dir_all(parent)
+                .with_context(|| format!("cannot create `{}`", parent.display()))?;
         }
         let text = text.replace(UPSTREAM_PLACEHOLDER, &upstream.to_string());
         fs::write(&path, text).with_context(|| format!("cannot write `{}`", path.display()))?;
@@ -116,7 +148,8 @@ fn instructions(directory: &Path, http: SocketAddr, admin: SocketAddr) -> String
         )
     };
     let whole = r#"{"model":"gpt-4o","messages":[{"role":"user","content":"Hello"}]}"#;
-    let streamed = r#"{"model":"gpt-4o","stream":true,"messages":[{"role":"user","content":"Hello"}]}"#;
+    let streamed =
+        r#"{"model":"gpt-4o","stream":true,"messages":[{"role":"user","content":"Hello"}]}"#;
     let mut text = String::new();
     // Writing to a String cannot fail.
     let _ = writeln!(text, "penstock is serving {} on http://{http}\n", directory.display());
@@ -127,7 +160,11 @@ fn instructions(directory: &Path, http: SocketAddr, admin: SocketAddr) -> String
     text.push_str("Without a key, 401:\n");
     text.push_str(&curl("", whole).replace("curl -sS", "curl -sSi"));
     let _ = writeln!(text, "The state of the gateway:\n  curl -sS http://{admin}/status\n");
-    let _ = writeln!(text, "Edit a file below {} and see it in force at once. Ctrl-C ends it.", directory.display());
+    let _ = writeln!(
+        text,
+        "Edit a file below {} and see it in force at once. Ctrl-C ends it.",
+        directory.display()
+    );
     text
 }
 

@@ -27,9 +27,15 @@ fn sent(harbor: &Harbor, path: &str, body: &str) -> String {
 
 #[test]
 fn model_mapping_changes_the_model_and_no_other_byte() {
-    let harbor = with_provider(r#"modelMapping: {"gpt-4": exact, "gpt-*": short, "gpt-4-*": long, "~^o(\\d)$": "reason-$1", "~mini": tiny, keep: "", "*": rest}"#);
+    let harbor = with_provider(
+        r#"modelMapping: {"gpt-4": exact, "gpt-*": short, "gpt-4-*": long, "~^o(\\d)$": "reason-$1", "~mini": tiny, keep: "", "*": rest}"#,
+    );
     let check = |asked: &str, expected: &str| {
-        let body = |model: &str| format!("{{ \"messages\" :\t[ ],\r\n\"nested\":{{\"model\":\"gpt-4\"}}, \"model\" : {model} , \"temperature\":1.0e0,\"ü\":\"\\u00fc\"}} ");
+        let body = |model: &str| {
+            format!(
+                "{{ \"messages\" :\t[ ],\r\n\"nested\":{{\"model\":\"gpt-4\"}}, \"model\" : {model} , \"temperature\":1.0e0,\"ü\":\"\\u00fc\"}} "
+            )
+        };
         assert_eq!(sent(&harbor, "/v1/chat/completions", &body(asked)), body(expected));
     };
     check(r#""gpt-4""#, r#""exact""#);
@@ -46,14 +52,21 @@ fn model_mapping_changes_the_model_and_no_other_byte() {
 #[test]
 fn a_request_without_a_model_gets_that_of_the_last_rule() {
     let harbor = with_provider(r#"modelMapping: {"*": rest}"#);
-    assert_eq!(sent(&harbor, "/v1/chat/completions", r#"{"messages":[]}"#), r#"{"model":"rest","messages":[]}"#);
+    assert_eq!(
+        sent(&harbor, "/v1/chat/completions", r#"{"messages":[]}"#),
+        r#"{"model":"rest","messages":[]}"#
+    );
     assert_eq!(sent(&harbor, "/v1/chat/completions", "{}"), r#"{"model":"rest"}"#);
 }
 
 #[test]
 fn without_a_mapping_the_bytes_stay() {
     let harbor = with_provider("apiTokens: [t]");
-    for body in [r#"{"model":"m"}"#, " {\n \"messages\": [], \"x\" : 1.50 }\n", r#"{"a":1,"a":2,"model":"\ud83d\udea2"}"#] {
+    for body in [
+        r#"{"model":"m"}"#,
+        " {\n \"messages\": [], \"x\" : 1.50 }\n",
+        r#"{"a":1,"a":2,"model":"\ud83d\udea2"}"#,
+    ] {
         assert_eq!(sent(&harbor, "/v1/chat/completions", body), body);
     }
 }
@@ -72,7 +85,9 @@ fn a_stream_is_asked_for_its_usage() {
         r#"{"stream_options":{"a":1},"stream":true}"#,
         r#"{"stream_options":{"include_usage":true,"a":1},"stream":true}"#,
     );
-    for kept in [r#"{"stream_options":{"include_usage":false},"stream":true}"#, r#"{"stream":false}"#] {
+    for kept in
+        [r#"{"stream_options":{"include_usage":false},"stream":true}"#, r#"{"stream":false}"#]
+    {
         check(kept, kept);
     }
     let embeddings = r#"{"model":"m","stream":true}"#;
@@ -82,7 +97,11 @@ fn a_stream_is_asked_for_its_usage() {
 #[test]
 fn the_role_developer_becomes_system() {
     let harbor = with_provider("apiTokens: [t]");
-    let body = |role: &str| format!(r#"{{"messages":[{{"role": "{role}" ,"content":"developer"}},{{"role":"user","content":"x"}}]}}"#);
+    let body = |role: &str| {
+        format!(
+            r#"{{"messages":[{{"role": "{role}" ,"content":"developer"}},{{"role":"user","content":"x"}}]}}"#
+        )
+    };
     assert_eq!(sent(&harbor, "/v1/chat/completions", &body("developer")), body("system"));
 }
 
@@ -100,9 +119,7 @@ fn every_token_is_used_and_a_stateful_api_keeps_to_one() {
     let harbor = with_provider("apiTokens: [one, two, three]");
     let tokens = |path: &str| {
         let mut seen: Vec<String> = (0..60)
-            .map(|_| {
-                sent_to(&harbor, &Request::post(HOST, path, "{}").key(HERON_KEY))
-            })
+            .map(|_| sent_to(&harbor, &Request::post(HOST, path, "{}").key(HERON_KEY)))
             .collect();
         seen.sort();
         seen.dedup();
@@ -124,21 +141,42 @@ fn a_custom_url_moves_host_and_path() {
         let harbor = with_provider(&format!("openaiCustomUrl: \"{url}\""));
         harbor.gateway.send(&Request::post(HOST, asked, "{}").key(HERON_KEY));
         let received = harbor.upstream.received();
-        assert_eq!((received.header("host").unwrap(), received.target()), (host, target), "{url} {asked}");
+        assert_eq!(
+            (received.header("host").unwrap(), received.target()),
+            (host, target),
+            "{url} {asked}"
+        );
     };
     check("https://api.acme.test/v1", "/v1/embeddings", "api.acme.test", "/v1/embeddings");
-    check("http://10.0.0.5:8000/llm", "/v1/x/v1/chat/completions", "10.0.0.5:8000", "/llm/chat/completions");
+    check(
+        "http://10.0.0.5:8000/llm",
+        "/v1/x/v1/chat/completions",
+        "10.0.0.5:8000",
+        "/llm/chat/completions",
+    );
     check("https://acme.test", "/v1/chat/completions", "acme.test", "/chat/completions");
     check("acme.test/v1/", "/v1/chat/completions", "acme.test", "/v1/chat/completions");
-    check("https://acme.test/v1/chat/completions", "/v1/embeddings?a=b", "acme.test", "/v1/chat/completions");
-    check("https://acme.test/v1/realtime/sessions", "/v1/realtime", "acme.test", "/v1/realtime/sessions/realtime");
+    check(
+        "https://acme.test/v1/chat/completions",
+        "/v1/embeddings?a=b",
+        "acme.test",
+        "/v1/chat/completions",
+    );
+    check(
+        "https://acme.test/v1/realtime/sessions",
+        "/v1/realtime",
+        "acme.test",
+        "/v1/realtime/sessions/realtime",
+    );
     check("https://acme.test/base", "/v1/unheard-of?a=b", "acme.test", "/v1/unheard-of?a=b");
 }
 
 #[test]
 fn the_query_is_kept() {
     let harbor = Harbor::start();
-    harbor.gateway.send(&Request::post(HOST, "/v1/chat/completions?a=1&b=%20%2F&&c", CHAT).key(HERON_KEY));
+    harbor
+        .gateway
+        .send(&Request::post(HOST, "/v1/chat/completions?a=1&b=%20%2F&&c", CHAT).key(HERON_KEY));
     assert_eq!(harbor.upstream.received().target(), "/v1/chat/completions?a=1&b=%20%2F&&c");
 }
 
@@ -146,15 +184,35 @@ fn the_query_is_kept() {
 fn every_path_of_the_openai_api_is_passed_on() {
     let harbor = Harbor::start();
     let paths = [
-        "/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/audio/speech",
-        "/v1/audio/transcriptions", "/v1/audio/translations", "/v1/images/generations",
-        "/v1/images/variations", "/v1/images/edits", "/v1/batches", "/v1/files", "/v1/models",
-        "/v1/fine_tuning/jobs", "/v1/responses", "/v1/videos", "/v1/batches/b-1",
-        "/v1/batches/b-1/cancel", "/v1/files/f-1", "/v1/files/f-1/content", "/v1/videos/v-1",
-        "/v1/videos/v-1/content", "/v1/videos/v-1/remix", "/v1/fine_tuning/jobs/j-1",
-        "/v1/fine_tuning/jobs/j-1/events", "/v1/fine_tuning/jobs/j-1/checkpoints",
-        "/v1/fine_tuning/jobs/j-1/cancel", "/v1/fine_tuning/jobs/j-1/resume",
-        "/v1/fine_tuning/jobs/j-1/pause", "/v1/fine_tuning/checkpoints/c-1/permissions",
+        "/v1/chat/completions",
+        "/v1/completions",
+        "/v1/embeddings",
+        "/v1/audio/speech",
+        "/v1/audio/transcriptions",
+        "/v1/audio/translations",
+        "/v1/images/generations",
+        "/v1/images/variations",
+        "/v1/images/edits",
+        "/v1/batches",
+        "/v1/files",
+        "/v1/models",
+        "/v1/fine_tuning/jobs",
+        "/v1/responses",
+        "/v1/videos",
+        "/v1/batches/b-1",
+        "/v1/batches/b-1/cancel",
+        "/v1/files/f-1",
+        "/v1/files/f-1/content",
+        "/v1/videos/v-1",
+        "/v1/videos/v-1/content",
+        "/v1/videos/v-1/remix",
+        "/v1/fine_tuning/jobs/j-1",
+        "/v1/fine_tuning/jobs/j-1/events",
+        "/v1/fine_tuning/jobs/j-1/checkpoints",
+        "/v1/fine_tuning/jobs/j-1/cancel",
+        "/v1/fine_tuning/jobs/j-1/resume",
+        "/v1/fine_tuning/jobs/j-1/pause",
+        "/v1/fine_tuning/checkpoints/c-1/permissions",
         "/v1/fine_tuning/checkpoints/c-1/permissions/p-1",
     ];
     for path in paths {
@@ -217,13 +275,18 @@ fn a_body_that_only_passes_through_is_not_held_back() {
 
 #[test]
 fn the_limit_is_for_what_is_buffered() {
-    let limited = |scenario| Harbor::served(scenario, |_| {}, |serve| serve.with("--body-limit", LIMIT));
+    let limited =
+        |scenario| Harbor::served(scenario, |_| {}, |serve| serve.with("--body-limit", LIMIT));
     let harbor = limited(Scenario::Completion);
     let body = |length: usize| {
         let frame = r#"{"model":"m","x":""}"#.len();
         format!(r#"{{"model":"m","x":"{}"}}"#, "x".repeat(length - frame))
     };
-    let send = |length: usize| harbor.gateway.send(&Request::post(HOST, "/v1/chat/completions", body(length)).key(HERON_KEY));
+    let send = |length: usize| {
+        harbor
+            .gateway
+            .send(&Request::post(HOST, "/v1/chat/completions", body(length)).key(HERON_KEY))
+    };
     assert_eq!(send(LIMIT).status(), 200);
     assert_eq!(harbor.upstream.received().body.len(), LIMIT);
     check_openai_error(&send(LIMIT + 1), 413, "request_too_large", "body_too_large");
@@ -232,7 +295,8 @@ fn the_limit_is_for_what_is_buffered() {
 
 #[test]
 fn the_limit_holds_for_a_length_that_is_not_announced() {
-    let harbor = Harbor::served(Scenario::Completion, |_| {}, |serve| serve.with("--body-limit", LIMIT));
+    let harbor =
+        Harbor::served(Scenario::Completion, |_| {}, |serve| serve.with("--body-limit", LIMIT));
     let mut client = harbor.gateway.connect();
     client.write(format!("POST /v1/chat/completions HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Bearer {HERON_KEY}\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n").as_bytes());
     client.write_chunk(br#"{"x":""#);
@@ -243,7 +307,8 @@ fn the_limit_holds_for_a_length_that_is_not_announced() {
 
 #[test]
 fn what_passes_through_has_no_limit() {
-    let harbor = Harbor::served(Scenario::Completion, |_| {}, |serve| serve.with("--body-limit", LIMIT));
+    let harbor =
+        Harbor::served(Scenario::Completion, |_| {}, |serve| serve.with("--body-limit", LIMIT));
     let body = vec![b'x'; 50 * LIMIT];
     let request = Request::new("POST", HOST, "/v1/files")
         .header("Content-Type", "application/octet-stream")

@@ -60,7 +60,10 @@ fn a_connection_that_the_upstream_wants_closed_is_not_used_again() {
 #[test]
 fn bytes_that_nobody_asked_for_are_no_answer() {
     let harbor = Harbor::start();
-    harbor.upstream.once(Scenario::raw("Content-Length: 2", "{}HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfalse"));
+    harbor.upstream.once(Scenario::raw(
+        "Content-Length: 2",
+        "{}HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfalse",
+    ));
     assert_eq!(harbor.chat().text(), "{}");
     let answer = harbor.chat();
     assert_eq!((answer.status(), answer.text().contains("false")), (200, false));
@@ -112,7 +115,12 @@ fn a_client_that_wants_its_connection_closed_gets_it_closed() {
 fn an_old_client_gets_its_answer() {
     let harbor = Harbor::start();
     let mut client = harbor.gateway.connect();
-    client.write(format!("GET /v1/models HTTP/1.0\r\nHost: {HOST}\r\nAuthorization: Bearer {HERON_KEY}\r\n\r\n").as_bytes());
+    client.write(
+        format!(
+            "GET /v1/models HTTP/1.0\r\nHost: {HOST}\r\nAuthorization: Bearer {HERON_KEY}\r\n\r\n"
+        )
+        .as_bytes(),
+    );
     assert_eq!(client.answer().status(), 200);
     assert_eq!(client.rest(), b"");
     assert_eq!(harbor.upstream.received().line, "GET /v1/models HTTP/1.1");
@@ -121,12 +129,20 @@ fn an_old_client_gets_its_answer() {
 #[test]
 fn nonsense_from_a_client_is_answered_and_over() {
     let harbor = Harbor::start();
-    for nonsense in ["\r\n\r\nnonsense\r\n\r\n", "GET\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "\x16\x03\x01\x02\x00\x01"] {
+    for nonsense in [
+        "\r\n\r\nnonsense\r\n\r\n",
+        "GET\r\n\r\n",
+        "GET / HTTP/9.9\r\n\r\n",
+        "\x16\x03\x01\x02\x00\x01",
+    ] {
         let mut client = harbor.gateway.connect();
         client.write(nonsense.as_bytes());
         client.finish_writing();
         let answered = String::from_utf8(client.rest()).unwrap();
-        assert!(answered.is_empty() || answered.starts_with("HTTP/1.1 400 "), "{nonsense:?} {answered}");
+        assert!(
+            answered.is_empty() || answered.starts_with("HTTP/1.1 400 "),
+            "{nonsense:?} {answered}"
+        );
     }
     assert_eq!(harbor.chat().status(), 200);
 }

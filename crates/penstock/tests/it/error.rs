@@ -8,8 +8,18 @@ use crate::support::*;
 
 /// Words that only the configuration and the log may know.
 const SECRETS: [&str; 12] = [
-    TOKEN, HERON_KEY, OTTER_KEY, "127.0.0.1", "brook", "pier", "internal", "key_auth", "rustls",
-    "os error", "certificate", "hyper",
+    TOKEN,
+    HERON_KEY,
+    OTTER_KEY,
+    "127.0.0.1",
+    "brook",
+    "pier",
+    "internal",
+    "key_auth",
+    "rustls",
+    "os error",
+    "certificate",
+    "hyper",
 ];
 
 #[track_caller]
@@ -84,7 +94,10 @@ fn anthropic_clients_get_the_error_shape_of_their_api() {
     assert_eq!(answer.status(), 401);
     assert_eq!(answer.header("content-type"), Some("application/json"));
     let body = answer.json();
-    assert_eq!((&body["type"], &body["error"]["type"]), (&"error".into(), &"authentication_error".into()));
+    assert_eq!(
+        (&body["type"], &body["error"]["type"]),
+        (&"error".into(), &"authentication_error".into())
+    );
     assert!(body["error"]["message"].is_string());
     check_request_id(&answer, &body["request_id"]);
     check_no_leak(&answer, &SECRETS);
@@ -161,7 +174,10 @@ fn an_upstream_that_answers_nothing_or_nonsense_is_502() {
     check_scenario(Scenario::BytesThenClose(b"HTTP/1.1 200 O".to_vec()), "upstream_closed");
     check_scenario(Scenario::Bytes(b"SSH-2.0-OpenSSH_9.2\r\n\r\n".to_vec()), "upstream_invalid");
     check_scenario(Scenario::raw("Content-Length: x", ""), "upstream_invalid");
-    check_scenario(Scenario::raw("Content-Length: 5\r\nContent-Length: 6", "aaaaaa"), "upstream_invalid");
+    check_scenario(
+        Scenario::raw("Content-Length: 5\r\nContent-Length: 6", "aaaaaa"),
+        "upstream_invalid",
+    );
     check_scenario(Scenario::raw(&format!("X: {}", "x".repeat(80 << 10)), ""), "upstream_invalid");
     assert_eq!(harbor.chat().status(), 200);
 }
@@ -170,10 +186,15 @@ fn an_upstream_that_answers_nothing_or_nonsense_is_502() {
 fn an_upstream_that_is_too_slow_is_504() {
     let harbor = Harbor::changed(Scenario::Silence, |directory| {
         let file = "wasmplugins/ai-proxy.internal.yaml";
-        directory.edit(file, "protocol: openai\n", "protocol: openai\n      firstByteTimeout: 150\n");
+        directory.edit(
+            file,
+            "protocol: openai\n",
+            "protocol: openai\n      firstByteTimeout: 150\n",
+        );
     });
     let body = r#"{"model":"m","stream":true,"messages":[]}"#;
-    let answer = harbor.gateway.send(&Request::post(HOST, "/v1/chat/completions", body).key(HERON_KEY));
+    let answer =
+        harbor.gateway.send(&Request::post(HOST, "/v1/chat/completions", body).key(HERON_KEY));
     check(&answer, 504, "timeout_error", "upstream_timeout");
 }
 
@@ -210,7 +231,10 @@ fn a_request_that_can_be_read_in_two_ways_is_400() {
 fn errors_of_the_upstream_pass_as_they_are() {
     let harbor = Harbor::start();
     let body = r#"{"error":{"message":"slow down","type":"rate_limit_error"}}"#;
-    let head = format!("HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json\r\nRetry-After: 7\r\nX-RateLimit-Remaining: 0\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let head = format!(
+        "HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json\r\nRetry-After: 7\r\nX-RateLimit-Remaining: 0\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
     harbor.upstream.once(Scenario::Bytes(head.into_bytes()));
     let answer = harbor.chat();
     assert_eq!((answer.status(), answer.text().as_str()), (429, body));

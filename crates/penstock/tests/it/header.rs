@@ -23,7 +23,12 @@ fn headers_that_only_the_gateway_sets_never_get_through() {
     assert_eq!(harbor.gateway.send(&request).status(), 200);
     let received = harbor.upstream.received();
     assert_eq!(received.headers("x-mse-consumer"), [HERON]);
-    for name in ["x-higress-fallback-from", "x-hi-original-auth", "x-envoy-original-path", "x-envoy-original-host"] {
+    for name in [
+        "x-higress-fallback-from",
+        "x-hi-original-auth",
+        "x-envoy-original-path",
+        "x-envoy-original-host",
+    ] {
         assert_eq!(received.headers(name), [""; 0], "{name}");
     }
 }
@@ -33,8 +38,16 @@ fn they_do_not_get_through_on_a_plain_route_either() {
     let upstream = Upstream::start(Scenario::Completion);
     let directory = plain(&upstream);
     let gateway = Serve::new(directory.path()).start();
-    let names = ["x-mse-consumer", "x-higress-fallback-from", "x-hi-original-auth", "x-envoy-original-path", "x-envoy-original-host"];
-    let request = names.iter().fold(Request::get("plain.test", "/"), |request, name| request.header(name, "mine"));
+    let names = [
+        "x-mse-consumer",
+        "x-higress-fallback-from",
+        "x-hi-original-auth",
+        "x-envoy-original-path",
+        "x-envoy-original-host",
+    ];
+    let request = names
+        .iter()
+        .fold(Request::get("plain.test", "/"), |request, name| request.header(name, "mine"));
     assert_eq!(gateway.send(&request).status(), 200);
     let received = upstream.received();
     for name in names {
@@ -68,7 +81,9 @@ fn without_a_token_of_the_provider_the_callers_own_is_sent() {
 #[test]
 fn the_upstream_learns_who_asked_and_by_which_name() {
     let harbor = Harbor::start();
-    let answer = harbor.gateway.send(&chat().header("X-Forwarded-For", "192.0.2.7").header("X-Request-Id", "mine"));
+    let answer = harbor
+        .gateway
+        .send(&chat().header("X-Forwarded-For", "192.0.2.7").header("X-Request-Id", "mine"));
     let received = harbor.upstream.received();
     assert_eq!(received.header("x-forwarded-for"), Some("192.0.2.7,127.0.0.1"));
     assert_eq!(received.header("x-forwarded-proto"), Some("http"));
@@ -81,9 +96,16 @@ fn the_upstream_learns_who_asked_and_by_which_name() {
 fn a_plain_route_keeps_the_clients_host() {
     let upstream = Upstream::start(Scenario::Completion);
     let directory = plain(&upstream);
-    directory.write("ingresses/plain.yaml", Ingress::new("plain").at("plain.test", "Prefix", "/").without_annotation("upstream-vhost").to_string());
+    directory.write(
+        "ingresses/plain.yaml",
+        Ingress::new("plain")
+            .at("plain.test", "Prefix", "/")
+            .without_annotation("upstream-vhost")
+            .to_string(),
+    );
     let gateway = Serve::new(directory.path()).start();
-    gateway.send(&Request::get("Plain.test:8080", "/a?b=c&d=%20e").header("Accept-Encoding", "gzip"));
+    gateway
+        .send(&Request::get("Plain.test:8080", "/a?b=c&d=%20e").header("Accept-Encoding", "gzip"));
     let received = upstream.received();
     assert_eq!(received.line, "GET /a?b=c&d=%20e HTTP/1.1");
     assert_eq!(received.header("host"), Some("Plain.test:8080"));
@@ -119,9 +141,13 @@ fn what_is_about_one_connection_stays_on_it() {
 
 #[test]
 fn repeated_headers_stay_repeated() {
-    let harbor = Harbor::answering(Scenario::raw("Set-Cookie: a=1\r\nSet-Cookie: b=2\r\nContent-Length: 0", ""));
+    let harbor = Harbor::answering(Scenario::raw(
+        "Set-Cookie: a=1\r\nSet-Cookie: b=2\r\nContent-Length: 0",
+        "",
+    ));
     let answer = harbor.gateway.send(&chat().header("X-Tag", "one").header("X-Tag", "two"));
-    let cookies = answer.head.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("set-cookie"));
+    let cookies =
+        answer.head.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("set-cookie"));
     assert_eq!(cookies.map(|(_, value)| value.as_str()).collect::<Vec<_>>(), ["a=1", "b=2"]);
     assert_eq!(harbor.upstream.received().headers("x-tag"), ["one", "two"]);
 }
@@ -130,7 +156,10 @@ fn repeated_headers_stay_repeated() {
 fn a_client_that_asks_before_it_sends_is_told_to_go_on() {
     let harbor = Harbor::start();
     let mut client = harbor.gateway.connect();
-    let head = format!("POST /v1/chat/completions HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Bearer {HERON_KEY}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nExpect: 100-continue\r\n\r\n", CHAT.len());
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Bearer {HERON_KEY}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nExpect: 100-continue\r\n\r\n",
+        CHAT.len()
+    );
     client.write(head.as_bytes());
     assert_eq!(client.head().status, 100);
     client.write(CHAT.as_bytes());

@@ -35,7 +35,9 @@ fn manifests(port: u16) -> Vec<(String, String)> {
         .to("llm-lololo.internal.dns:PORT".replace("PORT", &port.to_string()).as_str())
         .without_annotation("upstream-vhost");
     let config_map = |name: &str, data: &str| {
-        let text = format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, namespace: higress-system}}\ndata:\n{data}");
+        let text = format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, namespace: higress-system}}\ndata:\n{data}"
+        );
         (format!("configmaps/{name}.yaml"), text)
     };
     let registry = dns_registry("llm-lololo.internal", "lololo.com", port, ", protocol: https");
@@ -97,7 +99,8 @@ fn a_streamed_chat_request_gets_event_after_event() {
     steps.write(EVENT_STREAM);
     let head = client.head();
     assert_eq!((head.status, head.header("content-type")), (200, Some("text/event-stream")));
-    for event in ["data: {\"delta\":\"a\"}\n\n", "data: {\"delta\":\"ye\"}\n\n", "data: [DONE]\n\n"] {
+    for event in ["data: {\"delta\":\"a\"}\n\n", "data: {\"delta\":\"ye\"}\n\n", "data: [DONE]\n\n"]
+    {
         steps.chunk(event);
         assert_eq!(client.chunk(), Chunk::data(event));
     }
@@ -114,7 +117,10 @@ fn who_may_not_pass_does_not() {
     article.check(&chat().header("Authorization", KEY), 401);
     article.check(&chat().header("Authorization", "bearer 123456-xxx"), 401);
     article.check(&chat().header("Authorization", "Bearer  123456-xxx"), 401);
-    article.check(&Request::post(DOMAIN, "/v1/chat/completions?Authorization=Bearer%20123456-xxx", CHAT), 401);
+    article.check(
+        &Request::post(DOMAIN, "/v1/chat/completions?Authorization=Bearer%20123456-xxx", CHAT),
+        401,
+    );
     article.check(&chat().key(OTHER_KEY), 403);
     article.upstream.received_nothing();
     article.check(&chat().header("X-HI-ORIGINAL-AUTH", "Bearer 123456-xxx"), 200);

@@ -39,7 +39,12 @@ fn the_head_comes_before_the_first_event() {
 fn each_event_arrives_before_the_next_is_sent() {
     let harbor = Harbor::start();
     let (mut client, steps) = begin(&harbor);
-    let events = ["data: a\n\n", ": comment\n\n", "event: x\r\ndata: b\r\ndata: c\r\n\r\n", "data: [DONE]\n\n"];
+    let events = [
+        "data: a\n\n",
+        ": comment\n\n",
+        "event: x\r\ndata: b\r\ndata: c\r\n\r\n",
+        "data: [DONE]\n\n",
+    ];
     for event in events {
         steps.chunk(event);
         assert_eq!(client.chunk(), Chunk::data(event));
@@ -135,7 +140,8 @@ fn no_way_of_breaking_off_looks_complete() {
 
 #[test]
 fn an_answer_that_ends_with_its_connection_is_complete() {
-    let harbor = Harbor::answering(Scenario::raw_then_close("Content-Type: text/plain", "all of it"));
+    let harbor =
+        Harbor::answering(Scenario::raw_then_close("Content-Type: text/plain", "all of it"));
     let answer = harbor.chat();
     assert_eq!((answer.text().as_str(), answer.end), ("all of it", End::Complete));
 }
@@ -152,14 +158,18 @@ fn a_length_that_the_upstream_states_is_kept() {
 fn answers_without_a_body_have_none() {
     let harbor = Harbor::start();
     for status in ["204 No Content", "304 Not Modified"] {
-        harbor.upstream.once(Scenario::Bytes(format!("HTTP/1.1 {status}\r\nX-Kept: 1\r\n\r\n").into_bytes()));
+        harbor
+            .upstream
+            .once(Scenario::Bytes(format!("HTTP/1.1 {status}\r\nX-Kept: 1\r\n\r\n").into_bytes()));
         let mut client = harbor.gateway.begin(&chat());
         let answer = client.answer();
         assert_eq!((answer.text().as_str(), answer.header("x-kept")), ("", Some("1")));
         client.send(&chat());
         assert_eq!(client.answer().status(), 200);
     }
-    harbor.upstream.once(Scenario::Bytes(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n".to_vec()));
+    harbor
+        .upstream
+        .once(Scenario::Bytes(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n".to_vec()));
     let mut client = harbor.gateway.begin(&Request::new("HEAD", HOST, "/v1/models").key(HERON_KEY));
     assert_eq!(client.head().header("content-length"), Some("1000"));
     client.send(&chat());
@@ -172,7 +182,9 @@ fn a_client_that_does_not_read_stops_the_upstream_from_writing() {
     let harbor = Harbor::start();
     let steps = harbor.upstream.stepped();
     let mut client = harbor.gateway.begin(&chat());
-    steps.write(format!("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: {LIMIT}\r\n\r\n"));
+    steps.write(format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: {LIMIT}\r\n\r\n"
+    ));
     assert_eq!(client.head().status, 200);
     let before = harbor.gateway.resident_bytes();
     let taken = steps.flood(LIMIT, STUCK);
@@ -202,7 +214,9 @@ fn one_slow_client_does_not_hold_up_another() {
     let harbor = Harbor::start();
     let steps = harbor.upstream.stepped();
     let mut slow = harbor.gateway.begin(&chat());
-    steps.write("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 268435456\r\n\r\n");
+    steps.write(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 268435456\r\n\r\n",
+    );
     slow.head();
     steps.flood(256 << 20, STUCK);
     for _ in 0..5 {

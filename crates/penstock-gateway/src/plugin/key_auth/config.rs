@@ -19,7 +19,14 @@ use crate::plugin::repair_entries;
 const GLOBAL_FIELDS: &[&str] =
     &["global_auth", "consumers", "credentials", "keys", "in_header", "in_query", "realm", "allow"];
 const RULE_FIELDS: &[&str] = &[
-    "allow", "consumers", "credentials", "keys", "in_header", "in_query", "realm", "_disable_",
+    "allow",
+    "consumers",
+    "credentials",
+    "keys",
+    "in_header",
+    "in_query",
+    "realm",
+    "_disable_",
     "global_auth",
 ];
 const CONSUMER_FIELDS: &[&str] =
@@ -41,7 +48,9 @@ impl Global {
     /// Reads the global part of a WasmPlugin.
     pub(super) fn parse(plugin: &WasmPlugin<'_>, diagnostics: &mut Vec<Diagnostic>) -> Self {
         let config = plugin.default_config.as_ref();
-        let Some(config) = config.filter(|c| c.node.as_map().is_some_and(|m| !m.entries.is_empty())) else {
+        let Some(config) =
+            config.filter(|c| c.node.as_map().is_some_and(|m| !m.entries.is_empty()))
+        else {
             return Self {
                 global_auth: None,
                 is_global_auth_broken: false,
@@ -83,7 +92,11 @@ impl RuleConfig {
     ) -> Self {
         // Higress: an enabled rule that allows nobody denies everybody.
         let Some(config) = &rule.config else {
-            return if is_go { Self::empty_allow_in_go(&rule.cursor, diagnostics) } else { Self::Allow(HashSet::new()) };
+            return if is_go {
+                Self::empty_allow_in_go(&rule.cursor, diagnostics)
+            } else {
+                Self::Allow(HashSet::new())
+            };
         };
         if config.node.as_map().is_none() {
             diagnostics.push(config.wrong_type("a mapping"));
@@ -118,16 +131,20 @@ impl RuleConfig {
     }
 
     fn empty_allow_in_go(cursor: &Cursor<'_>, diagnostics: &mut Vec<Diagnostic>) -> Self {
-        diagnostics.push(
-            cursor.diagnostic(&PLUGIN_CONFIG_INVALID, "the Go build of key-auth needs a non-empty `allow`"),
-        );
+        diagnostics.push(cursor.diagnostic(
+            &PLUGIN_CONFIG_INVALID,
+            "the Go build of key-auth needs a non-empty `allow`",
+        ));
         Self::Broken
     }
 }
 
 /// The names of `allow`; `None` where it is no list. A name that is no text
 /// allows nobody.
-fn parse_allow(config: &Cursor<'_>, diagnostics: &mut Vec<Diagnostic>) -> Option<HashSet<Arc<str>>> {
+fn parse_allow(
+    config: &Cursor<'_>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<HashSet<Arc<str>>> {
     let Some(allow) = config.get("allow") else {
         return Some(HashSet::new());
     };
@@ -216,7 +233,8 @@ fn parse_keys(
     let Some(keys) = config.get("keys") else {
         if is_go {
             diagnostics.push(
-                config.diagnostic(&KEY_AUTH_GLOBAL_INVALID, "the Go build of key-auth needs `keys`"),
+                config
+                    .diagnostic(&KEY_AUTH_GLOBAL_INVALID, "the Go build of key-auth needs `keys`"),
             );
             return None;
         }
@@ -233,7 +251,12 @@ fn parse_keys(
     }
     // Higress: the Go build looks at the query only where headers are off.
     let query = query && !(is_go && header);
-    Some(names.into_iter().map(|name| KeyPlace { name, in_header: header, in_query: query }).collect())
+    Some(
+        names
+            .into_iter()
+            .map(|name| KeyPlace { name, in_header: header, in_query: query })
+            .collect(),
+    )
 }
 
 fn read_flag(
@@ -294,7 +317,8 @@ fn read_consumer<'a>(
         return None;
     }
     entry.report_unknown_keys(CONSUMER_FIELDS, diagnostics);
-    let invalid = |cursor: &Cursor<'_>, message: String| cursor.diagnostic(&CONSUMER_INVALID, message);
+    let invalid =
+        |cursor: &Cursor<'_>, message: String| cursor.diagnostic(&CONSUMER_INVALID, message);
     let Some(name) = entry.get("name") else {
         diagnostics.push(invalid(entry, "a consumer has no `name`".into()));
         return None;
@@ -365,7 +389,8 @@ fn registry_of(
         for cursor in &candidate.credentials {
             let Some(text) = cursor.node.as_str() else { continue };
             match owners.get(text) {
-                Some((owner, _)) if candidates.get(*owner).is_some_and(|o| o.name == candidate.name) => {}
+                Some((owner, _))
+                    if candidates.get(*owner).is_some_and(|o| o.name == candidate.name) => {}
                 Some((owner, first)) => {
                     shared.insert(text);
                     let other = candidates.get(*owner).map_or("", |owner| owner.name);
@@ -407,7 +432,8 @@ pub(in crate::plugin) fn repair(config: &mut Node, last_good: &Node) -> Vec<Stri
     let source = Source { file: "".into(), document: 0, at: Position::default() };
     let is_usable = |node: &Node| {
         let cursor = Cursor::root(node, &source);
-        let flag_is_good = cursor.get_even_null("global_auth").is_none_or(|f| f.node.as_bool().is_some());
+        let flag_is_good =
+            cursor.get_even_null("global_auth").is_none_or(|f| f.node.as_bool().is_some());
         flag_is_good && parse_registry(&cursor, false, &mut Vec::new()).is_some()
     };
     if !is_usable(config) && is_usable(last_good) {

@@ -77,7 +77,8 @@ pub(super) enum Found<'a> {
 impl Registry {
     /// An empty registry.
     pub(super) fn new(is_anonymous: bool, realm: Option<&str>) -> Self {
-        let realm = realm.and_then(|realm| HeaderValue::from_str(&format!("Key realm={realm}")).ok());
+        let realm =
+            realm.and_then(|realm| HeaderValue::from_str(&format!("Key realm={realm}")).ok());
         Self { is_anonymous, realm, ..Self::default() }
     }
 
@@ -123,7 +124,9 @@ impl Registry {
             let bytes: Box<[u8]> = credential.as_bytes().into();
             let hash = self.hasher.hash_one(&*bytes);
             let hasher = &self.hasher;
-            place.owners.insert_unique(hash, (bytes, owner), |(bytes, _)| hasher.hash_one(&**bytes));
+            place
+                .owners
+                .insert_unique(hash, (bytes, owner), |(bytes, _)| hasher.hash_one(&**bytes));
         }
     }
 

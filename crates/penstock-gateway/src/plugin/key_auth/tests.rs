@@ -64,7 +64,11 @@ fn name_of(found: Found<'_>) -> String {
 fn consumers_are_found_as_in_the_cpp_build() {
     let registry = registry(CONSUMERS, false);
     let check = |pairs: &[(&str, &str)], query: Option<&str>, expected: &str| {
-        assert_eq!(name_of(registry.search(&headers(pairs), query)), expected, "{pairs:?} {query:?}");
+        assert_eq!(
+            name_of(registry.search(&headers(pairs), query)),
+            expected,
+            "{pairs:?} {query:?}"
+        );
     };
     check(&[], None, "<none>");
     check(&[("authorization", "Bearer one")], None, "ada");
@@ -119,7 +123,10 @@ fn anonymous_credentials_name_nobody() {
     let registry = registry("\n    credentials: [a, b]\n    keys: [x-key]\n    realm: here", false);
     assert_eq!(name_of(registry.search(&headers(&[("x-key", "b")]), None)), "<anonymous>");
     assert_eq!(name_of(registry.search(&headers(&[("x-key", "c")]), None)), "<unknown>");
-    assert_eq!(name_of(registry.search(&headers(&[("x-hi-original-auth", "a")]), None)), "<anonymous>");
+    assert_eq!(
+        name_of(registry.search(&headers(&[("x-hi-original-auth", "a")]), None)),
+        "<anonymous>"
+    );
     assert_eq!(registry.challenge(), "Key realm=here");
 }
 
@@ -206,14 +213,25 @@ fn global_auth_decides_as_in_higress_but_never_opens() {
     // Higress lets everybody pass in all of these.
     check(&format!("defaultConfig: {{global_auth: false}}\n{rule}"), "- 503");
     check(&format!("defaultConfig: {{consumers: x}}\n{rule}"), "- 503");
-    check(&format!("defaultConfig: {{consumers: x}}"), "503");
+    check("defaultConfig: {consumers: x}", "503");
     check(&format!("defaultConfig: {{{consumers}}}\ndefaultConfigDisable: true\n{rule}"), "- 503");
     check(&format!("defaultConfig: {{global_auth: 'no', {consumers}}}\n{rule}"), "503 check");
     check(&format!("defaultConfig: {{global_auth: null, {consumers}}}\n{rule}"), "503 check");
-    let local = "matchRules: [{ingress: [r], config: {consumers: [{name: l, keys: [k], credential: y}]}}]";
+    let local =
+        "matchRules: [{ingress: [r], config: {consumers: [{name: l, keys: [k], credential: y}]}}]";
     check(&format!("defaultConfig: {{global_auth: false}}\n{local}"), "- check");
-    check(&format!("defaultConfig: {{{consumers}}}\nmatchRules: [{{ingress: [r], config: {{allow: x}}}}]"), "- 503");
-    check(&format!("defaultConfig: {{{consumers}}}\nmatchRules: [{{ingress: [r], config: {{_disable_: true}}}}]"), "- -");
+    check(
+        &format!(
+            "defaultConfig: {{{consumers}}}\nmatchRules: [{{ingress: [r], config: {{allow: x}}}}]"
+        ),
+        "- 503",
+    );
+    check(
+        &format!(
+            "defaultConfig: {{{consumers}}}\nmatchRules: [{{ingress: [r], config: {{_disable_: true}}}}]"
+        ),
+        "- -",
+    );
     check(&format!("defaultConfig: {{{consumers}}}\nmatchRules: [{{ingress: [r]}}]"), "- check");
     check("defaultConfig: {}", "-");
     check("defaultConfigDisable: true", "-");
@@ -222,10 +240,16 @@ fn global_auth_decides_as_in_higress_but_never_opens() {
 #[test]
 fn the_last_good_consumer_stays() {
     let parse = |text: &str| penstock_manifest::yaml::parse(text).remove(0).result.unwrap();
-    let old = parse("consumers: [{name: a, keys: [k], credential: x}, {name: b, keys: [k], credential: y}]");
-    let mut new = parse("consumers: [{name: a, keys: [k], credential: 5}, {name: b, keys: [k], credential: z}]");
+    let old = parse(
+        "consumers: [{name: a, keys: [k], credential: x}, {name: b, keys: [k], credential: y}]",
+    );
+    let mut new = parse(
+        "consumers: [{name: a, keys: [k], credential: 5}, {name: b, keys: [k], credential: z}]",
+    );
     assert_eq!(repair(&mut new, &old), ["consumers `a`"]);
-    let expected = parse("consumers: [{name: a, keys: [k], credential: x}, {name: b, keys: [k], credential: z}]");
+    let expected = parse(
+        "consumers: [{name: a, keys: [k], credential: x}, {name: b, keys: [k], credential: z}]",
+    );
     assert_eq!(new, expected);
     let mut spoilt = parse("consumers: 7");
     assert_eq!(repair(&mut spoilt, &old), ["defaultConfig"]);

@@ -103,7 +103,9 @@ impl<'a> AiRoute<'a> {
     /// `domains`, in lower case.
     pub(crate) fn domains(&self) -> Vec<String> {
         let domains = self.json().and_then(|json| json.get("domains"));
-        domains.iter().flat_map(|list| list.items().collect::<Vec<_>>())
+        domains
+            .iter()
+            .flat_map(|list| list.items().collect::<Vec<_>>())
             .filter_map(|item| item.node.as_str().map(str::to_ascii_lowercase))
             .collect()
     }

@@ -24,7 +24,8 @@ pub(crate) fn closest<'n>(name: &str, candidates: &[&'n str]) -> Option<&'n str>
         let all = candidates.iter().map(|candidate| (core(candidate), *candidate));
         all.filter(move |(core, _)| is_few || core.chars().next() == initial)
     };
-    let is_form = |core: &str| extends_at_boundary(wanted, core) || extends_at_boundary(core, wanted);
+    let is_form =
+        |core: &str| extends_at_boundary(wanted, core) || extends_at_boundary(core, wanted);
     let mut forms: Vec<(&str, &'n str)> = compared().filter(|(core, _)| is_form(core)).collect();
     if forms.is_empty() {
         forms = compared().collect();
@@ -127,8 +128,11 @@ mod tests {
             Some("llm-orchid.internal.dns"),
         );
         check("orchid-provider", &["orchard-provider", "orchid"], Some("orchid"));
-        check("llm-orchid.internal", &["llm-orchid.internal.dns", "llm-o.internal.dns"],
-            Some("llm-orchid.internal.dns"));
+        check(
+            "llm-orchid.internal",
+            &["llm-orchid.internal.dns", "llm-o.internal.dns"],
+            Some("llm-orchid.internal.dns"),
+        );
     }
 
     #[test]

@@ -52,17 +52,13 @@ impl RuleIndex {
         request: &Request<'_>,
         is_go: bool,
     ) -> Option<&'m MatchRule<'a>> {
-        let takes = |place: &&usize| {
-            rules.get(**place).is_some_and(|rule| matches(rule, request, is_go))
-        };
+        let takes =
+            |place: &&usize| rules.get(**place).is_some_and(|rule| matches(rule, request, is_go));
         let by_ingress = self.by_ingress.get(request.route);
         let by_service = self.by_service.get(&request.service.to_ascii_lowercase());
         let places = [by_ingress, by_service, Some(&self.by_domain)];
-        let first = places
-            .into_iter()
-            .flatten()
-            .filter_map(|places| places.iter().find(takes))
-            .min()?;
+        let first =
+            places.into_iter().flatten().filter_map(|places| places.iter().find(takes)).min()?;
         rules.get(*first)
     }
 }

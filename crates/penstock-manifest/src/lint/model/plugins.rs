@@ -97,9 +97,8 @@ pub(crate) struct Request<'r> {
 /// SDK that the plugin is built with (Higress: pkg/matcher/rule_matcher.go,
 /// wasm-cpp/common/route_rule_matcher.h).
 pub(crate) fn matches(rule: &MatchRule<'_>, request: &Request<'_>, is_go: bool) -> bool {
-    let service = || {
-        rule.service.iter().any(|listed| service_covers(listed, request.service, request.port))
-    };
+    let service =
+        || rule.service.iter().any(|listed| service_covers(listed, request.service, request.port));
     let domain = || rule.domain.iter().any(|pattern| domain_covers(pattern, request.host));
     if !rule.ingress.is_empty() {
         return rule.ingress.contains(&request.route) && (rule.service.is_empty() || service());

@@ -80,8 +80,7 @@ pub(crate) enum LookUp {
 
 impl<'a> Services<'a> {
     pub(super) fn new(resources: &'a [Arc<Resource>], broken: &'a [BrokenDocument]) -> Self {
-        let of_kind =
-            |kind: &'static str| resources.iter().filter(move |r| &*r.key.kind == kind);
+        let of_kind = |kind: &'static str| resources.iter().filter(move |r| &*r.key.kind == kind);
         let default = of_kind("McpBridge").find(|resource| {
             &*resource.key.name == "default" && &*resource.key.namespace == SYSTEM_NAMESPACE
         });
@@ -94,8 +93,7 @@ impl<'a> Services<'a> {
             .and_then(|resource| resource.spec()?.get("registries"))
             .map(|registries| registries.items().collect())
             .unwrap_or_default();
-        let types =
-            entries.iter().filter_map(|entry| entry.node.get("type")?.as_str()).collect();
+        let types = entries.iter().filter_map(|entry| entry.node.get("type")?.as_str()).collect();
         let is_bridge_unclear = is_broken || (default.is_some() && parsed.is_none());
         let parsed = parsed.unwrap_or_default();
         let entry_by_host = entries_by_host(&entries);
@@ -154,9 +152,8 @@ impl<'a> Services<'a> {
             .iter()
             .find(|(suffix, _)| host.ends_with(suffix))
             .is_some_and(|(_, types)| types.iter().any(|kind| self.types.contains(kind)));
-        let is_unclear = self.is_bridge_unclear
-            || discovers
-            || host.split('.').any(|label| label == "svc");
+        let is_unclear =
+            self.is_bridge_unclear || discovers || host.split('.').any(|label| label == "svc");
         if is_unclear { LookUp::Unclear } else { LookUp::Missing }
     }
 

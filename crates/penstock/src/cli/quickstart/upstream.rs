@@ -56,8 +56,8 @@ async fn accept(listener: TcpListener) {
 }
 
 async fn answer(request: Request<Incoming>) -> Result<Response<Words>, Infallible> {
-    let is_chat = request.method() == Method::POST
-        && request.uri().path().ends_with("/chat/completions");
+    let is_chat =
+        request.method() == Method::POST && request.uri().path().ends_with("/chat/completions");
     if request.method() == Method::GET && request.uri().path().ends_with("/models") {
         let models = json!({"object": "list", "data": [{"id": "quickstart", "object": "model", "owned_by": "penstock"}]});
         return Ok(whole(StatusCode::OK, &models));
@@ -68,7 +68,8 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Words>, Infallibl
     }
     let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     let Ok(asked) = serde_json::from_slice::<Value>(&body) else {
-        let error = json!({"error": {"message": "the body is not JSON", "type": "invalid_request_error"}});
+        let error =
+            json!({"error": {"message": "the body is not JSON", "type": "invalid_request_error"}});
         return Ok(whole(StatusCode::BAD_REQUEST, &error));
     };
     let model = asked["model"].as_str().unwrap_or("quickstart");

@@ -216,7 +216,10 @@ impl std::fmt::Display for Ingress {
             }
             writeln!(f, "http:\n      paths:")?;
             for (path_type, path) in paths {
-                writeln!(f, "      - {{path: \"{path}\", pathType: {path_type}, backend: {{resource: {{apiGroup: networking.higress.io, kind: McpBridge, name: default}}}}}}")?;
+                writeln!(
+                    f,
+                    "      - {{path: \"{path}\", pathType: {path_type}, backend: {{resource: {{apiGroup: networking.higress.io, kind: McpBridge, name: default}}}}}}"
+                )?;
             }
         }
         Ok(())
@@ -278,7 +281,9 @@ impl Plugin {
 
     pub(crate) fn file(&self) -> (String, String) {
         let Self { name, url, fields, rules } = self;
-        let mut text = format!("apiVersion: extensions.higress.io/v1alpha1\nkind: WasmPlugin\nmetadata: {{name: {name}, namespace: higress-system}}\nspec:\n  url: {url}\n{fields}");
+        let mut text = format!(
+            "apiVersion: extensions.higress.io/v1alpha1\nkind: WasmPlugin\nmetadata: {{name: {name}, namespace: higress-system}}\nspec:\n  url: {url}\n{fields}"
+        );
         if !rules.is_empty() {
             text += "  matchRules:\n";
         }

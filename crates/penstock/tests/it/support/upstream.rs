@@ -58,7 +58,10 @@ pub(crate) enum Step {
     Write(Vec<u8>),
     /// Writes until nothing more is taken for the time, or the limit is
     /// reached.
-    Flood { limit: usize, patience: Duration },
+    Flood {
+        limit: usize,
+        patience: Duration,
+    },
     /// Reads so many bytes of the request's body as it comes.
     Read(usize),
     AwaitClose,
@@ -81,7 +84,8 @@ pub(crate) struct Steps {
 }
 
 /// The head of an event stream.
-pub(crate) const EVENT_STREAM: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+pub(crate) const EVENT_STREAM: &str =
+    "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
 
 impl Steps {
     fn new() -> (Self, Scenario) {
@@ -213,7 +217,10 @@ impl Upstream {
     }
 
     /// Upstreams on several addresses of this machine with one port.
-    pub(crate) fn start_on<const N: usize>(addresses: [Ipv4Addr; N], always: &Scenario) -> [Self; N] {
+    pub(crate) fn start_on<const N: usize>(
+        addresses: [Ipv4Addr; N],
+        always: &Scenario,
+    ) -> [Self; N] {
         loop {
             let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
             let port = probe.local_addr().unwrap().port();
@@ -387,7 +394,10 @@ fn echo(received: &Received) -> Vec<u8> {
     }
     body.extend(b"\r\n");
     body.extend(&received.body);
-    let head = format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n", body.len());
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
     [head.as_bytes(), &body].concat()
 }
 
@@ -428,7 +438,9 @@ fn flood(stream: &mut dyn Stream, limit: usize) -> usize {
     while written < limit {
         match stream.write(&piece[..piece.len().min(limit - written)]) {
             Ok(count) => written += count,
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => break,
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                break;
+            }
             Err(error) => panic!("{error}"),
         }
     }
