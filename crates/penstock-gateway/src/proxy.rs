@@ -22,7 +22,8 @@ use crate::error::{ErrorKind, GatewayError, Retry};
 use crate::plugin::Flow;
 use crate::reply::{self, Reply, X_REQUEST_ID};
 use crate::request::{
-    BodyLimits, RequestBody, RequestContext, RequestId, ResponseContext, host_of, strip_hop_by_hop,
+    BodyLimits, RequestBody, RequestContext, RequestId, ResponseContext, X_HI_ORIGINAL_AUTH,
+    host_of, strip_hop_by_hop,
 };
 use crate::route::RouteInput;
 use crate::snapshot::{Chain, PluginInstance, Route, WeightedTarget};
@@ -271,6 +272,7 @@ fn prepare(route: &Route, cx: &mut RequestContext) -> Result<Request<OutgoingBod
         None => UpstreamRequest::default(),
     };
     let mut headers = cx.headers.clone();
+    headers.remove(X_HI_ORIGINAL_AUTH);
     for (name, value) in edits.headers {
         match value {
             Some(value) => headers.insert(name, value),

@@ -25,6 +25,10 @@ use crate::state::{BufferShare, Live, State};
 /// the upstream. Only the gateway sets it.
 pub const X_MSE_CONSUMER: HeaderName = HeaderName::from_static("x-mse-consumer");
 
+/// A second place for the caller's key, which key-auth looks at. It goes no
+/// further: the upstream has no use for it.
+pub const X_HI_ORIGINAL_AUTH: HeaderName = HeaderName::from_static("x-hi-original-auth");
+
 /// Headers that only the gateway may set; what a client sends is removed.
 const GATEWAY_ONLY: [HeaderName; 4] = [
     X_MSE_CONSUMER,

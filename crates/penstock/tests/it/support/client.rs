@@ -60,6 +60,7 @@ impl Request {
     }
 
     /// Sends it over a connection of its own.
+    #[track_caller]
     pub(crate) fn send(&self, to: SocketAddr) -> Answer {
         let mut connection = Connection::open(to);
         connection.send(self);
@@ -196,8 +197,14 @@ impl Connection {
         self.stream.shutdown(Shutdown::Write).unwrap();
     }
 
+    #[track_caller]
     pub(crate) fn head(&mut self) -> Head {
-        let head = self.read_until(b"\r\n\r\n").expect("the connection ended before a head");
+        self.try_head().expect("the connection ended before a head")
+    }
+
+    /// The next head; none where the connection ends before it.
+    pub(crate) fn try_head(&mut self) -> Option<Head> {
+        let head = self.read_until(b"\r\n\r\n")?;
         let head = String::from_utf8(head).unwrap();
         let mut lines = head.trim_end().split("\r\n");
         let status_line = lines.next().unwrap();
@@ -208,7 +215,7 @@ impl Connection {
                 (name.to_owned(), value.to_owned())
             })
             .collect();
-        Head { status: status.expect(status_line), headers }
+        Some(Head { status: status.expect(status_line), headers })
     }
 
     /// The next chunk of a chunked body.
@@ -225,6 +232,7 @@ impl Connection {
     }
 
     /// A whole answer to anything but HEAD.
+    #[track_caller]
     pub(crate) fn answer(&mut self) -> Answer {
         let head = self.head();
         self.body_of(head)
