@@ -102,21 +102,17 @@ fn repair_plugin(
     {
         what.extend(repair(config, old_config));
     }
-    let mut is_without_targets = false;
     if parsed.rules_without_target > 0 {
-        is_without_targets = set_targetless_aside(&mut repaired, &parsed, old);
         what.extend(restore_rules(&mut repaired, &parsed, old));
     }
-    if what.is_empty() && !is_without_targets {
+    if what.is_empty() {
         return None;
     }
     // The findings are about the new text; what is compiled is the repaired
     // one, which has none.
     diagnostics.append(&mut findings);
     WasmPlugin::parse(new, diagnostics);
-    if !what.is_empty() {
-        diagnostics.push(kept(new, &what.join(", ")));
-    }
+    diagnostics.push(kept(new, &what.join(", ")));
     Some(repaired)
 }
 
@@ -129,24 +125,6 @@ fn spec_field<'a>(resource: &'a mut Resource, field: &str) -> Option<&'a mut Nod
         return None;
     };
     spec.entries.iter_mut().find(|entry| &*entry.key == field).map(|entry| &mut entry.node)
-}
-
-/// Removes the rules without a target, where it is known what was protected
-/// before. Where it is not, they stay and close what no other rule covers.
-fn set_targetless_aside(repaired: &mut Resource, new: &WasmPlugin<'_>, old: &Resource) -> bool {
-    let old = WasmPlugin::parse(old, &mut Vec::new());
-    let is_known = old.is_some_and(|old| old.rules_without_target == 0);
-    let Some(Value::List(rules)) =
-        spec_field(repaired, "matchRules").filter(|_| is_known).map(|rules| &mut rules.value)
-    else {
-        return false;
-    };
-    let has_target = |index: usize| {
-        new.rules.iter().chain(&new.disabled_rules).any(|rule| rule.index == index)
-    };
-    let mut index = 0..;
-    rules.retain(|_| index.next().is_some_and(has_target));
-    true
 }
 
 /// A rule that lost its target may be any of the rules that were there

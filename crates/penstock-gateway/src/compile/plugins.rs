@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use penstock_manifest::diagnostic::{PLUGIN_UNKNOWN, ROUTE_CLOSED};
+use penstock_manifest::diagnostic::PLUGIN_UNKNOWN;
 use penstock_manifest::kind::wasm_plugin::{MatchRule, Phase, WasmPlugin};
 use penstock_manifest::{Diagnostic, Resource, Severity};
 
@@ -71,7 +71,7 @@ fn compile_plugin(
         // for deciding who may pass.
         None => matches!(plugin.phase, Phase::Authn | Phase::Authz),
     };
-    let mut built = match row.and_then(|row| row.build) {
+    let built = match row.and_then(|row| row.build) {
         Some(build) => build(plugin, diagnostics),
         None => {
             let passes = plugin.fail_open && !is_authentication;
@@ -82,16 +82,6 @@ fn compile_plugin(
             closed(plugin)
         }
     };
-    // Nobody knows which routes a rule without a target is to protect.
-    if is_authentication && plugin.rules_without_target > 0 {
-        built.default = Some(Arc::new(Broken));
-        diagnostics.push(Diagnostic::at(
-            &ROUTE_CLOSED,
-            &resource.source,
-            plugin.at,
-            "a rule lost its target: every route that no other rule covers answers 503",
-        ));
-    }
     let name: Arc<str> = plugin.plugin.as_str().into();
     let instance = |rule: Option<usize>, runs: Option<Arc<dyn Plugin>>| {
         runs.map(|plugin| {

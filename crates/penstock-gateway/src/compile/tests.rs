@@ -329,7 +329,7 @@ fn last_good_versions_stay_in_force() {
     };
     check("[{name: a, keys: [k], credential: 5}]", rules, &["PS211", "PS602"], "key-auth/0/check");
     check("oops", rules, &["PS201", "PS211", "PS611"], "key-auth/0/check");
-    check(good, "[{config: {allow: [a]}}]", &["PS211", "PS502"], "key-auth/0/check");
+    check(good, "[{config: {allow: [a]}}]", &["PS211", "PS502", "PS502"], "key-auth/1/check");
     check(good, "[{ingress: [r], configDisable: true}]", &[], "");
     check(good, "oops", &["PS201", "PS211"], "key-auth/0/check");
 }

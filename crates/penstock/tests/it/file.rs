@@ -103,6 +103,29 @@ fn a_file_that_is_written_in_pieces_counts_as_a_whole() {
 }
 
 #[test]
+fn a_file_that_is_being_written_does_not_count_yet() {
+    let harbor = Harbor::changed(Scenario::Completion, |directory| {
+        // Only key-auth protects the route then.
+        directory.remove("configmaps/ai-route-pier.yaml");
+    });
+    let text = whole(&harbor, KEY_AUTH);
+    let (beginning, rest) = text.split_at(text.find("  matchRules:").unwrap());
+    let mut file = fs::File::create(harbor.directory.file(KEY_AUTH)).unwrap();
+    std::io::Write::write_all(&mut file, beginning.as_bytes()).unwrap();
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_millis(500) {
+        assert_eq!(harbor.gateway.send(&chat_without_key()).status(), 401);
+        assert_eq!(harbor.chat().status(), 200);
+    }
+    assert_eq!(harbor.gateway.reloads(), 1);
+    std::io::Write::write_all(&mut file, rest.replace("- heron", "- otter").as_bytes()).unwrap();
+    drop(file);
+    let passes = || harbor.gateway.send(&chat_without_key().key(OTTER_KEY)).status() == 200;
+    eventually("the rest", || passes().then_some(()));
+    assert_eq!(harbor.gateway.send(&chat_without_key()).status(), 401);
+}
+
+#[test]
 fn a_moved_folder_brings_its_files() {
     let watched = Watched::start();
     let outside = Directory::new().holding([("ready/pier.yaml", serving("a.test"))]);

@@ -12,6 +12,7 @@ const BY_EVENTS: Pace = Pace {
     quiet: Duration::from_millis(20),
     settle_max: Duration::from_millis(400),
     poll: Duration::from_secs(600),
+    writing_max: Duration::from_secs(600),
     has_events: true,
 };
 const BY_POLLING: Pace = Pace { poll: Duration::from_millis(20), has_events: false, ..BY_EVENTS };
