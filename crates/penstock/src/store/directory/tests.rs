@@ -408,6 +408,42 @@ fn a_file_written_piece_by_piece_is_reported_when_it_rests() {
 }
 
 #[test]
+fn a_file_is_not_read_before_it_is_closed() {
+    use std::io::Write;
+    let quick = Pace {
+        writing_max: Duration::from_millis(100),
+        poll: Duration::from_millis(20),
+        ..BY_EVENTS
+    };
+    for (pace, has_limit) in [(BY_EVENTS, false), (quick, true)] {
+        let dir = TempDir::new().unwrap();
+        write(dir.path().join("a.yaml"), &config_map("a", "1"));
+        let store = open_paced(dir.path(), pace);
+        let mut changes = store.watch();
+        let mut file = fs::File::create(dir.path().join("a.yaml")).unwrap();
+        file.write_all(config_map("a", "2").as_bytes()).unwrap();
+        let mut created = fs::File::create(dir.path().join("b.yaml")).unwrap();
+        created.write_all(config_map("b", "1").as_bytes()).unwrap();
+        if has_limit {
+            wait_for(&store, &mut changes, "a=2, b=1");
+        } else {
+            // What nobody has read yet has no older version.
+            wait_for(&store, &mut changes, "");
+            write(dir.path().join("c.yaml"), &config_map("c", "1"));
+            wait_for(&store, &mut changes, "c=1");
+            drop((file, created));
+            wait_for(&store, &mut changes, "a=2, b=1, c=1");
+            let mut file = fs::File::create(dir.path().join("a.yaml")).unwrap();
+            file.write_all(config_map("a", "3").as_bytes()).unwrap();
+            write(dir.path().join("c.yaml"), &config_map("c", "2"));
+            wait_for(&store, &mut changes, "a=2, b=1, c=2");
+            drop(file);
+            wait_for(&store, &mut changes, "a=3, b=1, c=2");
+        }
+    }
+}
+
+#[test]
 fn a_writer_that_never_rests_cannot_hide_a_change() {
     let dir = TempDir::new().unwrap();
     let store = open_paced(dir.path(), BY_EVENTS);
