@@ -47,7 +47,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("clap::", &["penstock/src/cli/", "penstock/src/main.rs", "penstock/src/telemetry.rs"]),
     ("hickory_resolver", &["penstock-gateway/src/resolve.rs"]),
     ("hyper::client", &["penstock-gateway/src/upstream.rs"]),
-    ("notify::", &["penstock/src/store/directory/watching.rs"]),
+    ("notify::", &["penstock/src/store/directory/"]),
     ("saphyr_parser", &["penstock-manifest/src/yaml.rs", "penstock-manifest/src/yaml/"]),
 ];
 

@@ -131,7 +131,8 @@ impl Directory {
         let is_cached = AtomicBool::new(true);
         let content_of = |found: &Found| -> Option<(Arc<str>, Cached)> {
             let old = cache.get(&found.relative);
-            if self.unfinished.contains(&found.path) {
+            // At the start nothing is known that could stand in for it.
+            if !cache.is_empty() && self.unfinished.contains(&found.path) {
                 return old.map(|old| (found.relative.clone(), old.clone()));
             }
             match old {

@@ -10,10 +10,15 @@ use crate::support::*;
 /// Asserts that nobody passes who may not.
 #[track_caller]
 fn check_closed(gateway: &mut Gateway, cut: &str) {
-    let wrong_keys = [chat_without_key(), chat_without_key().key("wrong"), chat_without_key().key(OTTER_KEY)];
+    let wrong_keys =
+        [chat_without_key(), chat_without_key().key("wrong"), chat_without_key().key(OTTER_KEY)];
     for request in wrong_keys {
         let answer = gateway.send(&request);
-        assert!(matches!(answer.status(), 401 | 403 | 404 | 503), "{} after {cut}", answer.status());
+        assert!(
+            matches!(answer.status(), 401 | 403 | 404 | 503),
+            "{} after {cut}",
+            answer.status()
+        );
     }
     let status = gateway.send(&chat()).status();
     assert!(matches!(status, 200 | 401 | 403 | 404 | 503), "{status} after {cut}");
@@ -25,7 +30,8 @@ fn cuts(text: &str, in_the_middle: bool) -> Vec<&str> {
     let mut start = 0;
     let mut cuts = vec![""];
     for line in text.split_inclusive('\n') {
-        let end = if in_the_middle { start + line.trim_end().len() / 2 + 1 } else { start + line.len() };
+        let end =
+            if in_the_middle { start + line.trim_end().len() / 2 + 1 } else { start + line.len() };
         cuts.push(&text[..end]);
         start += line.len();
     }

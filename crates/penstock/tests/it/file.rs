@@ -71,13 +71,23 @@ fn every_kind_of_edit_counts_soon() {
     watched.check("a write", || directory.write(file, serving("b.test")), "b.test", 200);
     assert_eq!(watched.status("a.test"), 404);
     watched.check("a rename over it", || directory.replace(file, serving("c.test")), "c.test", 200);
-    watched.check("a write of the same length", || directory.write(file, serving("d.test")), "d.test", 200);
+    watched.check(
+        "a write of the same length",
+        || directory.write(file, serving("d.test")),
+        "d.test",
+        200,
+    );
     let add = || directory.write("ingresses/quay.yaml", serving_as("quay", "e.test"));
     watched.check("a new file", add, "e.test", 200);
     watched.check("a deletion", || directory.remove("ingresses/quay.yaml"), "e.test", 404);
     let nested = || directory.write("a/b/c/quay.yaml", serving_as("quay", "f.test"));
     watched.check("new folders in each other", nested, "f.test", 200);
-    watched.check("an edit deep down", || directory.write("a/b/c/quay.yaml", serving_as("quay", "g.test")), "g.test", 200);
+    watched.check(
+        "an edit deep down",
+        || directory.write("a/b/c/quay.yaml", serving_as("quay", "g.test")),
+        "g.test",
+        200,
+    );
     let moved = || fs::rename(directory.file("a/b"), directory.file("moved")).unwrap();
     let began = watched.gateway.reloads();
     moved();
@@ -117,7 +127,8 @@ fn a_file_that_is_being_written_does_not_count_yet() {
         assert_eq!(harbor.gateway.send(&chat_without_key()).status(), 401);
         assert_eq!(harbor.chat().status(), 200);
     }
-    assert_eq!(harbor.gateway.reloads(), 1);
+    harbor.gateway.reload(|| harbor.gateway.signal("HUP"));
+    assert_eq!(harbor.gateway.send(&chat_without_key()).status(), 401);
     std::io::Write::write_all(&mut file, rest.replace("- heron", "- otter").as_bytes()).unwrap();
     drop(file);
     let passes = || harbor.gateway.send(&chat_without_key().key(OTTER_KEY)).status() == 200;
@@ -166,7 +177,12 @@ fn a_link_is_followed_out_of_the_directory() {
     let link = watched.directory.file("pier.yaml");
     let change = || symlink(outside.file("shared/pier.yaml"), &link).unwrap();
     watched.check("a link", change, "a.test", 200);
-    watched.check("an edit behind it", || outside.write("shared/pier.yaml", serving("b.test")), "b.test", 200);
+    watched.check(
+        "an edit behind it",
+        || outside.write("shared/pier.yaml", serving("b.test")),
+        "b.test",
+        200,
+    );
 }
 
 #[test]
@@ -174,7 +190,10 @@ fn the_directory_itself_may_be_a_link() {
     let upstream = Upstream::start(Scenario::Completion);
     let versions = Directory::new();
     for (version, host) in [("1", "a.test"), ("2", "b.test")] {
-        versions.write(&format!("{version}/{BRIDGE}"), bridge(&[static_registry("deck", &[upstream.address])]));
+        versions.write(
+            &format!("{version}/{BRIDGE}"),
+            bridge(&[static_registry("deck", &[upstream.address])]),
+        );
         versions.write(&format!("{version}/pier.yaml"), serving(host));
     }
     symlink("1", versions.file("current")).unwrap();
@@ -206,9 +225,27 @@ fn a_directory_that_goes_away_takes_nothing_with_it() {
 
 #[test]
 fn what_is_no_manifest_is_not_read() {
-    let names = [".hidden.yaml", ".git/pier.yaml", "pier.yaml~", "pier.yaml.bak", "pier.txt", "#pier.yaml#", "README.md"];
+    let names = [
+        ".hidden.yaml",
+        ".git/pier.yaml",
+        "pier.yaml~",
+        "pier.yaml.bak",
+        "pier.txt",
+        "#pier.yaml#",
+        "README.md",
+    ];
     let watched = Watched::holding(names.map(|name| (name, serving("a.test"))));
     assert_eq!(watched.status("a.test"), 404);
+    let pipe = watched.directory.file("pipe.yaml");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    symlink(".", watched.directory.file("loop")).unwrap();
+    symlink("nowhere", watched.directory.file("dangling.txt")).unwrap();
+    watched.check(
+        "an edit beside a pipe",
+        || watched.directory.write("b.yaml", serving("b.test")),
+        "b.test",
+        200,
+    );
     for name in ["pier.yml", "pier.json", "pier.yaml"] {
         let host = format!("{name}.test");
         let text = if name.ends_with("json") { as_json(&host) } else { serving(&host) };
@@ -232,9 +269,18 @@ fn as_json(host: &str) -> String {
 
 #[test]
 fn a_file_may_hold_several_documents() {
-    let list = format!("{{\"apiVersion\":\"v1\",\"kind\":\"List\",\"items\":[{}]}}", as_json("d.test"));
-    let several = format!("# first\n---\n{}---\n{}\n...\n---\n---\n{}", serving_as("a", "a.test"), serving_as("b", "b.test"), as_json("c.test"));
-    let watched = Watched::holding([("all.yaml", several), ("list.json", list.replace("\"json\"", "\"listed\""))]);
+    let list =
+        format!("{{\"apiVersion\":\"v1\",\"kind\":\"List\",\"items\":[{}]}}", as_json("d.test"));
+    let several = format!(
+        "# first\n---\n{}---\n{}\n...\n---\n---\n{}",
+        serving_as("a", "a.test"),
+        serving_as("b", "b.test"),
+        as_json("c.test")
+    );
+    let watched = Watched::holding([
+        ("all.yaml", several),
+        ("list.json", list.replace("\"json\"", "\"listed\"")),
+    ]);
     for host in ["a.test", "b.test", "c.test", "d.test"] {
         assert_eq!(watched.status(host), 200, "{host}");
     }
@@ -250,8 +296,14 @@ fn line_ends_and_marks_of_other_systems_are_read() {
 fn the_data_directory_of_an_all_in_one_is_read_as_it_is() {
     let upstream = Upstream::start(Scenario::Completion);
     let flat = "annotations:\n  higress.io/destination: deck.static:8080\nrules:\n- host: shop.test\n  http:\n    paths:\n    - {path: /, pathType: Prefix, backend: {resource: {apiGroup: networking.higress.io, kind: McpBridge, name: default}}}\n";
-    let bridge = format!("apiVersion: networking.higress.io/v1\nkind: McpBridge\nmetadata:\n  creationTimestamp: \"2000-01-01T00:00:00Z\"\n  name: default\n  namespace: higress-system\n  resourceVersion: \"1\"\nspec:\n  registries:\n  - {{type: static, name: higress-console, domain: \"127.0.0.1:8001\", port: 80}}\n  # AI REGISTRIES START\n  - {{type: static, name: deck, domain: \"{}\", port: 8080}}\n  # AI REGISTRIES END\n", upstream.address);
-    let guard = Plugin::key_auth().default_config("{global_auth: false, consumers: []}").rule("{ingress: [shop], config: {allow: []}}").file();
+    let bridge = format!(
+        "apiVersion: networking.higress.io/v1\nkind: McpBridge\nmetadata:\n  creationTimestamp: \"2000-01-01T00:00:00Z\"\n  name: default\n  namespace: higress-system\n  resourceVersion: \"1\"\nspec:\n  registries:\n  - {{type: static, name: higress-console, domain: \"127.0.0.1:8001\", port: 80}}\n  # AI REGISTRIES START\n  - {{type: static, name: deck, domain: \"{}\", port: 8080}}\n  # AI REGISTRIES END\n",
+        upstream.address
+    );
+    let guard = Plugin::key_auth()
+        .default_config("{global_auth: false, consumers: []}")
+        .rule("{ingress: [shop], config: {allow: []}}")
+        .file();
     let directory = Directory::new()
         .holding([
             ("mcpbridges/default.yaml", bridge.as_str()),
@@ -268,7 +320,8 @@ fn the_data_directory_of_an_all_in_one_is_read_as_it_is() {
     let gateway = Serve::new(directory.path()).start();
     let status = |host: &str| gateway.send(&Request::get(host, "/")).status();
     assert_eq!((status("open.test"), status("shop.test")), (200, 401));
-    let errors: Vec<Value> = gateway.findings().into_iter().filter(|f| f["severity"] == "error").collect();
+    let errors: Vec<Value> =
+        gateway.findings().into_iter().filter(|f| f["severity"] == "error").collect();
     assert_eq!(errors, Vec::<Value>::new());
 }
 
@@ -289,8 +342,14 @@ fn an_empty_directory_serves_404() {
 
 #[test]
 fn where_a_plugin_may_be_lost_everything_is_closed_until_it_is_found() {
-    for broken in ["nonsense: [", "kind: WasmPlugin\nspec: {url: \u{1}}", "apiVersion: extensions.higress.io/v1alpha1\nkind: WasmPlugins\n", ""] {
-        let harbor = Harbor::changed(Scenario::Completion, |directory| directory.write(KEY_AUTH, broken));
+    for broken in [
+        "nonsense: [",
+        "kind: WasmPlugin\nspec: {url: \u{1}}",
+        "apiVersion: extensions.higress.io/v1alpha1\nkind: WasmPlugins\n",
+        "",
+    ] {
+        let harbor =
+            Harbor::changed(Scenario::Completion, |directory| directory.write(KEY_AUTH, broken));
         for request in [chat(), chat_without_key(), Request::get("elsewhere.test", "/")] {
             assert_eq!(harbor.gateway.send(&request).status(), 503, "{broken:?}");
         }
@@ -311,7 +370,8 @@ fn whole(harbor: &Harbor, name: &str) -> String {
 #[test]
 fn removing_what_closed_everything_opens_the_rest() {
     let upstream = Upstream::start(Scenario::Completion);
-    let directory = Directory::harbor(upstream.address).holding([("wasmplugins/lost.yaml", "a: [")]);
+    let directory =
+        Directory::harbor(upstream.address).holding([("wasmplugins/lost.yaml", "a: [")]);
     let gateway = Serve::new(directory.path()).start();
     assert_eq!(gateway.send(&chat()).status(), 503);
     gateway.reload(|| directory.remove("wasmplugins/lost.yaml"));
@@ -320,7 +380,8 @@ fn removing_what_closed_everything_opens_the_rest() {
 
 #[test]
 fn only_broken_files_are_503() {
-    let directory = Directory::new().holding([(KEY_AUTH, "a: ["), (INGRESS, "b: {"), ("x.yaml", "\0\u{7f}")]);
+    let directory =
+        Directory::new().holding([(KEY_AUTH, "a: ["), (INGRESS, "b: {"), ("x.yaml", "\0\u{7f}")]);
     let gateway = Serve::new(directory.path()).start();
     assert_eq!(gateway.send(&chat()).status(), 503);
     assert_eq!(gateway.send(&Request::get("x.test", "/")).status(), 503);
@@ -352,7 +413,8 @@ fn check_broken(name: &str, from: &str, to: &str, code: &str, line: u64) {
     assert!(finding["file"].as_str().unwrap().ends_with(name), "{finding}");
     assert!(finding["column"].as_u64().unwrap() > 0 && finding["message"].is_string());
     assert!(findings.iter().any(|finding| finding["code"] == "PS211"), "{findings:#?}");
-    let told = harbor.gateway.log.find(|told| told["code"] == code && told["line"] == line).unwrap();
+    let told =
+        harbor.gateway.log.find(|told| told["code"] == code && told["line"] == line).unwrap();
     assert_eq!((&told["file"], &told["message"]), (&finding["file"], &finding["message"]));
     harbor.gateway.reload(|| harbor.directory.write(name, whole(&harbor, name)));
     assert!(!harbor.gateway.findings().iter().any(|finding| finding["code"] == "PS211"));
@@ -364,8 +426,20 @@ fn what_breaks_while_running_keeps_its_last_good_version() {
     check_broken(KEY_AUTH, "spec:", "spec: [", "PS102", 11);
     check_broken(KEY_AUTH, "phase: AUTHN", "phase: AUTHEN", "PS208", 11);
     check_broken(KEY_AUTH, "    consumers:\n", "    consumers: x\n    was:\n", "PS201", 18);
-    check_broken(KEY_AUTH, "      credentials:\n      - Bearer heron-key-4711", "      credentials: 5", "PS602", 24);
-    check_broken(KEY_AUTH, "  - ingress:\n    - ai-route-pier.internal\n    config:", "  - config:", "PS502", 33);
+    check_broken(
+        KEY_AUTH,
+        "      credentials:\n      - Bearer heron-key-4711",
+        "      credentials: 5",
+        "PS602",
+        24,
+    );
+    check_broken(
+        KEY_AUTH,
+        "  - ingress:\n    - ai-route-pier.internal\n    config:",
+        "  - config:",
+        "PS502",
+        33,
+    );
     check_broken(AI_PROXY, "type: openai\n", "type: [openai]\n", "PS702", 17);
     check_broken(BRIDGE, "  registries:\n", "  registries: none\n  was:\n", "PS201", 7);
     check_broken(INGRESS, "kind: Ingress", "kind: Ingres", "PS208", 2);
@@ -398,13 +472,24 @@ fn an_emptied_file_keeps_what_it_held_until_it_is_removed() {
 fn two_different_documents_of_one_name_count_neither() {
     let harbor = Harbor::start();
     harbor.gateway.reload(|| {
-        harbor.directory.write("copy.yaml", whole(&harbor, KEY_AUTH).replace("- heron\n", "- otter\n"));
+        harbor
+            .directory
+            .write("copy.yaml", whole(&harbor, KEY_AUTH).replace("- heron\n", "- otter\n"));
     });
     assert_eq!(harbor.chat().status(), 200);
     assert_eq!(harbor.gateway.send(&chat_without_key().key(OTTER_KEY)).status(), 403);
-    let duplicates: Vec<Value> = harbor.gateway.findings().into_iter().filter(|f| f["code"] == "PS207").collect();
+    let duplicates: Vec<Value> =
+        harbor.gateway.findings().into_iter().filter(|f| f["code"] == "PS207").collect();
     assert_eq!(duplicates.len(), 2, "{duplicates:?}");
-    let fresh = Serve::new(Directory::new().holding([(KEY_AUTH, harbor.directory.read(KEY_AUTH)), ("copy.yaml", harbor.directory.read("copy.yaml"))]).path()).start();
+    let fresh = Serve::new(
+        Directory::new()
+            .holding([
+                (KEY_AUTH, harbor.directory.read(KEY_AUTH)),
+                ("copy.yaml", harbor.directory.read("copy.yaml")),
+            ])
+            .path(),
+    )
+    .start();
     assert_eq!(fresh.send(&chat()).status(), 503);
 }
 
@@ -449,7 +534,9 @@ fn streams_outlive_reloads() {
     client.head();
     for round in 0..20 {
         harbor.gateway.reload(|| {
-            harbor.directory.write("ingresses/other.yaml", serving_as("other", &format!("{round}.test")));
+            harbor
+                .directory
+                .write("ingresses/other.yaml", serving_as("other", &format!("{round}.test")));
         });
         let event = format!("data: {round}\n\n");
         steps.chunk(&event);
@@ -500,10 +587,44 @@ fn every_request_sees_one_configuration() {
 fn a_change_that_changes_nothing_is_no_reload() {
     let harbor = Harbor::start();
     let before = harbor.gateway.status()["configuration"]["revision"].clone();
-    harbor.gateway.reload(|| harbor.directory.write("ingresses/other.yaml", serving_as("other", "a.test")));
+    harbor
+        .gateway
+        .reload(|| harbor.directory.write("ingresses/other.yaml", serving_as("other", "a.test")));
     let reloads = harbor.gateway.reloads();
     harbor.directory.write(KEY_AUTH, whole(&harbor, KEY_AUTH));
     harbor.gateway.reload(|| harbor.directory.remove("ingresses/other.yaml"));
     assert_eq!(harbor.gateway.reloads(), reloads + 1);
     assert_eq!(harbor.gateway.status()["configuration"]["revision"], before);
+}
+
+#[test]
+fn a_file_that_is_a_bomb_harms_nobody() {
+    let aliases: String = (1..30)
+        .map(|n| format!("a{n}: &a{n} [{}]\n", [format!("*a{}", n - 1).as_str(); 9].join(", ")))
+        .collect();
+    let bombs = [
+        format!("a0: &a0 x\n{aliases}"),
+        format!("a: {}", "[".repeat(200_000)),
+        format!("a: {}{}", "[".repeat(200_000), "]".repeat(200_000)),
+        "- ".repeat(100_000),
+        "a:\n".to_owned()
+            + &(1..2_000).map(|n| format!("{}b:\n", " ".repeat(n))).collect::<String>(),
+        "{\"a\":".repeat(100_000),
+        "%".repeat(100_000),
+    ];
+    let mut harbor = Harbor::start();
+    for bomb in bombs {
+        let began = Instant::now();
+        harbor.gateway.reload(|| harbor.directory.write("configmaps/bomb.yaml", &bomb));
+        assert_eq!(harbor.chat().status(), 200);
+        assert_eq!(harbor.gateway.send(&chat_without_key()).status(), 401);
+        assert!(harbor.gateway.is_running());
+        assert!(
+            began.elapsed() < Duration::from_secs(5),
+            "{} took {:?}",
+            &bomb[..20],
+            began.elapsed()
+        );
+    }
+    assert!(harbor.gateway.resident_bytes() < 512 << 20, "{}", harbor.gateway.resident_bytes());
 }

@@ -59,7 +59,10 @@ fn a_key_is_looked_for_where_its_consumer_says() {
 
 #[test]
 fn a_header_counts_before_the_query() {
-    let site = Site::with(&[guard("{global_auth: false, consumers: [{name: a, keys: [k], credential: key-a}]}", "[a]")]);
+    let site = Site::with(&[guard(
+        "{global_auth: false, consumers: [{name: a, keys: [k], credential: key-a}]}",
+        "[a]",
+    )]);
     check(&site, &with_query("k=key-a").header("k", "wrong"), 401);
     check(&site, &with_query("k=key-a").header("k", ""), 200);
     check(&site, &with_query("k=wrong").header("k", "key-a"), 200);
@@ -70,13 +73,19 @@ fn a_header_counts_before_the_query() {
 #[test]
 fn consumers_without_keys_of_their_own_use_the_global_ones() {
     let consumers = "consumers: [{name: a, credential: key-a}]";
-    let site = Site::with(&[guard(&format!("{{global_auth: false, keys: [one, two], {consumers}}}"), "[a]")]);
+    let site = Site::with(&[guard(
+        &format!("{{global_auth: false, keys: [one, two], {consumers}}}"),
+        "[a]",
+    )]);
     for name in ["one", "two"] {
         check(&site, &with_header(name, "key-a"), 200);
         check(&site, &with_query(&format!("{name}=key-a")), 200);
     }
     check(&site, &with_header("x-hi-original-auth", "key-a"), 401);
-    let site = Site::with(&[guard(&format!("{{global_auth: false, keys: [one], in_query: false, {consumers}}}"), "[a]")]);
+    let site = Site::with(&[guard(
+        &format!("{{global_auth: false, keys: [one], in_query: false, {consumers}}}"),
+        "[a]",
+    )]);
     check(&site, &with_header("one", "key-a"), 200);
     check(&site, &with_query("one=key-a"), 401);
     let site = Site::with(&[guard(&format!("{{global_auth: false, {consumers}}}"), "[a]")]);
@@ -113,10 +122,12 @@ fn global_auth_decides_what_no_rule_covers() {
 
 #[test]
 fn a_rule_may_have_consumers_of_its_own() {
-    let rule = "{ingress: [pier], config: {consumers: [{name: c, keys: [x-key], credential: key-b}]}}";
+    let rule =
+        "{ingress: [pier], config: {consumers: [{name: c, keys: [x-key], credential: key-b}]}}";
     for flag in ["global_auth: true, ", "", "global_auth: false, "] {
         let config = CONSUMERS.replace("global_auth: false, ", flag);
-        Site::with(&[Plugin::key_auth().default_config(&config).rule(rule)]).check("pier.test", [401, 401, 200]);
+        Site::with(&[Plugin::key_auth().default_config(&config).rule(rule)])
+            .check("pier.test", [401, 401, 200]);
     }
 }
 
@@ -156,11 +167,15 @@ fn the_upstream_learns_the_consumer() {
 
 #[test]
 fn keys_without_consumers_let_pass_without_a_name() {
-    let plugin = Plugin::key_auth()
-        .default_config("{global_auth: true, keys: [x-key, other], credentials: [key-a, key-b], realm: the harbor}");
+    let plugin = Plugin::key_auth().default_config(
+        "{global_auth: true, keys: [x-key, other], credentials: [key-a, key-b], realm: the harbor}",
+    );
     let site = Site::with(&[plugin]);
     let answer = site.gateway.send(&nobody());
-    assert_eq!((answer.status(), answer.header("www-authenticate")), (401, Some("Key realm=the harbor")));
+    assert_eq!(
+        (answer.status(), answer.header("www-authenticate")),
+        (401, Some("Key realm=the harbor"))
+    );
     site.check("pier.test", EITHER);
     check(&site, &with_header("other", "key-b"), 200);
     check(&site, &with_header("x-hi-original-auth", "key-b"), 200);
@@ -233,7 +248,8 @@ fn a_key_may_come_where_a_fallback_leaves_it() {
 
 #[test]
 fn no_consumers_means_nobody() {
-    Site::with(&[guard("{global_auth: false, consumers: []}", "[a]")]).check("pier.test", [401, 401, 401]);
+    Site::with(&[guard("{global_auth: false, consumers: []}", "[a]")])
+        .check("pier.test", [401, 401, 401]);
 }
 
 fn go(config: &str) -> Plugin {
@@ -273,11 +289,15 @@ fn check_ok(site: &Site, request: &Request) {
 #[test]
 fn the_go_build_looks_at_the_query_without_headers_only() {
     let consumers = "consumers: [{name: a, credential: key-a}]";
-    let site = Site::with(&[go(&format!("{{global_auth: false, keys: [k], in_header: false, in_query: true, {consumers}}}"))]);
+    let site = Site::with(&[go(&format!(
+        "{{global_auth: false, keys: [k], in_header: false, in_query: true, {consumers}}}"
+    ))]);
     check(&site, &with_query("k=key-a"), 200);
     check(&site, &with_header("k", "key-a"), 401);
     check(&site, &with_query("k=key-a&k=key-a"), 401);
-    let site = Site::with(&[go(&format!("{{global_auth: false, keys: [k], in_header: true, in_query: true, {consumers}}}"))]);
+    let site = Site::with(&[go(&format!(
+        "{{global_auth: false, keys: [k], in_header: true, in_query: true, {consumers}}}"
+    ))]);
     check(&site, &with_query("k=key-a"), 401);
     check(&site, &with_header("k", "key-a"), 200);
 }

@@ -22,7 +22,9 @@ fn sigterm_lets_a_stream_finish() {
         eventually("draining", || (harbor.gateway.ready() == 503).then_some(()));
         assert_eq!(harbor.gateway.ask_admin("/ready").text(), "draining\n");
         assert_eq!(harbor.gateway.ask_admin("/healthz").status(), 200);
-        eventually("the listener's end", || TcpStream::connect(harbor.gateway.http).is_err().then_some(()));
+        eventually("the listener's end", || {
+            TcpStream::connect(harbor.gateway.http).is_err().then_some(())
+        });
         assert_eq!(idle.rest(), b"");
         for event in ["data: a\n\n", "data: b\n\n"] {
             steps.chunk(event);
@@ -154,7 +156,10 @@ fn version_and_help_are_answers() {
     for arguments in [&["version"][..], &["--version"], &["-V"]] {
         let output = penstock(arguments);
         assert_eq!(output.status.code(), Some(0));
-        assert_eq!(String::from_utf8(output.stdout).unwrap(), format!("penstock {}\n", env!("CARGO_PKG_VERSION")));
+        assert_eq!(
+            String::from_utf8(output.stdout).unwrap(),
+            format!("penstock {}\n", env!("CARGO_PKG_VERSION"))
+        );
     }
     for arguments in [&["--help"][..], &["serve", "--help"], &["lint", "--help"]] {
         let output = penstock(arguments);
@@ -195,7 +200,13 @@ fn the_token_protects_the_status_and_nothing_else() {
     for path in ["/ready", "/healthz", "/metrics"] {
         assert_eq!(ask(path, None).status(), 200, "{path}");
     }
-    for token in [None, Some("Bearer wrong"), Some("Bearer s3cret-toke"), Some("s3cret-token"), Some("Bearer ")] {
+    for token in [
+        None,
+        Some("Bearer wrong"),
+        Some("Bearer s3cret-toke"),
+        Some("s3cret-token"),
+        Some("Bearer "),
+    ] {
         let answer = ask("/status", token);
         assert_eq!((answer.status(), answer.text().as_str()), (401, ""), "{token:?}");
         assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
@@ -221,7 +232,10 @@ fn the_status_tells_what_is_in_force() {
     let answer = harbor.gateway.ask_admin("/status");
     assert_eq!(answer.header("content-type"), Some("application/json"));
     let status = answer.json();
-    assert_eq!((&status["version"], &status["ready"]), (&env!("CARGO_PKG_VERSION").into(), &true.into()));
+    assert_eq!(
+        (&status["version"], &status["ready"]),
+        (&env!("CARGO_PKG_VERSION").into(), &true.into())
+    );
     let configuration = &status["configuration"];
     assert_eq!((&configuration["ok"], &configuration["routes"]), (&true.into(), &1.into()));
     assert_eq!((&configuration["error"], &configuration["closed"]), (&Value::Null, &Value::Null));
@@ -244,24 +258,59 @@ fn sample(metrics: &str, series: &str) -> Option<f64> {
 #[test]
 fn metrics_count_requests_and_tokens() {
     let harbor = Harbor::start();
-    for request in [chat(), chat(), chat_without_key(), chat_without_key().key(OTTER_KEY), Request::get("elsewhere.test", "/")] {
+    for request in [
+        chat(),
+        chat(),
+        chat_without_key(),
+        chat_without_key().key(OTTER_KEY),
+        Request::get("elsewhere.test", "/"),
+    ] {
         harbor.gateway.send(&request);
     }
     let answer = harbor.gateway.ask_admin("/metrics");
     assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4"));
     let metrics = answer.text();
-    let check = |series: &str, expected: f64| assert_eq!(sample(&metrics, series), Some(expected), "{series}\n{metrics}");
-    check(r#"penstock_requests_total{route="ai-route-pier.internal",provider="brook",status="200"}"#, 2.0);
-    check(r#"penstock_requests_total{route="ai-route-pier.internal",provider="",status="401"}"#, 1.0);
-    check(r#"penstock_requests_total{route="ai-route-pier.internal",provider="",status="403"}"#, 1.0);
+    let check = |series: &str, expected: f64| {
+        assert_eq!(sample(&metrics, series), Some(expected), "{series}\n{metrics}")
+    };
+    check(
+        r#"penstock_requests_total{route="ai-route-pier.internal",provider="brook",status="200"}"#,
+        2.0,
+    );
+    check(
+        r#"penstock_requests_total{route="ai-route-pier.internal",provider="",status="401"}"#,
+        1.0,
+    );
+    check(
+        r#"penstock_requests_total{route="ai-route-pier.internal",provider="",status="403"}"#,
+        1.0,
+    );
     check(r#"penstock_requests_total{route="",provider="",status="404"}"#, 1.0);
     check(r#"penstock_consumer_requests_total{consumer="heron",status="200"}"#, 2.0);
     check(r#"penstock_consumer_requests_total{consumer="otter",status="403"}"#, 1.0);
-    check(r#"penstock_tokens_total{route="ai-route-pier.internal",provider="brook",direction="input"}"#, 22.0);
-    check(r#"penstock_tokens_total{route="ai-route-pier.internal",provider="brook",direction="output"}"#, 14.0);
-    for family in ["penstock_request_duration_seconds", "penstock_upstream_head_seconds", "penstock_gateway_seconds"] {
-        check(&format!(r#"{family}_count{{route="ai-route-pier.internal",provider="brook"}}"#), 2.0);
-        check(&format!(r#"{family}_bucket{{route="ai-route-pier.internal",provider="brook",le="+Inf"}}"#), 2.0);
+    check(
+        r#"penstock_tokens_total{route="ai-route-pier.internal",provider="brook",direction="input"}"#,
+        22.0,
+    );
+    check(
+        r#"penstock_tokens_total{route="ai-route-pier.internal",provider="brook",direction="output"}"#,
+        14.0,
+    );
+    for family in [
+        "penstock_request_duration_seconds",
+        "penstock_upstream_head_seconds",
+        "penstock_gateway_seconds",
+    ] {
+        check(
+            &format!(r#"{family}_count{{route="ai-route-pier.internal",provider="brook"}}"#),
+            2.0,
+        );
+        check(
+            &format!(
+                r#"{family}_bucket{{route="ai-route-pier.internal",provider="brook",le="+Inf"}}"#
+            ),
+            2.0,
+        );
     }
     check("penstock_upstream_connections_total", 1.0);
     check("penstock_requests_active", 0.0);
@@ -269,7 +318,8 @@ fn metrics_count_requests_and_tokens() {
     check("penstock_config_reloads_total", 1.0);
     check("penstock_config_routes", 1.0);
     check(r#"penstock_config_diagnostics{severity="error"}"#, 0.0);
-    let revision = harbor.gateway.status()["configuration"]["revision"].as_str().unwrap().to_owned();
+    let revision =
+        harbor.gateway.status()["configuration"]["revision"].as_str().unwrap().to_owned();
     check(&format!(r#"penstock_config_info{{revision="{revision}"}}"#), 1.0);
     check_exposition(&metrics);
 }
@@ -284,8 +334,14 @@ fn check_exposition(metrics: &str) {
             announced.push(family);
         } else if !line.starts_with('#') {
             let name = line.split(['{', ' ']).next().unwrap();
-            let family = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
-            assert!(announced.contains(&family) || announced.contains(&name), "{line} before its family");
+            let family = ["_bucket", "_sum", "_count"]
+                .iter()
+                .find_map(|end| name.strip_suffix(end))
+                .unwrap_or(name);
+            assert!(
+                announced.contains(&family) || announced.contains(&name),
+                "{line} before its family"
+            );
             assert!(line.rsplit(' ').next().unwrap().parse::<f64>().is_ok(), "{line}");
         }
     }
@@ -298,7 +354,9 @@ fn a_first_token_is_timed_for_streams() {
     let mut client = harbor.gateway.begin(&chat());
     steps.write(EVENT_STREAM);
     client.head();
-    eventually("the request", || (sample(&harbor.gateway.metrics(), "penstock_requests_active") == Some(1.0)).then_some(()));
+    eventually("the request", || {
+        (sample(&harbor.gateway.metrics(), "penstock_requests_active") == Some(1.0)).then_some(())
+    });
     steps.chunk("data: a\n\n");
     steps.finish();
     while let Chunk::Data(_) = client.chunk() {}
@@ -342,7 +400,12 @@ fn a_reload_that_fails_shows_in_the_metrics() {
 #[test]
 fn the_access_log_tells_about_each_request() {
     let harbor = Harbor::start();
-    let mapped = Request::post(HOST, "/v1/chat/completions?key=hidden", r#"{"model":"gpt-4o","messages":[]}"#).key(HERON_KEY);
+    let mapped = Request::post(
+        HOST,
+        "/v1/chat/completions?key=hidden",
+        r#"{"model":"gpt-4o","messages":[]}"#,
+    )
+    .key(HERON_KEY);
     let answer = harbor.gateway.send(&mapped);
     let line = harbor.gateway.access_log.of_request(&answer);
     let expected = json!({
@@ -381,12 +444,17 @@ fn the_access_log_tells_about_each_request() {
 fn the_access_log_goes_where_it_is_sent() {
     let log = Directory::new();
     let file = log.file("access.log");
-    let harbor = Harbor::served(Scenario::Completion, |_| {}, |serve| serve.with("--access-log", file.display()));
+    let harbor = Harbor::served(
+        Scenario::Completion,
+        |_| {},
+        |serve| serve.with("--access-log", file.display()),
+    );
     let answer = harbor.chat();
     let id = answer.header("x-request-id").unwrap();
     eventually("the line", || std::fs::read_to_string(&file).unwrap().contains(id).then_some(()));
     assert_eq!(harbor.gateway.access_log.all(), Vec::<String>::new());
-    let mut off = Harbor::served(Scenario::Completion, |_| {}, |serve| serve.with("--access-log", "off"));
+    let mut off =
+        Harbor::served(Scenario::Completion, |_| {}, |serve| serve.with("--access-log", "off"));
     off.chat();
     off.gateway.signal("TERM");
     off.gateway.wait();
@@ -401,10 +469,20 @@ fn no_secret_is_ever_written_down() {
     let mut harbor = Harbor::served(
         Scenario::Completion,
         |directory| {
-            let consumers = format!("    - name: gull\n      keys: [k]\n      in_header: false\n      credential: {QUERY_KEY}\n    - name: tern\n      credential: {SHARED_KEY}\n    - name: skua\n      credentials: [{SHARED_KEY}]\n    - name: {SHARED_KEY}\n      keys: 5\n      credential: {SHARED_KEY}-broken\n  matchRules:");
+            let consumers = format!(
+                "    - name: gull\n      keys: [k]\n      in_header: false\n      credential: {QUERY_KEY}\n    - name: tern\n      credential: {SHARED_KEY}\n    - name: skua\n      credentials: [{SHARED_KEY}]\n    - name: {SHARED_KEY}\n      keys: 5\n      credential: {SHARED_KEY}-broken\n  matchRules:"
+            );
             directory.edit("wasmplugins/key-auth.internal.yaml", "  matchRules:", &consumers);
-            directory.edit("wasmplugins/key-auth.internal.yaml", "      - heron\n", "      - heron\n      - gull\n");
-            directory.edit("wasmplugins/key-auth.internal.yaml", &format!("name: {SHARED_KEY}"), "name: broken");
+            directory.edit(
+                "wasmplugins/key-auth.internal.yaml",
+                "      - heron\n",
+                "      - heron\n      - gull\n",
+            );
+            directory.edit(
+                "wasmplugins/key-auth.internal.yaml",
+                &format!("name: {SHARED_KEY}"),
+                "name: broken",
+            );
         },
         |serve| serve.with("--log-level", "trace"),
     );
@@ -415,14 +493,19 @@ fn no_secret_is_ever_written_down() {
         (post("/v1/chat/completions").key(HERON_KEY), 200),
         (post("/v1/chat/completions").key(OTTER_KEY), 403),
         (post(&format!("/v1/chat/completions?k={QUERY_KEY}")), 200),
-        (post("/v1/chat/completions").header("X-HI-ORIGINAL-AUTH", &format!("Bearer {HERON_KEY}")), 200),
+        (
+            post("/v1/chat/completions")
+                .header("X-HI-ORIGINAL-AUTH", &format!("Bearer {HERON_KEY}")),
+            200,
+        ),
         (post(&format!("/v1/chat/completions?k={SHARED_KEY}")), 401),
         (post(&format!("/unknown?k={HERON_KEY}")).header("x-api-key", HERON_KEY), 404),
         (Request::post(HOST, "/v1/chat/completions", BODY).key(HERON_KEY), 400),
     ] {
         assert_eq!(gateway.send(&request).status(), status);
     }
-    gateway.reload(|| harbor.directory.edit("wasmplugins/key-auth.internal.yaml", "spec:", "spec: ["));
+    gateway
+        .reload(|| harbor.directory.edit("wasmplugins/key-auth.internal.yaml", "spec:", "spec: ["));
     let told = [gateway.ask_admin("/status").text(), gateway.metrics()];
     gateway.signal("TERM");
     harbor.gateway.wait();
@@ -441,8 +524,14 @@ fn the_log_is_json_where_nobody_reads_along() {
     harbor.gateway.reload(|| harbor.gateway.signal("HUP"));
     for line in harbor.gateway.log.all() {
         let line: Value = serde_json::from_str(&line).unwrap();
-        assert!(line["timestamp"].is_string() && line["level"].is_string() && line["message"].is_string(), "{line}");
+        assert!(
+            line["timestamp"].is_string()
+                && line["level"].is_string()
+                && line["message"].is_string(),
+            "{line}"
+        );
     }
-    let in_force = harbor.gateway.log.find(|line| line["message"] == "configuration in force").unwrap();
+    let in_force =
+        harbor.gateway.log.find(|line| line["message"] == "configuration in force").unwrap();
     assert!(in_force["revision"].is_string() && in_force["took_ms"].is_u64(), "{in_force}");
 }

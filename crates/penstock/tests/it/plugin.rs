@@ -30,10 +30,12 @@ fn the_first_rule_that_matches_counts() {
     let check = |rules: &[&str], expected: [u16; 3]| {
         Site::guarded_by(rules).check("pier.test", expected);
     };
-    let (route, service, domain) = ("ingress: [pier]", "service: [deck.static]", "domain: [pier.test]");
+    let (route, service, domain) =
+        ("ingress: [pier]", "service: [deck.static]", "domain: [pier.test]");
     for first in [route, service, domain] {
         for second in [route, service, domain] {
-            let rule = |target: &str, name: &str| format!("{{{target}, config: {{allow: [{name}]}}}}");
+            let rule =
+                |target: &str, name: &str| format!("{{{target}, config: {{allow: [{name}]}}}}");
             check(&[&rule(first, "a"), &rule(second, "b")], ONLY_A);
         }
     }
@@ -68,19 +70,24 @@ fn a_disabled_rule_does_nothing() {
 
 #[test]
 fn a_disabled_default_takes_the_consumers_away() {
-    let disabled = || Plugin::key_auth().field("defaultConfigDisable", "true").default_config(CONSUMERS);
+    let disabled =
+        || Plugin::key_auth().field("defaultConfigDisable", "true").default_config(CONSUMERS);
     Site::with(&[disabled()]).check("pier.test", EVERYBODY);
     let site = Site::with(&[disabled().rule("{ingress: [pier], config: {allow: [a]}}")]);
     site.check("pier.test", CLOSED);
     site.check("quay.test", EVERYBODY);
-    let local = "{ingress: [pier], config: {consumers: [{name: a, keys: [x-key], credential: key-a}]}}";
+    let local =
+        "{ingress: [pier], config: {consumers: [{name: a, keys: [x-key], credential: key-a}]}}";
     Site::with(&[disabled().rule(local)]).check("pier.test", [401, 200, 401]);
 }
 
 #[test]
 fn a_plugin_config_replaces_default_and_rules() {
     let plugin = Plugin::key_auth()
-        .field("pluginConfig", "{global_auth: true, consumers: [{name: a, keys: [x-key], credential: key-a}]}")
+        .field(
+            "pluginConfig",
+            "{global_auth: true, consumers: [{name: a, keys: [x-key], credential: key-a}]}",
+        )
         .default_config(CONSUMERS)
         .rule("{ingress: [pier], config: {allow: [b]}}");
     let site = Site::with(&[plugin]);
@@ -90,10 +97,9 @@ fn a_plugin_config_replaces_default_and_rules() {
 
 /// key-auth that wants a key of nobody and says who it is.
 fn gatekeeper(name: &str, phase: &str, priority: &str) -> Plugin {
-    Plugin::new(name, "key-auth")
-        .field("phase", phase)
-        .field("priority", priority)
-        .default_config(&format!("{{global_auth: true, keys: [x-none], credentials: [none], realm: {name}}}"))
+    Plugin::new(name, "key-auth").field("phase", phase).field("priority", priority).default_config(
+        &format!("{{global_auth: true, keys: [x-none], credentials: [none], realm: {name}}}"),
+    )
 }
 
 #[test]
@@ -137,7 +143,9 @@ fn the_built_in_is_named_by_its_url() {
 #[test]
 fn a_plugin_that_is_not_there_follows_its_fail_strategy() {
     let plugin = |strategy: &str| {
-        Plugin::new("sail", "sail-trimmer").field("failStrategy", strategy).rule("{ingress: [pier], config: {a: 1}}")
+        Plugin::new("sail", "sail-trimmer")
+            .field("failStrategy", strategy)
+            .rule("{ingress: [pier], config: {a: 1}}")
     };
     let open = Site::with(&[plugin("FAIL_OPEN")]);
     open.check("pier.test", EVERYBODY);
@@ -146,7 +154,8 @@ fn a_plugin_that_is_not_there_follows_its_fail_strategy() {
     closed.check("pier.test", CLOSED);
     closed.check("quay.test", EVERYBODY);
     assert_eq!(closed.finding("PS501")["severity"], "error");
-    Site::with(&[Plugin::new("sail", "sail-trimmer").rule("{ingress: [pier], config: {}}")]).check("pier.test", CLOSED);
+    Site::with(&[Plugin::new("sail", "sail-trimmer").rule("{ingress: [pier], config: {}}")])
+        .check("pier.test", CLOSED);
     let everywhere = Site::with(&[Plugin::new("sail", "sail-trimmer").default_config("{a: 1}")]);
     everywhere.check("pier.test", CLOSED);
     everywhere.check("other.test", CLOSED);
@@ -182,8 +191,14 @@ fn what_a_broken_plugin_covers_is_closed_and_nothing_else() {
     check(key_auth("{global_auth: false, consumers: nonsense}"), CLOSED);
     check(key_auth("{global_auth: false}"), CLOSED);
     check(key_auth("{global_auth: false, consumers: [], credentials: [x], keys: [k]}"), CLOSED);
-    check(Plugin::key_auth().default_config(CONSUMERS).rule("{ingress: [pier], config: {allow: a}}"), CLOSED);
-    check(Plugin::key_auth().default_config(CONSUMERS).rule("{ingress: [pier], config: 5}"), CLOSED);
+    check(
+        Plugin::key_auth().default_config(CONSUMERS).rule("{ingress: [pier], config: {allow: a}}"),
+        CLOSED,
+    );
+    check(
+        Plugin::key_auth().default_config(CONSUMERS).rule("{ingress: [pier], config: 5}"),
+        CLOSED,
+    );
 }
 
 #[test]
@@ -206,10 +221,14 @@ fn a_provider_that_cannot_be_used_closes_its_own_service() {
 
 #[test]
 fn a_plugin_outside_the_system_namespace_is_not_read() {
-    let (file, text) = Plugin::key_auth().default_config("{global_auth: true, consumers: []}").file();
+    let (file, text) =
+        Plugin::key_auth().default_config("{global_auth: true, consumers: []}").file();
     let upstream = Upstream::start(Scenario::Completion);
     let directory = Directory::new()
-        .holding([("mcpbridges/default.yaml", bridge(&[static_registry("deck", &[upstream.address])]))])
+        .holding([(
+            "mcpbridges/default.yaml",
+            bridge(&[static_registry("deck", &[upstream.address])]),
+        )])
         .holding([Ingress::new("pier").at("pier.test", "Prefix", "/").file()])
         .holding([(file, text.replace("namespace: higress-system", "namespace: elsewhere"))]);
     let gateway = Serve::new(directory.path()).start();
@@ -224,8 +243,14 @@ fn a_route_outside_the_system_namespace_is_named_with_it() {
         .default_config(CONSUMERS)
         .rule("{ingress: [team/pier], config: {allow: [a]}}");
     let directory = Directory::new()
-        .holding([("mcpbridges/default.yaml", bridge(&[static_registry("deck", &[upstream.address])]))])
-        .holding([Ingress::new("pier").namespace("team").at("pier.test", "Prefix", "/").file(), plugin.file()]);
+        .holding([(
+            "mcpbridges/default.yaml",
+            bridge(&[static_registry("deck", &[upstream.address])]),
+        )])
+        .holding([
+            Ingress::new("pier").namespace("team").at("pier.test", "Prefix", "/").file(),
+            plugin.file(),
+        ]);
     let gateway = Serve::new(directory.path()).start();
     assert_eq!(gateway.send(&Request::get("pier.test", "/")).status(), 401);
     let answer = gateway.send(&Request::get("pier.test", "/").header("x-key", "key-a"));
@@ -238,17 +263,93 @@ fn plugins_for_all_requests_see_those_without_a_route() {
     assert_eq!(site.status("other.test", ""), 401);
     let upstream = Upstream::start(Scenario::Completion);
     let directory = Directory::new()
-        .holding([("mcpbridges/default.yaml", bridge(&[static_registry("deck", &[upstream.address])]))])
+        .holding([(
+            "mcpbridges/default.yaml",
+            bridge(&[static_registry("deck", &[upstream.address])]),
+        )])
         .holding([gatekeeper("all", "AUTHN", "1").file()]);
     let gateway = Serve::new(directory.path()).start();
     assert_eq!(gateway.send(&Request::get("nowhere.test", "/")).status(), 401);
-    assert_eq!(gateway.send(&Request::get("nowhere.test", "/").header("x-none", "none")).status(), 404);
+    assert_eq!(
+        gateway.send(&Request::get("nowhere.test", "/").header("x-none", "none")).status(),
+        404
+    );
 }
 
 #[test]
 fn a_rule_without_a_target_is_set_aside_alone() {
-    let site = Site::guarded_by(&["{config: {allow: [a]}}", "{ingress: [quay], config: {allow: [a]}}"]);
+    let site =
+        Site::guarded_by(&["{config: {allow: [a]}}", "{ingress: [quay], config: {allow: [a]}}"]);
     site.check("pier.test", EVERYBODY);
     site.check("quay.test", ONLY_A);
     site.finding("PS502");
+}
+
+#[test]
+fn the_provider_is_that_of_the_chosen_service() {
+    let upstreams = ["deck", "dock"].map(|_| Upstream::start(Scenario::Completion));
+    let registries = [
+        static_registry("deck", &[upstreams[0].address]),
+        static_registry("dock", &[upstreams[1].address]),
+    ];
+    let provider = |id: &str| {
+        format!(
+            "{{id: {id}, type: openai, openaiCustomUrl: \"http://{id}.test/v1\", apiTokens: [token-{id}]}}"
+        )
+    };
+    let plugin = Plugin::ai_proxy()
+        .default_config(&format!("{{providers: [{}, {}]}}", provider("deck"), provider("dock")))
+        .rule("{service: [deck.static], config: {activeProviderId: deck}}")
+        .rule("{service: [\"dock.static:80\"], config: {activeProviderId: dock}}");
+    let ingress = Ingress::new("pier")
+        .at("pier.test", "Prefix", "/")
+        .to("50% deck.static:80\n50% dock.static:80");
+    let directory = Directory::new()
+        .holding([("mcpbridges/default.yaml", bridge(&registries))])
+        .holding([plugin.file(), ingress.file()]);
+    let gateway = Serve::new(directory.path()).start();
+    for _ in 0..40 {
+        assert_eq!(
+            gateway.send(&Request::post("pier.test", "/v1/chat/completions", "{}")).status(),
+            200
+        );
+    }
+    for (upstream, id) in upstreams.iter().zip(["deck", "dock"]) {
+        let received: Vec<_> = std::iter::from_fn(|| upstream.try_received()).collect();
+        assert!(received.len() > 5, "{id} got {}", received.len());
+        for request in received {
+            assert_eq!(
+                request.header("authorization"),
+                Some(format!("Bearer token-{id}").as_str())
+            );
+            assert_eq!(request.header("host"), Some(format!("{id}.test").as_str()));
+        }
+    }
+}
+
+#[test]
+fn an_ai_route_that_asks_for_authentication_is_closed_without_it() {
+    let check = |name: &str, from: &str, to: &str, expected: [u16; 2]| {
+        let harbor =
+            Harbor::changed(Scenario::Completion, |directory| directory.edit(name, from, to));
+        let statuses =
+            [chat(), chat_without_key()].map(|request| harbor.gateway.send(&request).status());
+        assert_eq!(statuses, expected, "{to}");
+    };
+    let (key_auth, ai_route) =
+        ("wasmplugins/key-auth.internal.yaml", "configmaps/ai-route-pier.yaml");
+    check(key_auth, "configDisable: false", "configDisable: true", [503, 503]);
+    check(key_auth, "- ai-route-pier.internal", "- ai-route-peer.internal", [503, 503]);
+    check(
+        key_auth,
+        "  phase: AUTHN\n",
+        "  phase: AUTHN\n  pluginConfig: {global_auth: false, consumers: []}\n",
+        [503, 503],
+    );
+    check(ai_route, "\"enabled\": true", "\"enabled\": false", [200, 401]);
+    let harbor = Harbor::changed(Scenario::Completion, |directory| {
+        directory.edit(ai_route, "\"enabled\": true", "\"enabled\": false");
+        directory.edit(key_auth, "configDisable: false", "configDisable: true");
+    });
+    assert_eq!(harbor.gateway.send(&chat_without_key()).status(), 200);
 }

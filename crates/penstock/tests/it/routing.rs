@@ -105,7 +105,8 @@ fn a_condition_that_does_not_hold_passes_on_as_well() {
 
 #[test]
 fn hosts_are_compared_without_port_and_case() {
-    let routes = Routes::new(&[prefix("exact", "a.bay.test", "/"), prefix("upper", "UPPER.bay.test", "/")]);
+    let routes =
+        Routes::new(&[prefix("exact", "a.bay.test", "/"), prefix("upper", "UPPER.bay.test", "/")]);
     routes.check("a.bay.test:8080", "/", "exact");
     routes.check("A.Bay.TEST", "/", "exact");
     routes.check("A.BAY.TEST:1", "/", "exact");
@@ -164,7 +165,9 @@ fn case_may_be_ignored() {
 
 #[test]
 fn routes_of_a_host_are_tried_in_higress_order() {
-    let header = |ingress: Ingress, name: &str| ingress.annotation(&format!("exact-match-header-{name}"), "1");
+    let header = |ingress: Ingress, name: &str| {
+        ingress.annotation(&format!("exact-match-header-{name}"), "1")
+    };
     let routes = Routes::new(&[
         prefix("a-catch-all", "a.test", "/"),
         header(prefix("b-root-with-header", "a.test", "/"), "x"),
@@ -180,7 +183,10 @@ fn routes_of_a_host_are_tried_in_higress_order() {
     let both = |path: &str| get(path).header("x", "1").header("y", "1");
     routes.check_request(&both("/v1?q=1"), "i-exact");
     routes.check_request(&both("/v1/chat/x?q=1"), "h-v1-chat");
-    routes.check_request(&Request::new("PUT", "a.test", "/v1/a?q=1").header("x", "1"), "f-v1-with-method");
+    routes.check_request(
+        &Request::new("PUT", "a.test", "/v1/a?q=1").header("x", "1"),
+        "f-v1-with-method",
+    );
     routes.check_request(&both("/v1/a?q=1"), "e-v1-with-headers");
     routes.check_request(&get("/v1/a?q=1").header("x", "1"), "d-v1-with-header");
     routes.check_request(&get("/v1/a?q=1"), "g-v1-with-query");
@@ -191,7 +197,9 @@ fn routes_of_a_host_are_tried_in_higress_order() {
 
 #[test]
 fn of_equal_routes_the_older_one_comes_first() {
-    let with = |name: &str, query: &str| prefix(name, "a.test", "/").annotation(&format!("exact-match-query-{query}"), "1");
+    let with = |name: &str, query: &str| {
+        prefix(name, "a.test", "/").annotation(&format!("exact-match-query-{query}"), "1")
+    };
     let routes = Routes::new(&[
         with("a-young", "a").created("2024-06-01T00:00:00Z"),
         with("b-old", "b").created("2020-06-01T00:00:00Z"),
@@ -207,7 +215,9 @@ fn of_equal_routes_the_older_one_comes_first() {
 #[test]
 fn the_first_to_claim_a_path_keeps_it() {
     let routes = Routes::new(&[
-        prefix("a-young", "a.test", "/x").at("a.test", "Prefix", "/own").created("2024-01-01T00:00:00Z"),
+        prefix("a-young", "a.test", "/x")
+            .at("a.test", "Prefix", "/own")
+            .created("2024-01-01T00:00:00Z"),
         prefix("b-old", "a.test", "/x").created("2020-01-01T00:00:00Z"),
     ]);
     routes.check("a.test", "/x", "b-old");
@@ -220,7 +230,9 @@ fn the_first_to_claim_a_path_keeps_it() {
 
 #[test]
 fn conditions_on_method_header_and_query() {
-    let one = |name: &str, annotation: &str, value: &str| prefix(name, &format!("{name}.test"), "/").annotation(annotation, value);
+    let one = |name: &str, annotation: &str, value: &str| {
+        prefix(name, &format!("{name}.test"), "/").annotation(annotation, value)
+    };
     let routes = Routes::new(&[
         one("method", "match-method", "get POST nonsense"),
         one("exact", "exact-match-header-X-Tide", "high"),
@@ -234,10 +246,14 @@ fn conditions_on_method_header_and_query() {
         one("both", "exact-match-header-x-tide", "high").annotation("exact-match-query-a", "b"),
     ]);
     let method = |method: &str| Request::new(method, "method.test", "/");
-    for (name, expected) in [("GET", "method"), ("POST", "method"), ("PUT", "404"), ("HEADX", "404")] {
+    for (name, expected) in
+        [("GET", "method"), ("POST", "method"), ("PUT", "404"), ("HEADX", "404")]
+    {
         routes.check_request(&method(name), expected);
     }
-    let tide = |route: &str, value: &str| Request::get(&format!("{route}.test"), "/").header("x-TIDE", value);
+    let tide = |route: &str, value: &str| {
+        Request::get(&format!("{route}.test"), "/").header("x-TIDE", value)
+    };
     routes.check_request(&tide("exact", "high"), "exact");
     routes.check_request(&tide("exact", "High"), "404");
     routes.check_request(&tide("exact", "high "), "exact");
@@ -285,14 +301,17 @@ fn destinations_share_by_weight() {
         .zip(&upstreams)
         .map(|(name, upstream)| static_registry(name, &[upstream.address]))
         .collect();
-    let ingress = |name: &str, destination: &str| prefix(name, &format!("{name}.test"), "/").to(destination).file();
-    let directory = Directory::new().holding([("mcpbridges/default.yaml", bridge(&registries))]).holding([
-        ingress("all-or-nothing", "0% one.static:80\n100% two.static:80"),
-        ingress("first-gets-the-rest", "100% one.static:80\n0% two.static:80"),
-        ingress("most", "80% one.static:80\n20% two.static:80"),
-        ingress("thirds", "1% one.static:80\n1% two.static:80\n1% three.static:80"),
-        ingress("unweighted", "one.static:80\n\n  two.static:80  "),
-    ]);
+    let ingress = |name: &str, destination: &str| {
+        prefix(name, &format!("{name}.test"), "/").to(destination).file()
+    };
+    let directory =
+        Directory::new().holding([("mcpbridges/default.yaml", bridge(&registries))]).holding([
+            ingress("all-or-nothing", "0% one.static:80\n100% two.static:80"),
+            ingress("first-gets-the-rest", "100% one.static:80\n0% two.static:80"),
+            ingress("most", "80% one.static:80\n20% two.static:80"),
+            ingress("thirds", "1% one.static:80\n1% two.static:80\n1% three.static:80"),
+            ingress("unweighted", "one.static:80\n\n  two.static:80  "),
+        ]);
     let gateway = Serve::new(directory.path()).start();
     let shares = |route: &str| {
         let mut shares: HashMap<String, u32> = HashMap::new();
@@ -310,7 +329,10 @@ fn destinations_share_by_weight() {
     let [one, two, three] = shares("most");
     assert!(is_about(one, 320) && is_about(two, 80) && three == 0, "{one} {two} {three}");
     let [one, two, three] = shares("thirds");
-    assert!(is_about(one, 136) && is_about(two, 132) && is_about(three, 132), "{one} {two} {three}");
+    assert!(
+        is_about(one, 136) && is_about(two, 132) && is_about(three, 132),
+        "{one} {two} {three}"
+    );
     let [one, two, three] = shares("unweighted");
     assert!(is_about(one, 200) && is_about(two, 200) && three == 0, "{one} {two} {three}");
 }
@@ -372,7 +394,8 @@ const DETOURS: [&str; 18] = [
 
 /// Whether a reader of a target may take it for another one.
 fn has_detour(target: &str) -> bool {
-    let is_dots = |segment: &str| matches!(segment.to_lowercase().replace("%2e", ".").as_str(), "." | "..");
+    let is_dots =
+        |segment: &str| matches!(segment.to_lowercase().replace("%2e", ".").as_str(), "." | "..");
     target.contains('\\') || target.split('/').any(is_dots)
 }
 
@@ -382,7 +405,11 @@ fn no_spelling_of_a_path_reaches_a_protected_route_without_a_key() {
         .default_config("{global_auth: false, consumers: [{name: heron, keys: [Authorization], credential: Bearer heron-key-4711}]}")
         .rule("{ingress: [guarded], config: {allow: [heron]}}");
     let routes = Routes::with(
-        &[prefix("guarded", "a.test", "/v1"), prefix("open", "a.test", "/open"), prefix("rest", "a.test", "/").annotation("match-method", "PUT")],
+        &[
+            prefix("guarded", "a.test", "/v1"),
+            prefix("open", "a.test", "/open"),
+            prefix("rest", "a.test", "/").annotation("match-method", "PUT"),
+        ],
         &[key_auth],
         |serve| serve,
     );
@@ -430,7 +457,9 @@ fn only_ingresses_of_the_wanted_class_are_served() {
 #[test]
 fn path_types_have_their_defaults() {
     let text = |name: &str, path: &str| {
-        format!("apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata:\n  name: {name}\n  annotations: {{higress.io/destination: \"deck.static:80\", higress.io/upstream-vhost: {name}}}\nspec:\n  rules:\n  - host: {name}.test\n    http:\n      paths:\n      - {{{path}backend: {{resource: {{kind: McpBridge, name: default}}}}}}\n")
+        format!(
+            "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata:\n  name: {name}\n  annotations: {{higress.io/destination: \"deck.static:80\", higress.io/upstream-vhost: {name}}}\nspec:\n  rules:\n  - host: {name}.test\n    http:\n      paths:\n      - {{{path}backend: {{resource: {{kind: McpBridge, name: default}}}}}}\n"
+        )
     };
     let upstream = Upstream::start(Scenario::Echo);
     let registry = static_registry("deck", &[upstream.address]);
@@ -438,7 +467,10 @@ fn path_types_have_their_defaults() {
         ("mcpbridges/default.yaml", bridge(&[registry])),
         ("ingresses/untyped.yaml", text("untyped", "path: /a/*, ")),
         ("ingresses/pathless.yaml", text("pathless", "")),
-        ("ingresses/specific.yaml", text("specific", "path: /a, pathType: ImplementationSpecific, ")),
+        (
+            "ingresses/specific.yaml",
+            text("specific", "path: /a, pathType: ImplementationSpecific, "),
+        ),
     ]);
     let gateway = Serve::new(directory.path()).start();
     let routes = Routes { gateway, _upstream: upstream, _directory: directory };

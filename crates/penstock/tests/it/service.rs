@@ -50,7 +50,8 @@ fn the_addresses_of_a_static_registry_take_turns() {
 #[test]
 fn an_address_that_nobody_listens_at_is_skipped() {
     let upstream = Upstream::start(named("alive"));
-    let directory = deck(&static_registry("deck", &[dead_address(), upstream.address, dead_address()]));
+    let directory =
+        deck(&static_registry("deck", &[dead_address(), upstream.address, dead_address()]));
     let gateway = Serve::new(directory.path()).start();
     for _ in 0..9 {
         let answer = gateway.send(&ask());
@@ -75,20 +76,27 @@ fn a_service_with_a_bad_address_is_unusable_and_no_other() {
         "nonsense".to_owned(),
         static_registry("deck", &[upstream.address]),
     ];
-    let directory = decks(&registries, "static").holding(["blank.static", "local.dns", "dotted.dns", "quic.static"].map(|service| {
-        Ingress::new(service).at(&format!("{service}.test"), "Prefix", "/").to(service).file()
-    }));
+    let directory = decks(&registries, "static").holding(
+        ["blank.static", "local.dns", "dotted.dns", "quic.static"].map(|service| {
+            Ingress::new(service).at(&format!("{service}.test"), "Prefix", "/").to(service).file()
+        }),
+    );
     let gateway = Serve::new(directory.path()).start();
     assert_eq!(gateway.send(&ask()).text(), "good");
     for service in ["blank.static", "local.dns", "dotted.dns", "quic.static"] {
-        assert_eq!(gateway.send(&Request::get(&format!("{service}.test"), "/")).status(), 503, "{service}");
+        assert_eq!(
+            gateway.send(&Request::get(&format!("{service}.test"), "/")).status(),
+            503,
+            "{service}"
+        );
     }
 }
 
 #[test]
 fn of_two_registries_of_one_name_the_last_counts() {
     let upstreams = ["first", "last"].map(|name| Upstream::start(named(name)));
-    let registries = upstreams.each_ref().map(|upstream| static_registry("deck", &[upstream.address]));
+    let registries =
+        upstreams.each_ref().map(|upstream| static_registry("deck", &[upstream.address]));
     let directory = decks(&registries, "static");
     let gateway = Serve::new(directory.path()).start();
     assert_eq!(gateway.send(&ask()).text(), "last");
@@ -205,7 +213,12 @@ fn the_server_name_is_the_registrys_or_the_requests() {
         for name in names.split(',') {
             dns.set(name, Record::Addresses(vec![Ipv4Addr::LOCALHOST], 60));
         }
-        let registry = dns_registry("deck", names, upstream.address.port(), &format!(", protocol: HTTPS{more}"));
+        let registry = dns_registry(
+            "deck",
+            names,
+            upstream.address.port(),
+            &format!(", protocol: HTTPS{more}"),
+        );
         let directory = decks(&[registry], "dns");
         let gateway = Serve::new(directory.path())
             .with("--dns", dns.address)
@@ -222,10 +235,40 @@ fn the_server_name_is_the_registrys_or_the_requests() {
 }
 
 #[test]
+fn connections_under_different_server_names_are_not_mixed() {
+    let authority = Authority::new();
+    let names = ["one.test", "two.test"];
+    let upstream = Upstream::start_tls(Scenario::Completion, authority.server(&names));
+    let registry = format!(
+        "{{name: deck, type: static, domain: \"{}\", port: 80, protocol: https}}",
+        upstream.address
+    );
+    let directory = deck(&registry)
+        .holding(names.map(|name| Ingress::new(name).at(name, "Prefix", "/").file()));
+    let gateway = Serve::new(directory.path())
+        .with("--upstream-ca", authority.write_to(directory.path()).display())
+        .start();
+    for _ in 0..3 {
+        for name in names {
+            assert_eq!(gateway.send(&Request::get(name, "/")).status(), 200);
+            let received = upstream.received();
+            assert_eq!(
+                (received.server_name.as_deref(), received.header("host")),
+                (Some(name), Some(name))
+            );
+        }
+    }
+    assert_eq!(upstream.connections(), 2);
+}
+
+#[test]
 fn a_static_registry_may_want_tls_too() {
     let authority = Authority::new();
     let upstream = Upstream::start_tls(Scenario::Completion, authority.server(&["deck.test"]));
-    let registry = format!("{{name: deck, type: static, domain: \"{}\", port: 80, protocol: https}}", upstream.address);
+    let registry = format!(
+        "{{name: deck, type: static, domain: \"{}\", port: 80, protocol: https}}",
+        upstream.address
+    );
     let directory = deck(&registry);
     let gateway = Serve::new(directory.path())
         .with("--upstream-ca", authority.write_to(directory.path()).display())
@@ -239,8 +282,12 @@ fn a_static_registry_may_want_tls_too() {
 
 #[test]
 fn certificates_are_not_checked_where_that_is_asked_for() {
-    let upstream = Upstream::start_tls(Scenario::Completion, Authority::new().server(&["other.test"]));
-    let registry = format!("{{name: deck, type: static, domain: \"{}\", port: 80, protocol: https}}", upstream.address);
+    let upstream =
+        Upstream::start_tls(Scenario::Completion, Authority::new().server(&["other.test"]));
+    let registry = format!(
+        "{{name: deck, type: static, domain: \"{}\", port: 80, protocol: https}}",
+        upstream.address
+    );
     let directory = deck(&registry);
     let trusting = Serve::new(directory.path()).with("--upstream-tls", "trust-any").start();
     assert_eq!(trusting.send(&ask()).status(), 200);
@@ -262,7 +309,10 @@ fn a_changed_registry_counts_for_new_requests_only() {
     });
     assert_eq!(harbor.chat().text(), "other");
     steps.write("half");
-    let head = crate::support::client::Head { status: 200, headers: vec![("content-length".into(), "8".into())] };
+    let head = crate::support::client::Head {
+        status: 200,
+        headers: vec![("content-length".into(), "8".into())],
+    };
     assert_eq!(client.body_of(head).text(), "halfhalf");
 }
 

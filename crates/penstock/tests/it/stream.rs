@@ -1,7 +1,7 @@
 //! Answers on their way to the client: as they come, no faster than the
 //! client reads, and never more complete than they were.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::support::upstream::{EVENT_STREAM, Steps};
 use crate::support::*;
@@ -9,6 +9,17 @@ use crate::support::*;
 const STREAMED: &str = r#"{"model":"m","stream":true,"messages":[]}"#;
 /// How long a writer has to be stuck to count as stuck.
 const STUCK: Duration = Duration::from_millis(400);
+
+/// How long the upstream may stay unaware of a client that has gone.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
+/// Waits until the upstream has seen the end of the connection.
+#[track_caller]
+fn check_closed_at_once(steps: &Steps) {
+    let began = Instant::now();
+    steps.await_close();
+    assert!(began.elapsed() < AT_ONCE, "it took {:?}", began.elapsed());
+}
 
 /// A stream that has begun.
 fn begin(harbor: &Harbor) -> (Connection, Steps) {
@@ -82,7 +93,7 @@ fn a_client_that_leaves_stops_the_upstream() {
     steps.chunk("data: a\n\n");
     assert_eq!(client.chunk(), Chunk::data("data: a\n\n"));
     drop(client);
-    steps.await_close();
+    check_closed_at_once(&steps);
     let line = record(&harbor);
     assert_eq!((&line["error"], &line["status"]), (&"client_left".into(), &200.into()));
 }
@@ -94,7 +105,7 @@ fn a_client_that_leaves_before_the_answer_stops_the_upstream() {
     let client = harbor.gateway.begin(&chat());
     harbor.upstream.received();
     drop(client);
-    steps.await_close();
+    check_closed_at_once(&steps);
     assert_eq!(record(&harbor)["status"], 0);
 }
 
@@ -103,7 +114,7 @@ fn a_client_that_leaves_while_the_upstream_is_silent_is_noticed() {
     let harbor = Harbor::start();
     let (client, steps) = begin(&harbor);
     drop(client);
-    steps.await_close();
+    check_closed_at_once(&steps);
 }
 
 #[test]

@@ -11,8 +11,16 @@ use crate::support::*;
 fn with_slips() -> Directory {
     let upstream = ([127, 0, 0, 1], 9).into();
     let directory = Directory::harbor(upstream);
-    directory.edit("ingresses/ai-route-pier.internal.yaml", "llm-brook.internal.static:80", "llm-brok.internal.static:80");
-    directory.edit("wasmplugins/key-auth.internal.yaml", "credential: Bearer otter-key-0815", "credential: Bearer heron-key-4711");
+    directory.edit(
+        "ingresses/ai-route-pier.internal.yaml",
+        "llm-brook.internal.static:80",
+        "llm-brok.internal.static:80",
+    );
+    directory.edit(
+        "wasmplugins/key-auth.internal.yaml",
+        "credential: Bearer otter-key-0815",
+        "credential: Bearer heron-key-4711",
+    );
     directory
 }
 
@@ -56,7 +64,10 @@ fn lint_writes_findings_as_json() {
     let unknown = find("PS401");
     assert!(unknown["file"].as_str().unwrap().ends_with("ingresses/ai-route-pier.internal.yaml"));
     assert_eq!((&unknown["line"], &unknown["severity"]), (&11.into(), &"error".into()));
-    assert!(unknown["hint"].as_str().unwrap().contains("llm-brook.internal.static:80"), "{unknown}");
+    assert!(
+        unknown["hint"].as_str().unwrap().contains("llm-brook.internal.static:80"),
+        "{unknown}"
+    );
     find("PS603");
     assert!(!stdout.contains(HERON_KEY), "{stdout}");
 }
@@ -72,7 +83,10 @@ fn lint_writes_findings_for_people_and_machines() {
     let results = sarif["runs"][0]["results"].as_array().unwrap();
     assert!(results.iter().any(|result| result["ruleId"] == "PS401"), "{sarif}");
     let (_, github, _) = lint(&with_slips(), &["-o", "github"]);
-    assert!(github.lines().any(|line| line.starts_with("::error ") && line.contains("line=11")), "{github}");
+    assert!(
+        github.lines().any(|line| line.starts_with("::error ") && line.contains("line=11")),
+        "{github}"
+    );
     for output in ["text", "json", "sarif", "github"] {
         assert!(!lint(&with_slips(), &["-o", output]).1.contains(HERON_KEY), "{output}");
     }
@@ -136,7 +150,12 @@ fn quickstart_prints_lines_that_work() {
         .unwrap();
     let stdout = BufReader::new(child.stdout.take().unwrap());
     let _quickstart = Quickstart(child);
-    let lines: Vec<String> = stdout.lines().map_while(Result::ok).filter(|line| line.contains("curl ")).take(4).collect();
+    let lines: Vec<String> = stdout
+        .lines()
+        .map_while(Result::ok)
+        .filter(|line| line.contains("curl "))
+        .take(4)
+        .collect();
     let answers: Vec<Answer> = lines
         .iter()
         .map(|line| {
@@ -156,7 +175,15 @@ fn quickstart_prints_lines_that_work() {
 #[test]
 fn quickstart_writes_only_where_nothing_else_is() {
     let directory = Directory::new().holding([("mine.yaml", "a: b")]);
-    let output = penstock(&["quickstart", "--config", directory.path().to_str().unwrap(), "--http", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+    let output = penstock(&[
+        "quickstart",
+        "--config",
+        directory.path().to_str().unwrap(),
+        "--http",
+        "127.0.0.1:0",
+        "--admin",
+        "127.0.0.1:0",
+    ]);
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8(output.stderr).unwrap().starts_with("error: "));
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);

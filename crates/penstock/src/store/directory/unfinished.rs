@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
 use notify::Event;
+use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
 
 use crate::store::directory::{lock, scan};
 

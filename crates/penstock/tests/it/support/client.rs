@@ -270,18 +270,6 @@ impl Connection {
         std::mem::take(&mut self.unread)
     }
 
-    /// Whether nothing has come within a time that is long for this machine.
-    pub(crate) fn is_silent_for(&mut self, time: Duration) -> bool {
-        self.stream.set_read_timeout(Some(time)).unwrap();
-        let mut byte = [0];
-        let outcome = self.stream.peek(&mut byte);
-        self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        self.unread.is_empty()
-            && outcome.is_err_and(|error| {
-                matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
-            })
-    }
-
     fn read_until(&mut self, end: &[u8]) -> Option<Vec<u8>> {
         loop {
             if let Some(at) = self.unread.windows(end.len()).position(|window| window == end) {

@@ -2,7 +2,10 @@
 
 use serde_json::Value;
 
-use super::{Directory, Gateway, Ingress, Plugin, Request, Scenario, Serve, Upstream, bridge, static_registry};
+use super::{
+    Directory, Gateway, Ingress, Plugin, Request, Scenario, Serve, Upstream, bridge,
+    static_registry,
+};
 
 /// Consumers `a` and `b`, known by the header `x-key`.
 pub(crate) const CONSUMERS: &str = "{global_auth: false, consumers: [{name: a, keys: [x-key], credential: key-a}, {name: b, keys: [x-key], credential: key-b}]}";
