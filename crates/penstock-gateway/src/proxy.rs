@@ -291,8 +291,9 @@ fn prepare(route: &Route, cx: &mut RequestContext) -> Result<Request<OutgoingBod
         }
         None => cx.uri.clone(),
     };
+    let sent_model = edits.model.or_else(|| cx.scan.as_ref().and_then(|scan| scan.model.clone()));
     cx.record.upstream_model =
-        edits.model.map(Into::into).filter(|model| Some(model) != cx.record.model.as_ref());
+        sent_model.map(Into::into).filter(|model| Some(model) != cx.record.model.as_ref());
     let mut request = Request::new(body);
     *request.method_mut() = cx.method.clone();
     *request.uri_mut() = uri;

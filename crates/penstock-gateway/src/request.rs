@@ -6,14 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue,
+};
 use http::{Method, Uri};
 use http_body::Body;
 use hyper::body::Incoming;
-use penstock_llm::Api;
 use penstock_llm::provider::{LlmRequest, Provider};
 use penstock_llm::scan::Scan;
 use penstock_llm::stage::Head;
+use penstock_llm::{Api, LlmError};
 
 use crate::access_log::AccessRecord;
 use crate::body::Recorder;
@@ -171,6 +173,37 @@ impl RequestContext {
         })
     }
 
+    /// A request with a body that was read, for tests of plugins.
+    #[cfg(test)]
+    pub(crate) fn in_test(path: &str, headers: HeaderMap, body: &str, state: Arc<State>) -> Self {
+        let request_id = RequestId::random();
+        let client = SocketAddr::from(([192, 0, 2, 1], 5));
+        let uri: Uri = path.parse().unwrap();
+        let record = AccessRecord::begin(&request_id, client, &Method::POST, "a.com", uri.path());
+        let mut share = BufferShare::new(state.clone());
+        share.grow(body.len());
+        let body = match body.is_empty() {
+            true => RequestBody::Empty,
+            false => RequestBody::Buffered(Bytes::copy_from_slice(body.as_bytes()), share),
+        };
+        Self {
+            request_id,
+            client,
+            method: Method::POST,
+            api: Api::from_path(uri.path()),
+            uri,
+            host: "a.com".into(),
+            authority: None,
+            headers,
+            body,
+            provider: None,
+            scan: None,
+            record: Recorder::new(record, state.clone(), None),
+            limits: BodyLimits { bytes_max: 1 << 20, idle_timeout: Duration::from_secs(1) },
+            state,
+        }
+    }
+
     /// Remembers who the caller is.
     pub fn set_consumer(&mut self, name: Arc<str>) {
         self.record.consumer = Some(name);
@@ -183,12 +216,57 @@ impl RequestContext {
             method: &self.method,
             path_and_query: self.uri.path_and_query().map_or("/", |path| path.as_str()),
             headers: &self.headers,
-            body: match &self.body {
-                RequestBody::Buffered(bytes, _) => Some(bytes),
-                _ => None,
-            },
+            body: self.buffered_body(),
             scan: self.scan.as_ref(),
         }
+    }
+
+    /// The content type in lower case; empty where there is none.
+    pub fn content_type(&self) -> String {
+        let value = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        value.unwrap_or_default().to_ascii_lowercase()
+    }
+
+    /// The body as far as it was read, and as it is now.
+    pub fn buffered_body(&self) -> Option<&Bytes> {
+        match &self.body {
+            RequestBody::Buffered(bytes, _) => Some(bytes),
+            _ => None,
+        }
+    }
+
+    /// Scans the body that was read, once for all who want to know. `None`
+    /// where there is no body, or it has not been read.
+    ///
+    /// # Errors
+    /// The body is not one JSON object that all readers understand alike.
+    pub fn scan_body(&mut self) -> Result<Option<&Scan>, LlmError> {
+        if self.scan.is_none()
+            && let RequestBody::Buffered(bytes, _) = &self.body
+        {
+            let scan = Scan::of(bytes)?;
+            // What the client asked for, not what a plugin made of it.
+            if self.record.model.is_none() {
+                self.record.model = scan.model.as_deref().map(Into::into);
+            }
+            self.scan = Some(scan);
+        }
+        Ok(self.scan.as_ref())
+    }
+
+    /// Puts another body, in parts, in place of the one that was read. Those
+    /// who come later see the new one.
+    pub fn replace_body(&mut self, parts: &[Bytes]) {
+        let RequestBody::Buffered(bytes, share) = &mut self.body else {
+            return;
+        };
+        let length = parts.iter().map(Bytes::len).sum();
+        let mut joined = BytesMut::with_capacity(length);
+        parts.iter().for_each(|part| joined.extend_from_slice(part));
+        *bytes = joined.freeze();
+        share.resize(length);
+        self.scan = None;
+        self.headers.remove(CONTENT_LENGTH);
     }
 
     /// Reads the whole body, unless that has been done already.

@@ -204,6 +204,17 @@ impl BufferShare {
         self.bytes += bytes;
         before + bytes <= self.state.buffered_bytes_max
     }
+
+    /// Makes the share that of a body which has been replaced by another one
+    /// of about its size.
+    pub fn resize(&mut self, bytes: usize) {
+        let before = std::mem::replace(&mut self.bytes, bytes);
+        if bytes >= before {
+            self.state.buffered_bytes.fetch_add(bytes - before, Ordering::Relaxed);
+        } else {
+            self.state.buffered_bytes.fetch_sub(before - bytes, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Drop for BufferShare {

@@ -9,11 +9,13 @@
 //! Invariant: nothing here knows a manifest.
 
 pub mod api;
+pub mod chat;
 pub mod error;
 mod json;
+pub mod json_path;
 mod messages;
 pub mod model_map;
-mod multipart;
+pub mod multipart;
 pub mod provider;
 pub mod scan;
 pub mod sse;

@@ -1,5 +1,5 @@
-//! The `model` part of a `multipart/form-data` body (RFC 7578), found and
-//! replaced without touching the other parts, which are images.
+//! One part of a `multipart/form-data` body (RFC 7578), mostly `model`, found
+//! and replaced without touching the other parts, which are images.
 
 use std::ops::Range;
 
@@ -11,17 +11,22 @@ use crate::scan::Splice;
 
 /// What matters of a form.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Form {
-    /// The value of the part named `model`, and its place.
-    pub(crate) model: Option<(String, Range<usize>)>,
+pub struct Form {
+    /// The value of the part that was looked for, and its place.
+    pub part: Option<(String, Range<usize>)>,
+    name: String,
     boundary: String,
     /// Where the delimiter that closes the form begins.
     end: usize,
 }
 
 impl Form {
-    /// Reads a form whose `Content-Type` is `content_type`.
-    pub(crate) fn read(content_type: &str, body: &[u8]) -> Result<Form, LlmError> {
+    /// Looks for the part `name` of a form whose `Content-Type` is
+    /// `content_type`.
+    ///
+    /// # Errors
+    /// The form is malformed, or has the part twice.
+    pub fn read(content_type: &str, body: &[u8], name: &str) -> Result<Form, LlmError> {
         let boundary = boundary(content_type).ok_or_else(malformed)?;
         let delimiter = format!("\r\n--{boundary}");
         let finder = memmem::Finder::new(delimiter.as_bytes());
@@ -31,37 +36,37 @@ impl Form {
         } else {
             finder.find(body).ok_or_else(malformed)? + delimiter.len()
         };
-        let mut model = None;
+        let mut found = None;
         loop {
             let rest = body.get(at..).unwrap_or_default();
             if rest.starts_with(b"--") {
                 let end = at + 2 - delimiter.len();
-                return Ok(Form { model, boundary, end });
+                return Ok(Form { part: found, name: name.to_owned(), boundary, end });
             }
             let head = at + line_end(rest).ok_or_else(malformed)?;
             let length = finder.find(&body[head..]).ok_or_else(malformed)?;
             let part = head + 2..head + length;
-            let content = read_head(body, part).ok_or_else(malformed)?;
-            if content.is_model {
+            let content = read_head(body, part, name).ok_or_else(malformed)?;
+            if content.is_wanted {
                 let value = body.get(content.at.clone()).map(std::str::from_utf8);
                 let Some(Ok(value)) = value else { return Err(malformed()) };
-                if model.replace((value.to_owned(), content.at)).is_some() {
-                    return Err(LlmError::InvalidRequest("the form has `model` twice".into()));
+                if found.replace((value.to_owned(), content.at)).is_some() {
+                    return Err(LlmError::InvalidRequest(format!("the form has `{name}` twice")));
                 }
             }
             at = head + length + delimiter.len();
         }
     }
 
-    /// Sets the part named `model`, appending it where there is none.
-    pub(crate) fn set_model(&self, name: &str, splice: &mut Splice<'_>) {
-        match &self.model {
-            Some((_, at)) => splice.replace(at.clone(), name.to_owned()),
+    /// Sets the part, appending it where there is none.
+    pub fn set(&self, value: &str, splice: &mut Splice<'_>) {
+        match &self.part {
+            Some((_, at)) => splice.replace(at.clone(), value.to_owned()),
             None => splice.insert(
                 self.end,
                 Bytes::from(format!(
-                    "--{}\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\n{name}\r\n",
-                    self.boundary
+                    "--{}\r\nContent-Disposition: form-data; name=\"{}\"\r\n\r\n{value}\r\n",
+                    self.boundary, self.name
                 )),
             ),
         }
@@ -70,7 +75,7 @@ impl Form {
 
 struct Content {
     at: Range<usize>,
-    is_model: bool,
+    is_wanted: bool,
 }
 
 fn malformed() -> LlmError {
@@ -84,7 +89,7 @@ fn line_end(rest: &[u8]) -> Option<usize> {
 }
 
 /// Splits a part at the blank line behind its headers.
-fn read_head(body: &[u8], part: Range<usize>) -> Option<Content> {
+fn read_head(body: &[u8], part: Range<usize>, wanted: &str) -> Option<Content> {
     let bytes = body.get(part.clone())?;
     let (head, start) = if bytes.starts_with(b"\r\n") {
         (0, 2)
@@ -92,15 +97,15 @@ fn read_head(body: &[u8], part: Range<usize>) -> Option<Content> {
         let head = memmem::find(bytes, b"\r\n\r\n")?;
         (head, head + 4)
     };
-    let is_model = bytes[..head].split(|byte| *byte == b'\n').any(|line| {
+    let is_wanted = bytes[..head].split(|byte| *byte == b'\n').any(|line| {
         std::str::from_utf8(line).is_ok_and(|line| {
             line.split_once(':').is_some_and(|(name, value)| {
                 name.trim().eq_ignore_ascii_case("content-disposition")
-                    && parameter(value, "name").as_deref() == Some("model")
+                    && parameter(value, "name").as_deref() == Some(wanted)
             })
         })
     });
-    Some(Content { at: part.start + start..part.end, is_model })
+    Some(Content { at: part.start + start..part.end, is_wanted })
 }
 
 fn boundary(content_type: &str) -> Option<String> {

@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use penstock_llm::error::{ConfigError, ConfigErrorKind};
 use penstock_llm::provider::{self, Provider};
-use penstock_llm::scan::Scan;
 use penstock_manifest::diagnostic::{
     MODEL_MAPPING_INVALID, PLUGIN_FIELD_NOT_SUPPORTED, PROVIDER_DUPLICATE, PROVIDER_INVALID,
     PROVIDER_TYPE_NOT_SUPPORTED, PROVIDER_TYPE_UNKNOWN, UNKNOWN_FIELD,
@@ -17,8 +16,7 @@ use penstock_manifest::kind::wasm_plugin::WasmPlugin;
 use penstock_manifest::{Cursor, Diagnostic, Node, Value};
 
 use crate::error::{ErrorKind, GatewayError};
-use crate::plugin::{Broken, Built, Flow, Plugin, repair_entries};
-use crate::reply::Reply;
+use crate::plugin::{Broken, Built, Flow, Plugin, refuse, repair_entries};
 use crate::request::{RequestBody, RequestContext};
 
 const FIELDS: &[&str] = &["providers", "activeProviderId", "provider"];
@@ -184,10 +182,7 @@ impl Plugin for AiProxy {
         Flow::Wait(Box::pin(async move {
             match read_body(cx).await {
                 Ok(()) => Flow::Continue,
-                Err(error) => {
-                    cx.record.cause = error.cause.clone();
-                    Flow::Reply(Box::new(Reply::from(&error)))
-                }
+                Err(error) => refuse(cx, &error),
             }
         }))
     }
@@ -195,21 +190,10 @@ impl Plugin for AiProxy {
 
 async fn read_body(cx: &mut RequestContext) -> Result<(), GatewayError> {
     cx.buffer_body().await?;
-    let RequestBody::Buffered(bytes, _) = &cx.body else {
-        return Ok(());
-    };
-    if is_multipart(cx) {
+    if cx.content_type().starts_with("multipart/") {
         return Ok(());
     }
-    let scan = Scan::of(bytes)
-        .map_err(|error| GatewayError::new(ErrorKind::InvalidRequest).saying(error.to_string()))?;
-    cx.record.model = scan.model.as_deref().map(Into::into);
-    cx.scan = Some(scan);
-    Ok(())
-}
-
-fn is_multipart(cx: &RequestContext) -> bool {
-    cx.headers
-        .get(http::header::CONTENT_TYPE)
-        .is_some_and(|value| value.as_bytes().starts_with(b"multipart/"))
+    cx.scan_body()
+        .map(|_| ())
+        .map_err(|error| GatewayError::new(ErrorKind::InvalidRequest).saying(error.to_string()))
 }

@@ -7,6 +7,11 @@
 mod ai_proxy;
 mod broken;
 mod key_auth;
+mod model_key;
+mod model_mapper;
+mod model_router;
+#[cfg(test)]
+mod testing;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -17,6 +22,7 @@ use penstock_manifest::kind::wasm_plugin::WasmPlugin;
 use penstock_manifest::{Cursor, Diagnostic, Node, Position, Source, Value, diagnostic};
 
 use crate::access_log::AccessRecord;
+use crate::error::GatewayError;
 use crate::reply::Reply;
 use crate::request::{RequestContext, ResponseContext};
 
@@ -132,8 +138,18 @@ pub const PLUGINS: &[PluginRow] = &[
     not_yet("key-rate-limit", false),
     not_yet("mcp-router", false),
     not_yet("mcp-server", false),
-    not_yet("model-mapper", false),
-    not_yet("model-router", false),
+    PluginRow {
+        name: "model-mapper",
+        is_authentication: false,
+        build: Some(model_mapper::build),
+        repair: Some(model_mapper::repair),
+    },
+    PluginRow {
+        name: "model-router",
+        is_authentication: false,
+        build: Some(model_router::build),
+        repair: Some(model_router::repair),
+    },
     not_yet("oauth", true),
     not_yet("oidc", true),
     not_yet("opa", true),
@@ -155,6 +171,28 @@ pub fn find(name: &str) -> Option<&'static PluginRow> {
 /// The name that looks most like one that does not exist.
 pub fn nearest(name: &str) -> Option<&'static str> {
     diagnostic::nearest(name, PLUGINS.iter().map(|row| row.name))
+}
+
+/// Ends a request that a plugin cannot go on with.
+fn refuse<'a>(cx: &mut RequestContext, error: &GatewayError) -> Flow<'a> {
+    cx.record.cause = error.cause.clone();
+    Flow::Reply(Box::new(Reply::from(error)))
+}
+
+/// Replaces a configuration that cannot be used as a whole by the last good
+/// one.
+fn repair_whole(
+    config: &mut Node,
+    last_good: &Node,
+    is_usable: impl Fn(&Cursor<'_>) -> bool,
+) -> Vec<String> {
+    let source = Source { file: "".into(), document: 0, at: Position::default() };
+    let is_usable = |node: &Node| is_usable(&Cursor::root(node, &source));
+    if is_usable(config) || !is_usable(last_good) {
+        return Vec::new();
+    }
+    *config = last_good.clone();
+    vec!["defaultConfig".to_owned()]
 }
 
 /// Replaces each entry of a list that `is_usable` refuses by the entry of the

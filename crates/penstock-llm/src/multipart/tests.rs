@@ -5,17 +5,17 @@ use super::*;
 const CONTENT_TYPE: &str = "multipart/form-data; boundary=XX";
 
 fn form(text: &str) -> Result<Form, LlmError> {
-    Form::read(CONTENT_TYPE, text.replace('\n', "\r\n").as_bytes())
+    Form::read(CONTENT_TYPE, text.replace('\n', "\r\n").as_bytes(), "model")
 }
 
 /// Sets the model of a form written with LF and shows it with LF.
 #[track_caller]
 fn check(text: &str, expected_model: Option<&str>, expected: &str) {
     let body = Bytes::from(text.replace('\n', "\r\n"));
-    let form = Form::read(CONTENT_TYPE, &body).unwrap();
-    assert_eq!(form.model.as_ref().map(|(model, _)| model.as_str()), expected_model);
+    let form = Form::read(CONTENT_TYPE, &body, "model").unwrap();
+    assert_eq!(form.part.as_ref().map(|(model, _)| model.as_str()), expected_model);
     let mut splice = Splice::new(&body);
-    form.set_model("new", &mut splice);
+    form.set("new", &mut splice);
     let edited = String::from_utf8(splice.into_parts().concat()).unwrap();
     assert_eq!(edited.replace("\r\n", "\n"), expected);
 }
@@ -67,7 +67,7 @@ fn broken_forms_are_refused() {
     }
     let twice = LlmError::InvalidRequest("the form has `model` twice".into());
     assert_eq!(form(&format!("{model}{model}--XX--")), Err(twice));
-    assert_eq!(Form::read(CONTENT_TYPE, &form_bytes(b"\xff")), Err(malformed()));
+    assert_eq!(Form::read(CONTENT_TYPE, &form_bytes(b"\xff"), "model"), Err(malformed()));
 }
 
 fn form_bytes(model: &[u8]) -> Vec<u8> {
@@ -83,14 +83,18 @@ fn a_form_needs_a_boundary() {
         "multipart/form-data; boundary=\"XX",
         "multipart/form-data; x=boundary",
     ] {
-        assert_eq!(Form::read(content_type, &form_bytes(b"m")), Err(malformed()), "{content_type}");
+        assert_eq!(
+            Form::read(content_type, &form_bytes(b"m"), "model"),
+            Err(malformed()),
+            "{content_type}"
+        );
     }
     for content_type in [
         "multipart/form-data; Boundary=\"XX\"",
         "multipart/form-data;charset=utf-8;boundary=XX",
         "multipart/form-data; x=\"a;\\\"b\"; boundary=XX; y=z",
     ] {
-        assert!(Form::read(content_type, &form_bytes(b"m")).is_ok(), "{content_type}");
+        assert!(Form::read(content_type, &form_bytes(b"m"), "model").is_ok(), "{content_type}");
     }
 }
 
@@ -107,12 +111,12 @@ proptest! {
         0..12,
     )) {
         let body = Bytes::from(format!("--XX\r\n{}\r\n--XX--", tokens.concat()));
-        if let Ok(form) = Form::read(CONTENT_TYPE, &body) {
+        if let Ok(form) = Form::read(CONTENT_TYPE, &body, "model") {
             let mut splice = Splice::new(&body);
-            form.set_model("new", &mut splice);
+            form.set("new", &mut splice);
             let edited = splice.into_parts().concat();
-            let again = Form::read(CONTENT_TYPE, &edited).unwrap();
-            let model = again.model.map(|(model, _)| model);
+            let again = Form::read(CONTENT_TYPE, &edited, "model").unwrap();
+            let model = again.part.map(|(model, _)| model);
             prop_assert_eq!(model.as_deref(), Some("new"));
         }
     }

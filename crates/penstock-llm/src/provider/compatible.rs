@@ -385,12 +385,12 @@ impl Compatible {
             return Ok(());
         }
         let content_type = text(headers, &CONTENT_TYPE).unwrap_or_default();
-        let form = Form::read(content_type, body)?;
-        let asked = form.model.as_ref().map_or("", |(model, _)| model);
+        let form = Form::read(content_type, body, "model")?;
+        let asked = form.part.as_ref().map_or("", |(model, _)| model);
         let mapped = self.model_map.map(asked);
         if let Some(mapped) = &mapped {
             let mut splice = Splice::new(body);
-            form.set_model(mapped, &mut splice);
+            form.set(mapped, &mut splice);
             upstream.body = BodyEdit::Parts(splice.into_parts());
         }
         let model = mapped.as_deref().unwrap_or(asked);

@@ -3,7 +3,7 @@
 //! pkg/ingress/config/ingress_config.go).
 
 use crate::diagnostic::{Diagnostic, INVALID_VALUE, MISSING_FIELD, RULE_WITHOUT_TARGET, nearest};
-use crate::node::{Cursor, Position, Value};
+use crate::node::{Cursor, Map, Node, Position, Value};
 use crate::resource::Resource;
 
 const FIELDS: &[&str] = &[
@@ -69,6 +69,8 @@ pub struct WasmPlugin<'a> {
     pub disabled_rules: Vec<MatchRule<'a>>,
     /// How many enabled rules were set aside because they name no target.
     pub rules_without_target: usize,
+    /// `spec`, for findings about the plugin as a whole.
+    pub spec: Cursor<'a>,
     /// Where the resource stands.
     pub at: Position,
 }
@@ -168,12 +170,29 @@ impl<'a> WasmPlugin<'a> {
             rules: Vec::new(),
             disabled_rules: Vec::new(),
             rules_without_target: 0,
+            spec: spec.clone(),
             at: resource.name_at(),
         };
         if plugin_config.is_none() {
             parsed.read_rules(&spec, diagnostics)?;
         }
         Some(parsed)
+    }
+
+    /// The configuration for what no rule matches, for plugins that read
+    /// each configuration by itself. An empty one beside rules is none; with
+    /// neither, the plugin runs everywhere on its own defaults
+    /// (Higress: wasm-go pkg/matcher/rule_matcher.go).
+    pub fn global_config(&self) -> Option<Cursor<'a>> {
+        let has_rules = !self.rules.is_empty() || self.rules_without_target > 0;
+        match &self.default_config {
+            Some(config) if config.node.as_map().is_some_and(|map| map.entries.is_empty()) => {
+                (!has_rules).then(|| config.clone())
+            }
+            Some(config) => Some(config.clone()),
+            None if has_rules || self.default_disabled => None,
+            None => Some(empty(&self.spec, "defaultConfig")),
+        }
     }
 
     /// Whether it is one of the [`AUTHENTICATIONS`].
@@ -198,6 +217,21 @@ impl<'a> WasmPlugin<'a> {
         }
         Some(())
     }
+}
+
+impl<'a> MatchRule<'a> {
+    /// The configuration, empty where none is written.
+    pub fn config_or_empty(&self) -> Cursor<'a> {
+        self.config.clone().unwrap_or_else(|| empty(&self.cursor, "config"))
+    }
+}
+
+/// A mapping without entries, where none is written.
+const NOTHING: &Node =
+    &Node { value: Value::Map(Map { entries: Vec::new() }), at: Position { line: 0, column: 0 } };
+
+fn empty<'a>(owner: &Cursor<'a>, key: &str) -> Cursor<'a> {
+    owner.child(key, NOTHING)
 }
 
 /// The rule and whether it is enabled; `None` for an enabled rule whose
