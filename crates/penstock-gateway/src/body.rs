@@ -43,6 +43,14 @@ impl OutgoingBody {
         Self { content: Content::Parts(parts.into()), _share: share }
     }
 
+    /// The whole body, where it is in memory.
+    pub fn in_memory(&self) -> Option<Vec<u8>> {
+        match &self.content {
+            Content::Parts(parts) => Some(parts.iter().flat_map(|part| part.to_vec()).collect()),
+            Content::Streaming(_) => None,
+        }
+    }
+
     /// The client's body as it comes.
     pub fn streaming(incoming: Incoming) -> Self {
         Self { content: Content::Streaming(incoming), _share: None }

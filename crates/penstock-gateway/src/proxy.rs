@@ -91,7 +91,7 @@ async fn pass(
     worker: &Worker,
     live: &Live,
     cx: &mut RequestContext,
-    ran: &mut Vec<Arc<PluginInstance>>,
+    ran: &mut Vec<Ran>,
 ) -> Result<Answer, GatewayError> {
     let (found, denied) = run_chain(live, cx, ran).await?;
     if let Some(reply) = denied {
@@ -129,20 +129,28 @@ fn find<'a>(
     if let Some(reason) = route.closed {
         return Err(GatewayError::new(ErrorKind::RouteClosed).because(reason));
     }
-    let target = attempt::choose(route, fastrand::u32(0..100))
+    let target = attempt::choose(route, cx.target_roll)
         .ok_or_else(|| GatewayError::new(ErrorKind::ServiceUnknown))?;
     Ok(Some((route, target)))
 }
 
-type Chosen<'a> = Option<(&'a Route, &'a WeightedTarget)>;
+/// The route of a request, where there is one, and the target in it.
+pub(crate) type Chosen<'a> = Option<(&'a Route, &'a WeightedTarget)>;
+
+/// A plugin that saw the request.
+pub(crate) struct Ran {
+    pub(crate) instance: Arc<PluginInstance>,
+    /// `continue`, `reply` or `reroute`.
+    pub(crate) decision: &'static str,
+}
 
 /// Runs the plugins in the one global order. No route is a value: plugins
 /// with a configuration for all or for this host run all the same, and may
 /// lead to a route.
-async fn run_chain<'a>(
+pub(crate) async fn run_chain<'a>(
     live: &'a Live,
     cx: &mut RequestContext,
-    ran: &mut Vec<Arc<PluginInstance>>,
+    ran: &mut Vec<Ran>,
 ) -> Result<(Chosen<'a>, Option<Box<Reply>>), GatewayError> {
     if let Some(reason) = live.snapshot.closed {
         return Err(GatewayError::new(ErrorKind::RouteClosed).because(reason));
@@ -152,16 +160,21 @@ async fn run_chain<'a>(
     let mut reroutes = 0;
     while let Some((order, instance)) = next_step(chain_of(live, chosen), next_order, &cx.host) {
         next_order = order + 1;
+        let mut saw = |decision| ran.push(Ran { instance: instance.clone(), decision });
         match settle(instance.plugin.on_request(cx)).await {
-            Settled::Continue => {}
-            Settled::Reply(reply) => return Ok((chosen, Some(reply))),
-            Settled::Reroute if reroutes < REROUTES_MAX => {
-                reroutes += 1;
-                chosen = find(live, cx)?;
+            Settled::Continue => saw("continue"),
+            Settled::Reply(reply) => {
+                saw("reply");
+                return Ok((chosen, Some(reply)));
             }
-            Settled::Reroute => {}
+            Settled::Reroute => {
+                saw("reroute");
+                if reroutes < REROUTES_MAX {
+                    reroutes += 1;
+                    chosen = find(live, cx)?;
+                }
+            }
         }
-        ran.push(instance.clone());
     }
     Ok((chosen, None))
 }
@@ -266,7 +279,10 @@ fn note(cx: &mut RequestContext, endpoint: SocketAddr, outcome: &'static str) {
 }
 
 /// The request as the upstream gets it.
-fn prepare(route: &Route, cx: &mut RequestContext) -> Result<Request<OutgoingBody>, GatewayError> {
+pub(crate) fn prepare(
+    route: &Route,
+    cx: &mut RequestContext,
+) -> Result<Request<OutgoingBody>, GatewayError> {
     let edits = match cx.provider.clone() {
         Some(provider) => ask(&*provider, cx)?,
         None => UpstreamRequest::default(),
@@ -356,7 +372,7 @@ fn outgoing_body(edit: BodyEdit, cx: &mut RequestContext, headers: &mut HeaderMa
 fn deliver(
     mut cx: RequestContext,
     response: Response<UpstreamBody>,
-    ran: Vec<Arc<PluginInstance>>,
+    ran: Vec<Ran>,
 ) -> Response<ClientBody> {
     let (parts, body) = response.into_parts();
     let mut head = Head { status: parts.status, headers: parts.headers };
@@ -366,7 +382,7 @@ fn deliver(
     if let Some(provider) = &cx.provider {
         stages.extend(provider.response(&cx.llm_request(), &head));
     }
-    for instance in ran.iter().rev() {
+    for Ran { instance, .. } in ran.iter().rev() {
         let mut response_cx = ResponseContext { head: &mut head, api: cx.api };
         stages.extend(instance.plugin.on_response(&mut response_cx));
     }
@@ -377,7 +393,7 @@ fn deliver(
         head.headers.remove(CONTENT_LENGTH);
     }
     let mut recorder = cx.record;
-    for instance in ran {
+    for Ran { instance, .. } in ran {
         recorder.add_plugin(instance);
     }
     if cx.api.is_some() && head.status == StatusCode::OK {

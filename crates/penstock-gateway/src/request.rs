@@ -71,6 +71,9 @@ pub struct RequestContext {
     pub body: RequestBody,
     /// The LLM API that the path names.
     pub api: Option<Api>,
+    /// Which of a route's weighted targets is taken: a number below 100, the
+    /// same for the whole request.
+    pub target_roll: u32,
     /// Who is asked, once ai-proxy has found it.
     pub provider: Option<Arc<dyn Provider>>,
     /// What one pass over a buffered JSON body found.
@@ -132,8 +135,26 @@ impl RequestContext {
         live: Option<Arc<Live>>,
         limits: BodyLimits,
     ) -> Result<Self, Box<Rejected>> {
-        let request_id = RequestId::random();
         let (parts, body) = request.into_parts();
+        let body = match body.is_end_stream() {
+            true => RequestBody::Empty,
+            false => RequestBody::Streaming(body),
+        };
+        Self::from_parts(parts, body, client, (state, live), limits)
+    }
+
+    /// The same for a request whose body is at hand.
+    ///
+    /// # Errors
+    /// See [`RequestContext::receive`].
+    pub fn from_parts(
+        parts: http::request::Parts,
+        body: RequestBody,
+        client: SocketAddr,
+        (state, live): (&Arc<State>, Option<Arc<Live>>),
+        limits: BodyLimits,
+    ) -> Result<Self, Box<Rejected>> {
+        let request_id = RequestId::random();
         let mut headers = parts.headers;
         let authority = match parts.uri.authority() {
             Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
@@ -151,10 +172,6 @@ impl RequestContext {
         };
         headers.remove(HOST);
         strip(&mut headers);
-        let body = match body.is_end_stream() {
-            true => RequestBody::Empty,
-            false => RequestBody::Streaming(body),
-        };
         Ok(Self {
             request_id,
             client,
@@ -165,6 +182,7 @@ impl RequestContext {
             authority,
             headers,
             body,
+            target_roll: fastrand::u32(0..100),
             provider: None,
             scan: None,
             record,
@@ -196,6 +214,7 @@ impl RequestContext {
             authority: None,
             headers,
             body,
+            target_roll: 0,
             provider: None,
             scan: None,
             record: Recorder::new(record, state.clone(), None),

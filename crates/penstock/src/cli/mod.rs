@@ -1,9 +1,11 @@
 //! The command line: one file per verb.
 
+pub mod explain;
 pub mod lint;
 pub mod lint_output;
 pub mod quickstart;
 pub mod serve;
+pub mod test;
 
 use std::io::Write;
 
@@ -28,8 +30,12 @@ pub enum Verb {
     Serve(serve::Arguments),
     /// Say what is wrong with manifests.
     Lint(lint::Arguments),
+    /// Say what a request would meet, without sending it.
+    Explain(explain::Arguments),
     /// Run a small scenario with an LLM upstream of its own.
     Quickstart(quickstart::Arguments),
+    /// Check what requests would meet against expectations.
+    Test(test::Arguments),
     /// Print the version.
     Version,
 }

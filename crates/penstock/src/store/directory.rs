@@ -202,7 +202,9 @@ impl Store for Directory {
 
     fn watch(&self) -> watch::Receiver<u64> {
         lock(&self.watching)
-            .get_or_insert_with(|| Watching::start(self.root.clone(), self.pace, self.unfinished.clone()))
+            .get_or_insert_with(|| {
+                Watching::start(self.root.clone(), self.pace, self.unfinished.clone())
+            })
             .subscribe()
     }
 }

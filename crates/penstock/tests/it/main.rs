@@ -10,6 +10,8 @@ mod cut;
 #[cfg(test)]
 mod error;
 #[cfg(test)]
+mod explain;
+#[cfg(test)]
 mod file;
 #[cfg(test)]
 mod header;

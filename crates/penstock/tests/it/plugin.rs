@@ -353,3 +353,19 @@ fn an_ai_route_that_asks_for_authentication_is_closed_without_it() {
     });
     assert_eq!(harbor.gateway.send(&chat_without_key()).status(), 200);
 }
+
+#[test]
+fn a_rule_that_loses_its_target_while_running_protects_on() {
+    let check = |rules: &[&str], pier: [u16; 3]| {
+        let site = Site::guarded_by(&["{ingress: [pier], config: {allow: [a]}}"]);
+        let plugin = Plugin::key_auth().default_config(CONSUMERS);
+        let (file, text) = rules.iter().fold(plugin, |plugin, rule| plugin.rule(rule)).file();
+        site.gateway.reload(|| site.directory.write(&file, text));
+        site.check("pier.test", pier);
+        site.check("quay.test", EVERYBODY);
+        site.finding("PS502");
+    };
+    check(&["{config: {allow: [a]}}"], ONLY_A);
+    check(&["{config: {allow: [b]}}"], ONLY_A);
+    check(&["{ingress: [pier], config: {allow: [b]}}", "{config: {allow: [a]}}"], ONLY_B);
+}
