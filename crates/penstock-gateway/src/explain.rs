@@ -16,7 +16,7 @@ use crate::error::{ErrorKind, GatewayError};
 use crate::proxy::{self, Chosen, Ran};
 use crate::reply::{self, Reply};
 use crate::request::{BodyLimits, RequestBody, RequestContext};
-use crate::route::{Miss, PathMatch, RouteInput};
+use crate::route::{Miss, PathMatch};
 use crate::snapshot::Snapshot;
 use crate::state::{BufferShare, Live, State};
 
@@ -181,14 +181,7 @@ fn context(
 }
 
 fn candidates(live: &Live, cx: &RequestContext) -> Vec<Candidate> {
-    let input = RouteInput {
-        host: &cx.host,
-        path: cx.uri.path(),
-        query: cx.uri.query(),
-        method: &cx.method,
-        headers: &cx.headers,
-    };
-    let routes = live.snapshot.explain(&input).into_iter();
+    let routes = live.snapshot.explain(&cx.route_input()).into_iter();
     routes
         .filter_map(|(index, miss)| {
             let route = live.snapshot.route(index)?;

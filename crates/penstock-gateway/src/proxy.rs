@@ -25,7 +25,6 @@ use crate::request::{
     BodyLimits, RequestBody, RequestContext, RequestId, ResponseContext, X_HI_ORIGINAL_AUTH,
     host_of, strip_hop_by_hop,
 };
-use crate::route::RouteInput;
 use crate::snapshot::{Chain, PluginInstance, Route, WeightedTarget};
 use crate::state::{Live, ServiceState};
 use crate::upstream::{ClientTls, Dialer, Pool, UpstreamBody};
@@ -113,15 +112,8 @@ fn find<'a>(
     live: &'a Live,
     cx: &mut RequestContext,
 ) -> Result<Option<(&'a Route, &'a WeightedTarget)>, GatewayError> {
-    let input = RouteInput {
-        host: &cx.host,
-        path: cx.uri.path(),
-        query: cx.uri.query(),
-        method: &cx.method,
-        headers: &cx.headers,
-    };
-    let Some(route) = live.snapshot.find(&input).and_then(|index| live.snapshot.route(index))
-    else {
+    let found = live.snapshot.find(&cx.route_input());
+    let Some(route) = found.and_then(|index| live.snapshot.route(index)) else {
         cx.record.route = None;
         return Ok(None);
     };

@@ -20,7 +20,7 @@ use penstock_llm::{Api, LlmError};
 use crate::access_log::AccessRecord;
 use crate::body::Recorder;
 use crate::error::{ErrorKind, GatewayError};
-use crate::route::normalise_path;
+use crate::route::{RouteInput, normalise_path};
 use crate::state::{BufferShare, Live, State};
 
 /// The header that names the authenticated consumer to later plugins and to
@@ -226,6 +226,17 @@ impl RequestContext {
     /// Remembers who the caller is.
     pub fn set_consumer(&mut self, name: Arc<str>) {
         self.record.consumer = Some(name);
+    }
+
+    /// The request as routing sees it.
+    pub fn route_input(&self) -> RouteInput<'_> {
+        RouteInput {
+            host: &self.host,
+            path: self.uri.path(),
+            query: self.uri.query(),
+            method: &self.method,
+            headers: &self.headers,
+        }
     }
 
     /// The request as a provider sees it.
