@@ -8,6 +8,7 @@ pub(crate) mod gateway;
 pub(crate) mod manifests;
 pub(crate) mod site;
 pub(crate) mod upstream;
+pub(crate) mod wire;
 
 use serde_json::Value;
 
