@@ -23,7 +23,7 @@ mod tests;
 use crate::diagnostic::{self, Diagnostic, INTENT_CONSOLE_DIFFERS, Severity};
 use crate::intent::{Domain, Intent};
 use crate::kind;
-use crate::resource::Resource;
+use crate::resource::{Resource, ResourceKey};
 use crate::yaml;
 
 /// What the safe form does otherwise than the console, for the documents.
@@ -105,15 +105,16 @@ pub fn render(intent: &Intent, options: &Options) -> Rendered {
 /// Puts resources into the order in which they have to exist: what others
 /// refer to comes first, the console's record of a route last.
 pub fn sort(resources: &mut [Resource]) {
-    resources.sort_by(|a, b| (rank(a), &a.key.name).cmp(&(rank(b), &b.key.name)));
+    resources.sort_by(|a, b| {
+        (rank_of(&a.key), &a.key.name).cmp(&(rank_of(&b.key), &b.key.name))
+    });
 }
 
 /// When a resource has to exist; lower is earlier.
-pub(crate) fn rank(resource: &Resource) -> u8 {
-    let is_ai_route = || kind::config_map::ai_route_name(resource).is_some();
-    match &*resource.key.kind {
+pub(crate) fn rank_of(key: &ResourceKey) -> u8 {
+    match &*key.kind {
         "Secret" => 0,
-        "ConfigMap" if is_ai_route() => 6,
+        "ConfigMap" if key.name.starts_with(kind::config_map::AI_ROUTE_PREFIX) => 6,
         "ConfigMap" => 1,
         "McpBridge" => 2,
         "WasmPlugin" => 3,

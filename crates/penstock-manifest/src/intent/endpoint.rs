@@ -280,6 +280,17 @@ fn claude(raw: &Map) -> Result<Endpoint, Wrong> {
     }
 }
 
+/// The host without its port and the path of `claudeCustomUrl`, which the
+/// plugin reads instead of the URL.
+pub(super) fn claude_parts(raw: &Map) -> Vec<(&'static str, String)> {
+    if text(raw, "claudeCustomUrl").is_none() {
+        return Vec::new();
+    }
+    let Ok(url) = url(raw, "claudeCustomUrl") else { return Vec::new() };
+    let path = if url.path.is_empty() { "/".to_owned() } else { url.path };
+    vec![("providerDomain", url.host), ("providerBasePath", path)]
+}
+
 fn bedrock(raw: &Map) -> Result<Endpoint, Wrong> {
     for key in ["awsRegion", "awsAccessKey", "awsSecretKey"] {
         if text(raw, key).is_none() {

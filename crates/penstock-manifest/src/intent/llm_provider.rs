@@ -266,6 +266,15 @@ fn normalise(kind: &str, raw: &mut Map) {
             if !endpoint::has_text(raw, "claudeVersion") {
                 raw.set("claudeVersion", crate::node::Node::synthetic(version));
             }
+            for (key, value) in endpoint::claude_parts(raw) {
+                raw.set(key, crate::node::Node::synthetic(Value::String(value.into())));
+            }
+        }
+        "ollama" => {
+            let port = raw.get("ollamaServerPort").and_then(|port| port.as_str()?.parse().ok());
+            if let Some(port) = port {
+                raw.set("ollamaServerPort", crate::node::Node::synthetic(Value::Int(port)));
+            }
         }
         "vertex" => {
             let service = Value::String("vertex-auth.internal".into());

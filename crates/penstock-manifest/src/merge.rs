@@ -1,0 +1,275 @@
+//! What is desired × what is there → what should be there.
+//!
+//! A resource is either penstock's as a whole (an Ingress, a ConfigMap), or
+//! shared: McpBridge `default` and the plugins hold entries of several
+//! owners. Of a shared resource only the entries of the intent are touched;
+//! what others put there stays, in its order, and so do fields that penstock
+//! did not write.
+//!
+//! What exists and is not in the [`Ledger`] is not overwritten: it is a
+//! conflict until it is adopted. What exists and is equal already is left
+//! alone and stays its owner's.
+//!
+//! Invariant: merging what came of a merge changes nothing.
+//! Invariant: a conflict changes nothing of what it is about.
+
+mod entry;
+mod list;
+mod shared;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::diagnostic::{self, Diagnostic, MERGE_CONFLICT, MERGE_UNREADABLE};
+use crate::ledger::{Fields, Interner, Ledger, Owned};
+use crate::node::{Node, Position};
+use crate::render;
+use crate::resource::{Listing, Resource, ResourceKey};
+
+pub use list::{LISTS, ListRow, identity_of, lists_of};
+
+/// What may be taken over that is not penstock's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Adopt {
+    /// Nothing: it is a conflict.
+    #[default]
+    Nothing,
+    /// These, named as conflicts name them.
+    Only(HashSet<String>),
+    /// Everything that the intent names.
+    Everything,
+}
+
+impl Adopt {
+    fn takes(&self, name: &str) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Only(names) => names.contains(name),
+            Self::Everything => true,
+        }
+    }
+}
+
+/// How to merge.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// What may be taken over.
+    pub adopt: Adopt,
+    /// Whether what is penstock's and no longer desired is removed.
+    pub prune: bool,
+}
+
+/// One resource after a merge.
+pub struct Outcome {
+    /// Its name.
+    pub key: ResourceKey,
+    /// What is there; none where it is new.
+    pub before: Option<Arc<Resource>>,
+    /// What should be there; none where it is to be deleted.
+    pub after: Option<Node>,
+}
+
+/// Resources may hold keys, so only names are shown.
+impl std::fmt::Debug for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Outcome({})", self.key)
+    }
+}
+
+/// What came of a merge.
+#[derive(Debug, Default)]
+pub struct Merged {
+    /// Every resource that is desired or penstock's, changed or not, in the
+    /// order of writing: deletions last.
+    pub outcomes: Vec<Outcome>,
+    /// What is penstock's once the outcomes are written.
+    pub ledger: Ledger,
+    /// What is penstock's and no longer desired, and stays because nothing
+    /// was said about pruning.
+    pub stale: Vec<String>,
+    /// How many entries of shared resources are removed.
+    pub removed_entries: usize,
+    /// Conflicts. With an error among them nothing must be written.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Merges what is desired into what is there.
+pub fn merge(
+    desired: &[Resource],
+    actual: &Listing,
+    ledger: &Ledger,
+    options: &Options,
+) -> Merged {
+    let mut merge = Merge {
+        options,
+        ledger,
+        interner: Interner::default(),
+        merged: Merged::default(),
+        owned: BTreeMap::new(),
+    };
+    let there: HashMap<&ResourceKey, &Arc<Resource>> =
+        actual.resources.iter().map(|resource| (&resource.key, resource)).collect();
+    let broken: HashSet<&ResourceKey> =
+        actual.broken.iter().filter_map(|broken| broken.key.as_ref()).collect();
+    let mut seen: HashSet<ResourceKey> = HashSet::with_capacity(desired.len());
+    for resource in desired {
+        let before = there.get(&resource.key).copied();
+        let before = before.or_else(|| list::same_plugin(resource, actual));
+        let key = before.map_or(&resource.key, |before| &before.key);
+        seen.insert(key.clone());
+        if broken.contains(key) {
+            merge.report_broken(key, actual);
+        } else {
+            merge.one(resource, before);
+        }
+    }
+    for (key, owned) in &ledger.resources {
+        if seen.contains(key) {
+            continue;
+        }
+        if broken.contains(key) {
+            merge.owned.insert(key.clone(), owned.clone());
+            merge.report_broken(key, actual);
+        } else if let Some(before) = there.get(key) {
+            merge.undesired(before, owned);
+        }
+    }
+    merge.finish()
+}
+
+/// A merge on its way.
+struct Merge<'a> {
+    options: &'a Options,
+    ledger: &'a Ledger,
+    interner: Interner,
+    merged: Merged,
+    owned: BTreeMap<ResourceKey, Owned>,
+}
+
+impl Merge<'_> {
+    fn one(&mut self, desired: &Resource, before: Option<&Arc<Resource>>) {
+        let key = before.map_or(&desired.key, |before| &before.key).clone();
+        let empty = Owned::default();
+        let ledger = self.ledger;
+        let owned = ledger.resources.get(&key).unwrap_or(&empty);
+        let (after, now) = match (before, list::is_shared(&desired.key.kind)) {
+            (None, _) => (Some(desired.root.clone()), self.all_of(desired)),
+            (Some(before), true) => {
+                let (after, now) = self.shared(Some(desired), before, owned);
+                (Some(after), now)
+            }
+            (Some(before), false) => self.whole(desired, before, owned),
+        };
+        if now != Owned::default() {
+            self.owned.insert(key.clone(), now);
+        }
+        self.merged.outcomes.push(Outcome { key, before: before.cloned(), after });
+    }
+
+    /// Everything of a resource that is about to be created.
+    fn all_of(&mut self, desired: &Resource) -> Owned {
+        let mut owned = Owned::default();
+        let mut outside = desired.root.clone();
+        for row in list::lists_of(&desired.key.kind) {
+            let entries = list::take(&mut outside, row);
+            for (id, entry) in entries {
+                let fields = self.fields_of(&entry);
+                owned.entries.entry(row.path_text()).or_default().insert(id, fields);
+            }
+        }
+        owned.whole = Some(self.fields_of(&outside));
+        owned
+    }
+
+    fn fields_of(&mut self, node: &Node) -> Fields {
+        self.interner.intern(entry::leaves(node))
+    }
+
+    /// A resource that has one owner.
+    fn whole(
+        &mut self,
+        desired: &Resource,
+        before: &Arc<Resource>,
+        owned: &Owned,
+    ) -> (Option<Node>, Owned) {
+        let fields = self.fields_of(&desired.root);
+        let now = Owned { whole: Some(fields), ..Owned::default() };
+        if let Some(last) = &owned.whole {
+            let is_ours = |path: &str| last.contains(path) || entry::is_always_ours(path);
+            return (Some(entry::merge(&before.root, &desired.root, &is_ours)), now);
+        }
+        let name = before.key.to_string();
+        if self.options.adopt.takes(&name) {
+            let after = entry::merge(&before.root, &desired.root, &entry::is_gateways);
+            return (Some(after), now);
+        }
+        let after = entry::merge(&before.root, &desired.root, &|_| false);
+        if after != before.root {
+            self.conflict(before, before.name_at(), &name, "");
+        }
+        (Some(before.root.clone()), Owned::default())
+    }
+
+    fn conflict(&mut self, before: &Resource, at: Position, name: &str, path: &str) {
+        let message = format!("{name} exists and is not penstock's");
+        let hint = format!("adopt `{name}`, or give yours another name");
+        self.merged.diagnostics.push(
+            Diagnostic::at(&MERGE_CONFLICT, &before.source, at, message)
+                .with_path(path)
+                .with_hint(hint),
+        );
+    }
+
+    /// What is penstock's and no longer desired.
+    fn undesired(&mut self, before: &Arc<Resource>, owned: &Owned) {
+        let key = before.key.clone();
+        let is_shared = list::is_shared(&key.kind);
+        if !self.options.prune {
+            if is_shared {
+                for (list, entries) in &owned.entries {
+                    let names = entries.keys().map(|id| format!("{key} {list}[{id}]"));
+                    self.merged.stale.extend(names);
+                }
+            } else {
+                self.merged.stale.push(key.to_string());
+            }
+            self.owned.insert(key, owned.clone());
+            return;
+        }
+        let after = if is_shared {
+            let (after, now) = self.shared(None, before, owned);
+            let is_empty = owned.whole.is_some() && list::has_no_entries(&after, &key.kind);
+            if !is_empty && now != Owned::default() {
+                self.owned.insert(key.clone(), now);
+            }
+            (!is_empty).then_some(after)
+        } else {
+            None
+        };
+        self.merged.outcomes.push(Outcome { key, before: Some(before.clone()), after });
+    }
+
+    fn report_broken(&mut self, key: &ResourceKey, actual: &Listing) {
+        let broken = actual.broken.iter().find(|broken| broken.key.as_ref() == Some(key));
+        let file = broken.map(|broken| broken.file.clone()).unwrap_or_default();
+        let message = format!("{key} cannot be read, so it cannot be changed");
+        let at = Position::default();
+        let found = Diagnostic::in_file(&MERGE_UNREADABLE, file, at, message);
+        self.merged.diagnostics.push(found);
+    }
+
+    fn finish(mut self) -> Merged {
+        self.merged.ledger = Ledger { resources: self.owned };
+        self.merged.stale.sort();
+        diagnostic::sort(&mut self.merged.diagnostics);
+        let rank = |outcome: &Outcome| {
+            let is_deletion = outcome.after.is_none();
+            let rank = render::rank_of(&outcome.key);
+            (is_deletion, if is_deletion { u8::MAX - rank } else { rank })
+        };
+        self.merged.outcomes.sort_by(|a, b| (rank(a), &a.key).cmp(&(rank(b), &b.key)));
+        self.merged
+    }
+}
