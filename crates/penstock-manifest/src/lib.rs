@@ -19,6 +19,7 @@ pub mod ledger;
 pub mod listing;
 pub mod merge;
 pub mod node;
+pub mod plan;
 pub mod read;
 pub mod redact;
 pub mod render;

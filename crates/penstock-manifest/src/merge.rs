@@ -232,7 +232,8 @@ impl Merge<'_> {
                     let names = entries.keys().map(|id| format!("{key} {list}[{id}]"));
                     self.merged.stale.extend(names);
                 }
-            } else {
+            }
+            if !is_shared || owned.entries.is_empty() {
                 self.merged.stale.push(key.to_string());
             }
             self.owned.insert(key, owned.clone());

@@ -125,8 +125,13 @@ pub(crate) fn rank_of(key: &ResourceKey) -> u8 {
 
 /// Where a resource lies in a store: `<plural>/<name>.yaml`.
 pub fn file_path(resource: &Resource) -> String {
-    let plural = kind::by_kind(&resource.key.kind).map_or("others", |row| row.plural);
-    format!("{plural}/{}.yaml", resource.key.name)
+    path_of(&resource.key)
+}
+
+/// Where the resource of a name lies in a store.
+pub(crate) fn path_of(key: &ResourceKey) -> String {
+    let plural = kind::by_kind(&key.kind).map_or("others", |row| row.plural);
+    format!("{plural}/{}.yaml", key.name)
 }
 
 /// The text of its file.

@@ -32,9 +32,9 @@ impl Merge<'_> {
         let mut now = Owned::default();
         let mut after = match (&wanted, &owned.whole) {
             (Some(wanted), Some(last)) => {
-                now.whole = Some(self.fields_of(wanted));
-                let is_ours = |path: &str| last.contains(path);
-                entry::merge(&before.root, wanted, &is_ours)
+                let (node, fields) = self.own_shared(wanted, before, owned, last);
+                now.whole = Some(fields);
+                node
             }
             (Some(wanted), None) => self.with_settings(wanted, before, owned),
             (None, _) => {
@@ -53,6 +53,49 @@ impl Merge<'_> {
         }
         switch_off_without_providers(before, &mut after);
         (after, now)
+    }
+
+    /// What is outside the entries of a shared resource that penstock made.
+    /// The global part stays as long as an entry is in it: without it the
+    /// rules that still need its consumers would stand alone.
+    fn own_shared(
+        &mut self,
+        wanted: &Node,
+        before: &Resource,
+        owned: &Owned,
+        last: &Fields,
+    ) -> (Node, Fields) {
+        let spec = wanted.get("spec");
+        let has_default = spec.is_some_and(|spec| spec.get("defaultConfig").is_some());
+        if has_default || !self.keeps_global_entry(before, owned) {
+            let is_ours = |path: &str| last.contains(path);
+            let node = entry::merge(&before.root, wanted, &is_ours);
+            return (node, self.fields_of(wanted));
+        }
+        let mut wanted = wanted.clone();
+        let there = before.root.get("spec");
+        for key in ["defaultConfig", "defaultConfigDisable"] {
+            if let Some(node) = there.and_then(|spec| spec.get(key)) {
+                set_in(&mut wanted, &["spec", key], node.clone());
+            }
+        }
+        let is_ours = |path: &str| last.contains(path);
+        (entry::merge(&before.root, &wanted, &is_ours), last.clone())
+    }
+
+    /// Whether an entry of the global part stays when none is desired.
+    fn keeps_global_entry(&self, before: &Resource, owned: &Owned) -> bool {
+        list::lists_of(&before.key.kind).filter(|row| row.id_field.is_some()).any(|row| {
+            let ours = owned.entries.get(&row.path_text());
+            let goes = |entry: &Node| {
+                self.options.prune
+                    && row.identity(entry).is_some_and(|id| {
+                        ours.is_some_and(|ours| ours.contains_key(&id))
+                    })
+            };
+            let entries = list::find(&before.root, row).and_then(Node::as_list);
+            entries.unwrap_or_default().iter().any(|entry| !goes(entry))
+        })
     }
 
     /// The parts of `spec` that our entries need, where they are not there.
