@@ -15,6 +15,7 @@
 
 mod entry;
 mod list;
+mod part;
 mod shared;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,8 @@ use crate::ledger::{Fields, Interner, Ledger, Owned};
 use crate::node::{Node, Position};
 use crate::render;
 use crate::resource::{Listing, Resource, ResourceKey};
+
+use part::Parts;
 
 pub use list::{LISTS, ListRow, identity_of, lists_of};
 
@@ -57,7 +60,9 @@ impl Adopt {
 pub struct Options {
     /// What may be taken over.
     pub adopt: Adopt,
-    /// Whether what is penstock's and no longer desired is removed.
+    /// Whether what is penstock's and no longer desired is removed. Parts of
+    /// something that is still desired, such as the fallback of a route, go
+    /// without it.
     pub prune: bool,
 }
 
@@ -82,7 +87,8 @@ impl std::fmt::Debug for Outcome {
 #[derive(Debug, Default)]
 pub struct Merged {
     /// Every resource that is desired or penstock's, changed or not, in the
-    /// order of writing: deletions last.
+    /// order of writing: first routes that go, so that none outlives its
+    /// authentication, then what is written, then everything else that goes.
     pub outcomes: Vec<Outcome>,
     /// What is penstock's once the outcomes are written.
     pub ledger: Ledger,
@@ -108,6 +114,7 @@ pub fn merge(
         interner: Interner::default(),
         merged: Merged::default(),
         owned: BTreeMap::new(),
+        parts: Parts::new(desired),
     };
     let there: HashMap<&ResourceKey, &Arc<Resource>> =
         actual.resources.iter().map(|resource| (&resource.key, resource)).collect();
@@ -139,6 +146,11 @@ pub fn merge(
     merge.finish()
 }
 
+/// Whether a resource is a route or a part of one.
+fn is_route(key: &ResourceKey) -> bool {
+    render::rank_of(key) >= render::ROUTE_RANK
+}
+
 /// A merge on its way.
 struct Merge<'a> {
     options: &'a Options,
@@ -146,6 +158,7 @@ struct Merge<'a> {
     interner: Interner,
     merged: Merged,
     owned: BTreeMap<ResourceKey, Owned>,
+    parts: Parts<'a>,
 }
 
 impl Merge<'_> {
@@ -226,7 +239,7 @@ impl Merge<'_> {
     fn undesired(&mut self, before: &Arc<Resource>, owned: &Owned) {
         let key = before.key.clone();
         let is_shared = list::is_shared(&key.kind);
-        if !self.options.prune {
+        if !self.options.prune && !self.parts.has_resource(&key) {
             if is_shared {
                 for (list, entries) in &owned.entries {
                     let names = entries.keys().map(|id| format!("{key} {list}[{id}]"));
@@ -266,9 +279,12 @@ impl Merge<'_> {
         self.merged.stale.sort();
         diagnostic::sort(&mut self.merged.diagnostics);
         let rank = |outcome: &Outcome| {
-            let is_deletion = outcome.after.is_none();
             let rank = render::rank_of(&outcome.key);
-            (is_deletion, if is_deletion { u8::MAX - rank } else { rank })
+            match (&outcome.after, is_route(&outcome.key)) {
+                (None, true) => (0, u8::MAX - rank),
+                (Some(_), _) => (1, rank),
+                (None, false) => (2, u8::MAX - rank),
+            }
         };
         self.merged.outcomes.sort_by(|a, b| (rank(a), &a.key).cmp(&(rank(b), &b.key)));
         self.merged

@@ -110,6 +110,9 @@ pub fn sort(resources: &mut [Resource]) {
     });
 }
 
+/// The lowest rank of a route's own resources.
+pub(crate) const ROUTE_RANK: u8 = 4;
+
 /// When a resource has to exist; lower is earlier.
 pub(crate) fn rank_of(key: &ResourceKey) -> u8 {
     match &*key.kind {
@@ -118,7 +121,7 @@ pub(crate) fn rank_of(key: &ResourceKey) -> u8 {
         "ConfigMap" => 1,
         "McpBridge" => 2,
         "WasmPlugin" => 3,
-        "EnvoyFilter" => 4,
+        "EnvoyFilter" => ROUTE_RANK,
         _ => 5,
     }
 }

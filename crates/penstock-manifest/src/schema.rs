@@ -153,7 +153,7 @@ fn check_shape(cursor: &Cursor<'_>, shape: Shape, diagnostics: &mut Vec<Diagnost
     match (shape, &cursor.node.value) {
         (Shape::Text | Shape::Secret, Value::String(_)) => true,
         (Shape::OneOf(known), Value::String(text)) => check_word(cursor, known, text, diagnostics),
-        (Shape::OneOf(_), Value::Bool(_)) => {
+        (Shape::Text | Shape::Secret | Shape::OneOf(_), Value::Bool(_)) => {
             let hint = "quote it: an unquoted on, off, yes or no is a boolean in YAML 1.1";
             diagnostics.push(cursor.wrong_type("text").with_hint(hint));
             false

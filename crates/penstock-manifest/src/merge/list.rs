@@ -115,22 +115,22 @@ fn names_of<'a>(rule: &'a Node, key: &str) -> Vec<&'a str> {
     list.iter().filter_map(Node::as_str).collect()
 }
 
-/// Where a match rule stands among others in the console's order: services
-/// before routes before domains, rules without target last
-/// (Higress console: KubernetesModelConverter.compareMatchRules).
-pub(super) fn rule_order(a: &Node, b: &Node) -> std::cmp::Ordering {
-    let rank = |rule: &Node| {
-        let (service, ingress, domain) =
-            (names_of(rule, "service"), names_of(rule, "ingress"), names_of(rule, "domain"));
-        let is_empty = service.is_empty() && ingress.is_empty() && domain.is_empty();
-        (
-            is_empty,
-            (service.is_empty(), service.iter().map(|s| s.to_string()).collect::<Vec<_>>()),
-            (ingress.is_empty(), ingress.iter().map(|s| s.to_string()).collect::<Vec<_>>()),
-            (!domain.is_empty(), domain.iter().map(|s| s.to_string()).collect::<Vec<_>>()),
-        )
-    };
-    rank(a).cmp(&rank(b))
+/// Where a match rule stands among others. A list that is empty comes after
+/// one that is not, but for domains before.
+pub(super) type RuleRank = (bool, [(bool, Vec<Box<str>>); 3]);
+
+/// The console's order: services before routes before domains, rules without
+/// target last (Higress console: KubernetesModelConverter.compareMatchRules).
+pub(super) fn rule_rank(rule: &Node) -> RuleRank {
+    let names = |key| names_of(rule, key).into_iter().map(Box::from).collect::<Vec<Box<str>>>();
+    let (service, ingress, domain) = (names("service"), names("ingress"), names("domain"));
+    let is_empty = service.is_empty() && ingress.is_empty() && domain.is_empty();
+    let rank = [
+        (service.is_empty(), service),
+        (ingress.is_empty(), ingress),
+        (!domain.is_empty(), domain),
+    ];
+    (is_empty, rank)
 }
 
 /// The list itself.

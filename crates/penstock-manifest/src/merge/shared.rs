@@ -110,7 +110,9 @@ impl Merge<'_> {
             self.setting_conflict(before, "spec.pluginConfig", "makes Higress ignore everything else");
             return after;
         }
-        self.check_global_auth(config, before, owned);
+        if self.opens_everything(config, before, owned) {
+            return after;
+        }
         let there = before.root.get("spec").and_then(|spec| spec.get("defaultConfig"));
         let mut merged = there.and_then(Node::as_map).cloned().unwrap_or_default();
         for setting in &config.entries {
@@ -160,11 +162,11 @@ impl Merge<'_> {
 
     /// Higress: key_auth/plugin.cc — without `global_auth` and without a rule
     /// every request needs a credential; our first rule would end that.
-    fn check_global_auth(&mut self, config: &Map, before: &Arc<Resource>, owned: &Owned) {
+    fn opens_everything(&mut self, config: &Map, before: &Arc<Resource>, owned: &Owned) -> bool {
         if config.get("global_auth").is_none() || !owned.entries.is_empty() {
-            return;
+            return false;
         }
-        let Some(spec) = before.root.get("spec") else { return };
+        let Some(spec) = before.root.get("spec") else { return false };
         let there = spec.get("defaultConfig");
         let has_consumers = there
             .and_then(|config| config.get("consumers")?.as_list())
@@ -175,13 +177,15 @@ impl Merge<'_> {
         let has_active_rule = rules
             .iter()
             .any(|rule| rule.get("configDisable").and_then(Node::as_bool) != Some(true));
-        if has_consumers && !has_flag && !is_off && !has_active_rule {
+        let opens = has_consumers && !has_flag && !is_off && !has_active_rule;
+        if opens {
             self.setting_conflict(
                 before,
                 "spec.defaultConfig.global_auth",
                 "is not set, so that every request needs a credential until there is a rule; set it to true or false",
             );
         }
+        opens
     }
 
     fn setting_conflict(&mut self, before: &Resource, path: &str, what: &str) {
@@ -258,7 +262,7 @@ impl Merge<'_> {
             return Some(node.clone());
         }
         let Some(fields) = last.get(id) else { return Some(node.clone()) };
-        if self.options.prune {
+        if self.options.prune || self.parts.has_entry(node) {
             self.merged.removed_entries += 1;
             return None;
         }
@@ -299,19 +303,22 @@ impl Merge<'_> {
 
 /// New rules go before the first one that the console would put behind them:
 /// the first rule that matches wins.
-fn insert_rules(kept: Vec<Node>, mut added: Vec<Node>) -> Vec<Node> {
-    added.sort_by(list::rule_order);
+fn insert_rules(kept: Vec<Node>, added: Vec<Node>) -> Vec<Node> {
     let mut merged = Vec::with_capacity(kept.len() + added.len());
+    let mut added: Vec<_> =
+        added.into_iter().map(|rule| (list::rule_rank(&rule), rule)).collect();
+    added.sort_by(|a, b| a.0.cmp(&b.0));
     let mut added = added.into_iter().peekable();
     for rule in kept {
-        while let Some(new) =
-            added.next_if(|new| list::rule_order(new, &rule) == std::cmp::Ordering::Less)
-        {
-            merged.push(new);
+        if added.peek().is_some() {
+            let rank = list::rule_rank(&rule);
+            while let Some((_, new)) = added.next_if(|(new, _)| *new < rank) {
+                merged.push(new);
+            }
         }
         merged.push(rule);
     }
-    merged.extend(added);
+    merged.extend(added.map(|(_, rule)| rule));
     merged
 }
 

@@ -115,8 +115,13 @@ fn shown(value: &Json) -> String {
 }
 
 fn json_of(change: &Change) -> Json {
+    // An absent member is an absent field; null is a value.
     let fields = change.fields.iter().map(|field| {
-        json!({"path": field.path, "before": field.before, "after": field.after})
+        let mut members = serde_json::Map::new();
+        members.insert("path".into(), field.path.clone().into());
+        members.extend(field.before.clone().map(|before| ("before".into(), before)));
+        members.extend(field.after.clone().map(|after| ("after".into(), after)));
+        Json::Object(members)
     });
     json!({
         "action": change.action.as_str(),
