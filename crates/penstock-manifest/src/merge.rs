@@ -238,31 +238,34 @@ impl Merge<'_> {
     /// What is penstock's and no longer desired.
     fn undesired(&mut self, before: &Arc<Resource>, owned: &Owned) {
         let key = before.key.clone();
-        let is_shared = list::is_shared(&key.kind);
-        if !self.options.prune && !self.parts.has_resource(&key) {
-            if is_shared {
-                for (list, entries) in &owned.entries {
-                    let names = entries.keys().map(|id| format!("{key} {list}[{id}]"));
-                    self.merged.stale.extend(names);
-                }
-            }
-            if !is_shared || owned.entries.is_empty() {
+        if !list::is_shared(&key.kind) {
+            if self.options.prune || self.parts.has_resource(&key) {
+                let before = Some(before.clone());
+                self.merged.outcomes.push(Outcome { key, before, after: None });
+            } else {
                 self.merged.stale.push(key.to_string());
+                self.owned.insert(key, owned.clone());
             }
-            self.owned.insert(key, owned.clone());
             return;
         }
-        let after = if is_shared {
-            let (after, now) = self.shared(None, before, owned);
-            let is_empty = owned.whole.is_some() && list::has_no_entries(&after, &key.kind);
-            if !is_empty && now != Owned::default() {
-                self.owned.insert(key.clone(), now);
-            }
-            (!is_empty).then_some(after)
-        } else {
-            None
-        };
-        self.merged.outcomes.push(Outcome { key, before: Some(before.clone()), after });
+        let (after, now) = self.shared(None, before, owned);
+        let is_whole = owned.whole.is_some();
+        let is_empty = is_whole && list::has_no_entries(&after, &key.kind);
+        if is_empty && self.options.prune {
+            let before = Some(before.clone());
+            self.merged.outcomes.push(Outcome { key, before, after: None });
+            return;
+        }
+        if is_empty {
+            self.merged.stale.push(key.to_string());
+        }
+        if now != Owned::default() {
+            self.owned.insert(key.clone(), now);
+        }
+        if after != before.root {
+            let (before, after) = (Some(before.clone()), Some(after));
+            self.merged.outcomes.push(Outcome { key, before, after });
+        }
     }
 
     fn report_broken(&mut self, key: &ResourceKey, actual: &Listing) {

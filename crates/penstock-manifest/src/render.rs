@@ -17,8 +17,6 @@ pub mod gson;
 mod ingress;
 pub mod object;
 mod shared;
-#[cfg(test)]
-mod tests;
 
 use crate::diagnostic::{self, Diagnostic, INTENT_CONSOLE_DIFFERS, Severity};
 use crate::intent::{Domain, Intent};

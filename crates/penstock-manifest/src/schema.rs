@@ -178,13 +178,17 @@ fn check_shape(cursor: &Cursor<'_>, shape: Shape, diagnostics: &mut Vec<Diagnost
             is_within
         }
         (Shape::Int(..), _) => wrong("a whole number", diagnostics),
-        (Shape::List(item), Value::List(_)) => cursor
-            .items()
-            .fold(true, |is_whole, element| check_shape(&element, *item, diagnostics) && is_whole),
+        // Every item is looked at, also behind a bad one.
+        (Shape::List(item), Value::List(_)) => {
+            let bad = cursor.items().filter(|e| !check_shape(e, *item, diagnostics)).count();
+            bad == 0
+        }
         (Shape::List(_), _) => wrong("a list", diagnostics),
-        (Shape::TextMap, Value::Map(_)) => cursor.entries().fold(true, |is_whole, (_, value)| {
-            check_shape(&value, Shape::Text, diagnostics) && is_whole
-        }),
+        (Shape::TextMap, Value::Map(_)) => {
+            let values = cursor.entries().map(|(_, value)| value);
+            let bad = values.filter(|v| !check_shape(v, Shape::Text, diagnostics)).count();
+            bad == 0
+        }
         (Shape::AnyMap, Value::Map(_)) => true,
         (Shape::TextMap | Shape::AnyMap, _) => wrong("a mapping", diagnostics),
         (Shape::Object(object), _) => check(cursor, object, diagnostics),

@@ -48,7 +48,8 @@ fn without_ours(node: &Node, path: &str, is_ours: &dyn Fn(&str) -> bool) -> Opti
             Some(Entry { key: entry.key.clone(), key_at: entry.key_at, node })
         })
         .collect();
-    (!left.is_empty()).then(|| Node { value: Value::Map(Map { entries: left }), at: node.at })
+    let left = Map { entries: left };
+    (!left.entries.is_empty()).then_some(Node { value: Value::Map(left), at: node.at })
 }
 
 /// The key paths of everything in a value that is not a mapping, and of empty

@@ -14,6 +14,15 @@ use crate::resource::Resource;
 /// stand where there is none.
 const OTHERS_SETTINGS: &[&str] = &["global_auth", "allow", "keys"];
 
+/// One list of a resource.
+#[derive(Clone, Copy)]
+struct ListPlace<'a> {
+    row: &'a ListRow,
+    /// Our entries, with the fields that we wrote last.
+    last: &'a BTreeMap<String, Fields>,
+    before: &'a Resource,
+}
+
 impl Merge<'_> {
     /// What becomes of a shared resource and what of it is penstock's then.
     /// Without `desired`, everything of it that is penstock's goes.
@@ -46,7 +55,8 @@ impl Merge<'_> {
             let path = row.path_text();
             let empty = BTreeMap::new();
             let last = owned.entries.get(&path).unwrap_or(&empty);
-            let ours = self.list(row, entries, last, before, &mut after);
+            let place = ListPlace { row, last, before };
+            let ours = self.list(&place, entries, &mut after);
             if !ours.is_empty() {
                 now.entries.insert(path, ours);
             }
@@ -199,12 +209,11 @@ impl Merge<'_> {
     /// Merges the entries of one list; returns those that are penstock's.
     fn list(
         &mut self,
-        row: &ListRow,
+        place: &ListPlace<'_>,
         wanted: Vec<(String, Node)>,
-        last: &BTreeMap<String, Fields>,
-        before: &Arc<Resource>,
         after: &mut Node,
     ) -> BTreeMap<String, Fields> {
+        let ListPlace { row, last, before } = *place;
         if wanted.is_empty() && last.is_empty() {
             return BTreeMap::new();
         }
@@ -223,10 +232,19 @@ impl Merge<'_> {
                 continue;
             };
             let Some(wanted) = new.remove(&id) else {
-                kept.extend(self.unwanted(row, &id, node, last, before, &mut ours));
+                // One that stands there twice is not ours to judge.
+                let is_second = ours.contains_key(&id);
+                match last.get(&id).filter(|_| !is_second) {
+                    Some(fields) if !self.removes(place, &id, node) => {
+                        ours.insert(id, fields.clone());
+                        kept.push(node.clone());
+                    }
+                    Some(_) => {}
+                    None => kept.push(node.clone()),
+                }
                 continue;
             };
-            let (node, fields) = self.entry(row, &id, (node, &wanted), last.get(&id), before);
+            let (node, fields) = self.entry(place, &id, node, &wanted);
             ours.extend(fields.map(|fields| (id, fields)));
             kept.push(node);
         }
@@ -248,39 +266,27 @@ impl Merge<'_> {
         ours
     }
 
-    /// An entry that is not desired, or that stands there twice.
-    fn unwanted(
-        &mut self,
-        row: &ListRow,
-        id: &str,
-        node: &Node,
-        last: &BTreeMap<String, Fields>,
-        before: &Resource,
-        ours: &mut BTreeMap<String, Fields>,
-    ) -> Option<Node> {
-        if ours.contains_key(id) {
-            return Some(node.clone());
-        }
-        let Some(fields) = last.get(id) else { return Some(node.clone()) };
-        if self.options.prune || self.parts.has_entry(node) {
+    /// Whether an entry of ours that is not desired goes.
+    fn removes(&mut self, place: &ListPlace<'_>, id: &str, entry: &Node) -> bool {
+        if self.options.prune || self.parts.has_entry(entry) {
             self.merged.removed_entries += 1;
-            return None;
+            return true;
         }
-        self.merged.stale.push(format!("{} {}[{id}]", before.key, row.path_text()));
-        ours.insert(id.to_owned(), fields.clone());
-        Some(node.clone())
+        let stale = format!("{} {}[{id}]", place.before.key, place.row.path_text());
+        self.merged.stale.push(stale);
+        false
     }
 
-    /// An entry that is there and desired, as (there, desired).
+    /// An entry that is there and desired.
     fn entry(
         &mut self,
-        row: &ListRow,
+        place: &ListPlace<'_>,
         id: &str,
-        (there, wanted): (&Node, &Node),
-        last: Option<&Fields>,
-        before: &Resource,
+        there: &Node,
+        wanted: &Node,
     ) -> (Node, Option<Fields>) {
-        if let Some(last) = last {
+        let ListPlace { row, last, before } = *place;
+        if let Some(last) = last.get(id) {
             let is_ours = |path: &str| last.contains(path);
             return (entry::merge(there, wanted, &is_ours), Some(self.fields_of(wanted)));
         }
