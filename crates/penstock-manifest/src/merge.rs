@@ -17,8 +17,6 @@ mod entry;
 mod list;
 mod part;
 mod shared;
-#[cfg(test)]
-mod tests;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;

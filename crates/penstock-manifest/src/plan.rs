@@ -12,14 +12,15 @@
 
 mod diff;
 mod file;
+mod saved;
 mod show;
-#[cfg(test)]
-mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use serde_json::Value as Json;
+
+pub use saved::{SavedPlan, SavedPlanError};
 
 use crate::diagnostic::{self, Diagnostic, PLAN_COMMENTS_LOST, Severity};
 use crate::ledger::Ledger;

@@ -18,6 +18,8 @@ mod ingress;
 pub mod object;
 mod shared;
 
+pub use credential::PLACEHOLDER_TOKEN;
+
 use crate::diagnostic::{self, Diagnostic, INTENT_CONSOLE_DIFFERS, Severity};
 use crate::intent::{Domain, Intent};
 use crate::kind;

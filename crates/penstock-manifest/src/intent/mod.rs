@@ -15,6 +15,7 @@ pub mod ai_route;
 pub mod consumer;
 pub mod domain;
 mod endpoint;
+pub mod export;
 pub mod llm_provider;
 mod name;
 mod references;

@@ -16,7 +16,7 @@ use crate::intent::consumer::KeySource;
 use crate::intent::{AiRoute, Consumer, Intent, LlmProvider};
 
 /// What is sent to a provider that has no tokens instead of a consumer's key.
-pub(super) const PLACEHOLDER: &str = "penstock-no-token";
+pub const PLACEHOLDER_TOKEN: &str = "penstock-no-token";
 
 /// The types that send the caller's own credential where they have no token.
 const FORWARDING: &[&str] = &["generic", "ollama", "openai", "vllm"];

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use super::ai_route::Routes;
 use super::catalogue::{AI_PROXY, AI_STATISTICS, Config, KEY_AUTH, MODEL_MAPPER, MODEL_ROUTER};
-use super::credential::PLACEHOLDER;
+use super::credential::PLACEHOLDER_TOKEN;
 use super::object::{Draft, flag, int, list, map, text, texts};
 use super::Options;
 use crate::diagnostic::{Diagnostic, REGISTRY_INVALID, Severity};
@@ -141,7 +141,7 @@ fn provider_entry(provider: &LlmProvider, needs_placeholder: bool) -> Node {
         .map(|(index, token)| token.in_manifest(&secret, &format!("token-{index}")))
         .collect();
     if needs_placeholder {
-        entry.push(("apiTokens".into(), texts([PLACEHOLDER])));
+        entry.push(("apiTokens".into(), texts([PLACEHOLDER_TOKEN])));
     } else if !tokens.is_empty() {
         entry.push(("apiTokens".into(), texts(tokens)));
     }
