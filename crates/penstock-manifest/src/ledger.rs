@@ -170,15 +170,39 @@ impl Sets {
 #[derive(Default)]
 pub(crate) struct Interner {
     sets: HashMap<Vec<String>, Fields>,
+    by_shape: HashMap<u64, Fields>,
 }
 
 impl Interner {
-    /// The set of these fields.
-    pub(crate) fn intern(&mut self, mut fields: Vec<String>) -> Fields {
-        fields.sort();
-        self.sets
-            .entry(fields)
-            .or_insert_with_key(|fields| Arc::new(fields.iter().cloned().collect()))
-            .clone()
+    /// An interner that gives the sets of a ledger again, so that equal
+    /// ledgers are found equal without a look at their sets.
+    pub(crate) fn new(ledger: &Ledger) -> Self {
+        let mut interner = Self::default();
+        let mut seen = HashSet::new();
+        for owned in ledger.resources.values() {
+            let entries = owned.entries.values().flat_map(BTreeMap::values);
+            for fields in entries.chain(&owned.whole) {
+                if seen.insert(Arc::as_ptr(fields)) {
+                    let mut sorted: Vec<String> = fields.iter().cloned().collect();
+                    sorted.sort();
+                    interner.sets.entry(sorted).or_insert_with(|| fields.clone());
+                }
+            }
+        }
+        interner
+    }
+
+    /// The set of these fields; `shape` tells things apart whose fields may
+    /// differ.
+    pub(crate) fn intern(&mut self, shape: u64, fields: impl FnOnce() -> Vec<String>) -> Fields {
+        let sets = &mut self.sets;
+        let known = self.by_shape.entry(shape).or_insert_with(|| {
+            let mut fields = fields();
+            fields.sort();
+            sets.entry(fields)
+                .or_insert_with_key(|fields| Arc::new(fields.iter().cloned().collect()))
+                .clone()
+        });
+        known.clone()
     }
 }

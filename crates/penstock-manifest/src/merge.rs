@@ -70,8 +70,26 @@ pub struct Outcome {
     pub key: ResourceKey,
     /// What is there; none where it is new.
     pub before: Option<Arc<Resource>>,
-    /// What should be there; none where it is to be deleted.
-    pub after: Option<Node>,
+    /// What should be there.
+    pub after: After,
+}
+
+/// What becomes of a resource.
+#[derive(Clone, PartialEq)]
+pub enum After {
+    /// It stays as it is.
+    Same,
+    /// It is written so.
+    Written(Node),
+    /// It goes.
+    Gone,
+}
+
+impl After {
+    /// What is written, if that is another than what is there.
+    fn of(before: &Resource, after: Node) -> Self {
+        if after == before.root { Self::Same } else { Self::Written(after) }
+    }
 }
 
 /// Resources may hold keys, so only names are shown.
@@ -109,7 +127,7 @@ pub fn merge(
     let mut merge = Merge {
         options,
         ledger,
-        interner: Interner::default(),
+        interner: Interner::new(ledger),
         merged: Merged::default(),
         owned: BTreeMap::new(),
         parts: Parts::new(desired),
@@ -166,10 +184,10 @@ impl Merge<'_> {
         let ledger = self.ledger;
         let owned = ledger.resources.get(&key).unwrap_or(&empty);
         let (after, now) = match (before, list::is_shared(&desired.key.kind)) {
-            (None, _) => (Some(desired.root.clone()), self.all_of(desired)),
+            (None, _) => (After::Written(desired.root.clone()), self.all_of(desired)),
             (Some(before), true) => {
                 let (after, now) = self.shared(Some(desired), before, owned);
-                (Some(after), now)
+                (After::of(before, after), now)
             }
             (Some(before), false) => self.whole(desired, before, owned),
         };
@@ -195,7 +213,7 @@ impl Merge<'_> {
     }
 
     fn fields_of(&mut self, node: &Node) -> Fields {
-        self.interner.intern(entry::leaves(node))
+        self.interner.intern(entry::shape(node), || entry::leaves(node))
     }
 
     /// A resource that has one owner.
@@ -204,23 +222,27 @@ impl Merge<'_> {
         desired: &Resource,
         before: &Arc<Resource>,
         owned: &Owned,
-    ) -> (Option<Node>, Owned) {
+    ) -> (After, Owned) {
         let fields = self.fields_of(&desired.root);
         let now = Owned { whole: Some(fields), ..Owned::default() };
+        let name = before.key.to_string();
+        let merged = |is_ours: &dyn Fn(&str) -> bool| {
+            if entry::is_settled(&before.root, &desired.root, is_ours) {
+                return After::Same;
+            }
+            After::of(before, entry::merge(&before.root, &desired.root, is_ours))
+        };
         if let Some(last) = &owned.whole {
             let is_ours = |path: &str| last.contains(path) || entry::is_always_ours(path);
-            return (Some(entry::merge(&before.root, &desired.root, &is_ours)), now);
+            return (merged(&is_ours), now);
         }
-        let name = before.key.to_string();
         if self.options.adopt.takes(&name) {
-            let after = entry::merge(&before.root, &desired.root, &entry::is_gateways);
-            return (Some(after), now);
+            return (merged(&entry::is_gateways), now);
         }
-        let after = entry::merge(&before.root, &desired.root, &|_| false);
-        if after != before.root {
+        if merged(&|_| false) != After::Same {
             self.conflict(before, before.name_at(), &name, "");
         }
-        (Some(before.root.clone()), Owned::default())
+        (After::Same, Owned::default())
     }
 
     fn conflict(&mut self, before: &Resource, at: Position, name: &str, path: &str) {
@@ -239,7 +261,7 @@ impl Merge<'_> {
         if !list::is_shared(&key.kind) {
             if self.options.prune || self.parts.has_resource(&key) {
                 let before = Some(before.clone());
-                self.merged.outcomes.push(Outcome { key, before, after: None });
+                self.merged.outcomes.push(Outcome { key, before, after: After::Gone });
             } else {
                 self.merged.stale.push(key.to_string());
                 self.owned.insert(key, owned.clone());
@@ -251,7 +273,7 @@ impl Merge<'_> {
         let is_empty = is_whole && list::has_no_entries(&after, &key.kind);
         if is_empty && self.options.prune {
             let before = Some(before.clone());
-            self.merged.outcomes.push(Outcome { key, before, after: None });
+            self.merged.outcomes.push(Outcome { key, before, after: After::Gone });
             return;
         }
         if is_empty {
@@ -261,7 +283,7 @@ impl Merge<'_> {
             self.owned.insert(key.clone(), now);
         }
         if after != before.root {
-            let (before, after) = (Some(before.clone()), Some(after));
+            let (before, after) = (Some(before.clone()), After::Written(after));
             self.merged.outcomes.push(Outcome { key, before, after });
         }
     }
@@ -282,9 +304,9 @@ impl Merge<'_> {
         let rank = |outcome: &Outcome| {
             let rank = render::rank_of(&outcome.key);
             match (&outcome.after, is_route(&outcome.key)) {
-                (None, true) => (0, u8::MAX - rank),
-                (Some(_), _) => (1, rank),
-                (None, false) => (2, u8::MAX - rank),
+                (After::Gone, true) => (0, u8::MAX - rank),
+                (After::Same | After::Written(_), _) => (1, rank),
+                (After::Gone, false) => (2, u8::MAX - rank),
             }
         };
         self.merged.outcomes.sort_by(|a, b| (rank(a), &a.key).cmp(&(rank(b), &b.key)));

@@ -24,7 +24,7 @@ pub use saved::{SavedPlan, SavedPlanError};
 
 use crate::diagnostic::{self, Diagnostic, PLAN_COMMENTS_LOST, Severity};
 use crate::ledger::Ledger;
-use crate::merge::{self, Outcome, lists_of};
+use crate::merge::{self, After, Outcome, lists_of};
 use crate::node::{Map, Node, Position, Value};
 use crate::read::FilePath;
 use crate::render;
@@ -124,7 +124,7 @@ pub struct Change {
     pub loses_comments: bool,
     /// The resource before.
     pub before: Option<Arc<Resource>>,
-    /// The document after.
+    /// The document that is written.
     pub after: Option<Node>,
 }
 
@@ -289,15 +289,13 @@ fn change(
 ) -> Change {
     let Outcome { key, before, after } = outcome;
     let action = match (&before, &after) {
-        (None, _) => Action::Create,
-        (Some(_), None) => Action::Delete,
-        (Some(before), Some(after)) if before.root == *after => Action::Unchanged,
-        (Some(_), Some(_)) => Action::Change,
+        (_, After::Gone) => Action::Delete,
+        (_, After::Same) => Action::Unchanged,
+        (None, After::Written(_)) => Action::Create,
+        (Some(_), After::Written(_)) => Action::Change,
     };
     let fields = match (&before, &after) {
-        (Some(before), Some(after)) if action == Action::Change => {
-            diff::diff(&key.kind, &before.root, after)
-        }
+        (Some(before), After::Written(after)) => diff::diff(&key.kind, &before.root, after),
         _ => Vec::new(),
     };
     let file = match &before {
@@ -306,10 +304,9 @@ fn change(
             .map_or_else(|| before.source.file.clone(), |path| (*path).clone()),
         None => render::path_of(&key).into(),
     };
-    let after = match action {
-        Action::Create | Action::Change => after.map(|node| stamped(node, action, stamp)),
-        Action::Delete => None,
-        Action::Unchanged => after,
+    let after = match after {
+        After::Written(node) => Some(stamped(node, action, stamp)),
+        After::Same | After::Gone => None,
     };
     Change { key, action, file, fields, loses_comments: false, before, after }
 }

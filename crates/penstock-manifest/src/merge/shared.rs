@@ -288,7 +288,11 @@ impl Merge<'_> {
         let ListPlace { row, last, before } = *place;
         if let Some(last) = last.get(id) {
             let is_ours = |path: &str| last.contains(path);
-            return (entry::merge(there, wanted, &is_ours), Some(self.fields_of(wanted)));
+            let fields = Some(self.fields_of(wanted));
+            if entry::is_settled(there, wanted, &is_ours) {
+                return (there.clone(), fields);
+            }
+            return (entry::merge(there, wanted, &is_ours), fields);
         }
         let name = format!("{} {}[{id}]", before.key, row.path_text());
         if self.options.adopt.takes(&name) {
@@ -300,7 +304,7 @@ impl Merge<'_> {
         let is_statistics = wanted
             .get("config")
             .is_some_and(|config| config.get("use_default_response_attributes").is_some());
-        if !is_statistics && entry::merge(there, wanted, &|_| false) != *there {
+        if !is_statistics && !entry::is_settled(there, wanted, &|_| false) {
             self.conflict(before, there.at, &name, &row.path_text());
         }
         (there.clone(), None)
