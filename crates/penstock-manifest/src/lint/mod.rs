@@ -20,7 +20,7 @@ mod auth_coverage;
 mod auth_fail_open;
 mod auth_global;
 mod console;
-mod console_plugin;
+pub(crate) mod console_plugin;
 mod console_retry;
 mod console_rule;
 mod credential_sent_upstream;

@@ -1,0 +1,92 @@
+//! One file per case under `tests/intent/`: intent documents, a line
+//! `----------`, and what becomes of them: findings, then manifests. A first
+//! line `# render: --console-exact` renders as that flag does; lines
+//! `# env: NAME=VALUE` set variables, and with one of them the Secrets are
+//! shown as well.
+//!
+//! `PENSTOCK_ACCEPT=1 cargo test -p penstock-manifest --test intent` writes
+//! what is found into the files; review it like code.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use penstock_manifest::diagnostic::{self, Diagnostic, Severity};
+use penstock_manifest::intent::secret::{self, Lookup};
+use penstock_manifest::intent::{self, Intent, IntentFile};
+use penstock_manifest::render::{self, Options, file_path, file_text};
+
+const SEPARATOR: &str = "----------\n";
+
+fn show(diagnostics: &[Diagnostic]) -> String {
+    diagnostics.iter().map(|diagnostic| format!("{diagnostic}\n")).collect()
+}
+
+fn variables(text: &str) -> HashMap<&str, &str> {
+    text.lines()
+        .map_while(|line| line.strip_prefix("# "))
+        .filter_map(|line| line.strip_prefix("env: ")?.split_once('='))
+        .collect()
+}
+
+fn parse(text: &str) -> (Intent, Vec<Diagnostic>) {
+    let files: Vec<(String, &str)> = text
+        .split("=== next file\n")
+        .enumerate()
+        .map(|(index, text)| (format!("intent-{index}.yaml"), text))
+        .collect();
+    intent::parse(files.iter().map(|(name, text)| IntentFile { name, text }))
+}
+
+fn outcome(text: &str) -> String {
+    let options = Options { console_exact: text.starts_with("# render: --console-exact\n") };
+    let variables = variables(text);
+    let (intent, mut found) = parse(text);
+    let has_errors = |found: &[Diagnostic]| found.iter().any(|d| d.severity == Severity::Error);
+    if has_errors(&found) {
+        return show(&found);
+    }
+    let mut rendered = render::render(&intent, &options);
+    found.append(&mut rendered.diagnostics);
+    if !variables.is_empty() {
+        let (secrets, mut more) = secret::resolve(&intent, |lookup| match lookup {
+            Lookup::Env(name) => {
+                variables.get(name).map(|v| v.to_string()).ok_or("is not set".to_owned())
+            }
+            Lookup::File(_) => Err("does not exist".to_owned()),
+        });
+        found.append(&mut more);
+        rendered.resources.extend(secrets);
+        render::sort(&mut rendered.resources);
+    }
+    diagnostic::sort(&mut found);
+    let mut out = show(&found);
+    if has_errors(&found) {
+        return out;
+    }
+    for resource in &rendered.resources {
+        out += &format!("# {}\n{}", file_path(resource), file_text(resource));
+    }
+    out
+}
+
+#[test]
+fn every_case_has_its_outcome() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/intent");
+    let mut paths: Vec<_> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let mut stale = Vec::new();
+    for path in paths {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let input = text.split(SEPARATOR).next().unwrap();
+        let found = format!("{input}{SEPARATOR}{}", outcome(input));
+        if found != text {
+            if std::env::var_os("PENSTOCK_ACCEPT").is_some() {
+                std::fs::write(&path, found).unwrap();
+            } else {
+                stale.push(format!("{}:\n{found}", path.display()));
+            }
+        }
+    }
+    assert!(stale.is_empty(), "{}", stale.join("\n"));
+}
