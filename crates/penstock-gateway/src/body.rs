@@ -69,7 +69,14 @@ impl Body for OutgoingBody {
             Content::Parts(parts) => {
                 Poll::Ready(parts.pop_front().map(|part| Ok(Frame::data(part))))
             }
-            Content::Streaming(incoming) => Pin::new(incoming).poll_frame(cx),
+            Content::Streaming(incoming) => loop {
+                match ready!(Pin::new(&mut *incoming).poll_frame(cx)) {
+                    // What trailers say was seen by no plugin; there is no
+                    // telling it from a header that only the gateway sets.
+                    Some(Ok(frame)) if frame.is_trailers() => {}
+                    frame => return Poll::Ready(frame),
+                }
+            },
         }
     }
 

@@ -7,7 +7,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
+use http::header::{
+    CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING,
+};
 use http::{HeaderMap, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use penstock_llm::LlmError;
@@ -368,6 +370,10 @@ fn deliver(
 ) -> Response<ClientBody> {
     let (parts, body) = response.into_parts();
     let mut head = Head { status: parts.status, headers: parts.headers };
+    // RFC 9112, 6.3: the length is wrong where there is another framing.
+    if head.headers.contains_key(TRANSFER_ENCODING) {
+        head.headers.remove(CONTENT_LENGTH);
+    }
     strip_hop_by_hop(&mut head.headers);
     cx.record.is_stream = is_event_stream(&head.headers);
     let mut stages = Vec::new();

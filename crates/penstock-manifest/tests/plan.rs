@@ -202,9 +202,12 @@ fn text_of(choices: &Choices) -> String {
         );
     }
     text += "aiRoutes:\n";
-    for (i, (provider, is_protected, has_model, has_fallback)) in choices.routes.iter().enumerate() {
+    for (i, (provider, is_protected, has_model, has_fallback)) in choices.routes.iter().enumerate()
+    {
         let provider = provider % choices.providers.len();
-        text += &format!("- name: r{i}\n  upstreams: [{{provider: p{provider}, modelMapping: {{'*': m{i}}}}}]\n");
+        text += &format!(
+            "- name: r{i}\n  upstreams: [{{provider: p{provider}, modelMapping: {{'*': m{i}}}}}]\n"
+        );
         if choices.domains > 0 {
             text += &format!("  domains: [d{}.example.com]\n", i % choices.domains);
         }
@@ -281,15 +284,23 @@ fn a_large_intent_is_planned() {
         if cfg!(debug_assertions) { (100, 1000, 500) } else { (1000, 10_000, 5000) };
     let mut text = String::from("providers:\n");
     for i in 0..providers {
-        text += &format!("- {{name: p{i}, type: openai, tokens: [t{i}], rawConfigs: {{openaiCustomUrl: 'https://p{i}.example.net/v1'}}}}\n");
+        text += &format!(
+            "- {{name: p{i}, type: openai, tokens: [t{i}], rawConfigs: {{openaiCustomUrl: 'https://p{i}.example.net/v1'}}}}\n"
+        );
     }
     text += "consumers:\n";
     for i in 0..consumers {
-        text += &format!("- {{name: c{i}, credentials: [{{type: key-auth, source: BEARER, values: [k{i}]}}]}}\n");
+        text += &format!(
+            "- {{name: c{i}, credentials: [{{type: key-auth, source: BEARER, values: [k{i}]}}]}}\n"
+        );
     }
     text += "aiRoutes:\n";
     for i in 0..routes {
-        text += &format!("- {{name: r{i}, domains: [d{i}.example.com], upstreams: [{{provider: p{}, modelMapping: {{a: b}}}}], authConfig: {{enabled: true, allowedConsumers: [c{i}, c{}]}}}}\n", i % providers, i + routes);
+        text += &format!(
+            "- {{name: r{i}, domains: [d{i}.example.com], upstreams: [{{provider: p{}, modelMapping: {{a: b}}}}], authConfig: {{enabled: true, allowedConsumers: [c{i}, c{}]}}}}\n",
+            i % providers,
+            i + routes
+        );
     }
     let start = Instant::now();
     let (intent, found) = intent::parse([IntentFile { name: "i.yaml", text: &text }]);

@@ -18,7 +18,10 @@ impl Plan {
             text_of(&mut out, change);
         }
         for name in &self.stale {
-            line(&mut out, &format!("  {name} is no longer desired and stays (--prune removes it)"));
+            line(
+                &mut out,
+                &format!("  {name} is no longer desired and stays (--prune removes it)"),
+            );
         }
         if !out.is_empty() {
             out.push('\n');

@@ -253,3 +253,28 @@ fn tokens_are_counted_in_passing() {
     assert_eq!((&line["input_tokens"], &line["output_tokens"]), (&11.into(), &7.into()));
     assert_eq!(line["stream"], false);
 }
+
+#[test]
+fn an_answer_has_one_framing() {
+    let harbor = Harbor::start();
+    let both = "Content-Length: 3\r\nTransfer-Encoding: chunked";
+    harbor.upstream.once(Scenario::raw_then_close(both, "5\r\nhello\r\n0\r\n\r\n"));
+    let answer = harbor.chat();
+    let framings = [answer.header("content-length"), answer.header("transfer-encoding")];
+    match answer.status() {
+        200 => {
+            assert_eq!((framings, answer.text().as_str()), ([None, Some("chunked")], "hello"));
+        }
+        status => assert_eq!(status, 502),
+    }
+}
+
+#[test]
+fn a_switch_of_protocols_that_nobody_asked_for_is_an_error() {
+    let harbor = Harbor::start();
+    let switching =
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: raw\r\nConnection: upgrade\r\n\r\nraw";
+    harbor.upstream.once(Scenario::Bytes(switching.into()));
+    assert_eq!(harbor.chat().status(), 502);
+    assert_eq!(harbor.chat().status(), 200);
+}
