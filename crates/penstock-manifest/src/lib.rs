@@ -19,6 +19,7 @@ pub mod node;
 pub mod read;
 pub mod redact;
 pub mod resource;
+pub mod template;
 pub mod yaml;
 
 pub use diagnostic::{Code, Diagnostic, Severity};
