@@ -1,5 +1,6 @@
 //! One line of JSON for every request, written when its last byte went out or
-//! when it was dropped. Never a secret, never a body, never a query string.
+//! when it was dropped. Never a secret, never a query string, and of a body
+//! only what an attribute of ai-statistics asks for.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -11,7 +12,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use http::{Method, StatusCode};
 use penstock_llm::usage::Usage;
+use serde_json::{Map, Value};
 
+use crate::metrics::Statistics;
 use crate::request::RequestId;
 
 /// How long a line may wait before it is written.
@@ -39,6 +42,8 @@ pub struct AccessRecord {
     pub route: Option<Arc<str>>,
     /// The service, once chosen.
     pub service: Option<Arc<str>>,
+    /// The port that destinations name the service by.
+    pub service_port: Option<u16>,
     /// The provider's id, once chosen.
     pub provider: Option<Box<str>>,
     /// The consumer, once authenticated.
@@ -71,7 +76,44 @@ pub struct AccessRecord {
     pub is_stream: bool,
     /// The tokens, where the answer told them.
     pub usage: Option<Usage>,
+    /// What plugins say about the request, under `ai_log`.
+    pub ai_log: Map<String, Value>,
+    /// Fields of the line itself that plugins add.
+    pub plugin_fields: Vec<(Box<str>, String)>,
+    /// What ai-statistics counts.
+    pub statistics: Option<Statistics>,
 }
+
+/// The fields of a line that are always penstock's own.
+pub const FIELDS: &[&str] = &[
+    "time",
+    "request_id",
+    "client",
+    "method",
+    "host",
+    "path",
+    "route",
+    "service",
+    "provider",
+    "consumer",
+    "model",
+    "upstream_model",
+    "status",
+    "error",
+    "cause",
+    "request_bytes",
+    "response_bytes",
+    "duration_ms",
+    "upstream_began_ms",
+    "upstream_head_ms",
+    "first_byte_ms",
+    "stream",
+    "input_tokens",
+    "output_tokens",
+    "total_tokens",
+    "attempts",
+    "ai_log",
+];
 
 /// One try with one endpoint.
 #[derive(Clone, Debug)]
@@ -101,6 +143,7 @@ impl AccessRecord {
             path: path.into(),
             route: None,
             service: None,
+            service_port: None,
             provider: None,
             consumer: None,
             model: None,
@@ -117,6 +160,9 @@ impl AccessRecord {
             duration: Duration::ZERO,
             is_stream: false,
             usage: None,
+            ai_log: Map::new(),
+            plugin_fields: Vec::new(),
+            statistics: None,
         }
     }
 
@@ -153,6 +199,14 @@ impl AccessRecord {
         if !self.attempts.is_empty() {
             json.attempts(&self.attempts);
         }
+        if !self.ai_log.is_empty() {
+            json.key("ai_log");
+            // Writing to memory cannot fail.
+            let _ = serde_json::to_writer(&mut *json.out, &self.ai_log);
+        }
+        for (name, value) in &self.plugin_fields {
+            json.text(name, value);
+        }
         line.extend_from_slice(b"}\n");
     }
 }
@@ -167,9 +221,8 @@ impl Line<'_> {
     fn key(&mut self, key: &str) {
         self.out.push(if self.is_first { b'{' } else { b',' });
         self.is_first = false;
-        self.out.push(b'"');
-        self.out.extend_from_slice(key.as_bytes());
-        self.out.extend_from_slice(b"\":");
+        write_json_string(self.out, key);
+        self.out.push(b':');
     }
 
     fn text(&mut self, key: &str, value: &str) {
@@ -365,12 +418,26 @@ mod tests {
     }
 
     #[test]
+    fn own_fields_are_listed() {
+        let client = "192.0.2.1:5".parse().unwrap();
+        let mut record =
+            AccessRecord::begin(&RequestId::random(), client, &Method::GET, "a.com", "/");
+        record.ai_log.insert("a".into(), Value::Null);
+        let mut line = Vec::new();
+        record.write_line(&mut line);
+        let value: Map<String, Value> = serde_json::from_slice(&line).unwrap();
+        assert!(value.keys().all(|key| FIELDS.contains(&key.as_str())), "{value:?}");
+    }
+
+    #[test]
     fn lines_are_json_whatever_a_client_sends() {
         let client = "192.0.2.1:5".parse().unwrap();
         let mut record =
             AccessRecord::begin(&RequestId::random(), client, &Method::GET, "a\"b\\c", "/x\u{1}\n");
         record.attempts.push(AttemptRecord { endpoint: client, outcome: "ok" });
         record.duration = Duration::from_micros(1_234);
+        record.ai_log.insert("a\"b".into(), serde_json::json!({"c": "\n"}));
+        record.plugin_fields.push(("x\"y".into(), "\n".into()));
         let mut line = Vec::new();
         record.write_line(&mut line);
         let value: serde_json::Value = serde_json::from_slice(&line).unwrap();
@@ -378,6 +445,8 @@ mod tests {
         assert_eq!(value["path"], "/x\u{1}\n");
         assert_eq!(value["duration_ms"], 1.234);
         assert_eq!(value["attempts"][0]["outcome"], "ok");
+        assert_eq!(value["ai_log"]["a\"b"]["c"], "\n");
+        assert_eq!(value["x\"y"], "\n");
         assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
     }
 }

@@ -9,11 +9,14 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::header::CONTENT_ENCODING;
+use http::{HeaderMap, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use penstock_llm::answer::AnswerReader;
 use penstock_llm::sse::SseDecoder;
 use penstock_llm::stage::{BodyStage, Output, Piece, Step};
-use penstock_llm::usage::Tail;
+use penstock_llm::usage::Reading;
 
 use crate::access_log::AccessRecord;
 use crate::snapshot::PluginInstance;
@@ -106,20 +109,62 @@ pub struct Recorder {
     live: Option<Arc<Live>>,
     /// The plugins that see the record.
     plugins: Vec<Arc<PluginInstance>>,
-    /// The end of the answer, which tells the tokens.
-    tail: Option<Tail>,
+    /// Who sees the answer in passing.
+    observers: Vec<Box<dyn Observer>>,
+    /// What reads the answer, where somebody wants to know.
+    reader: Option<AnswerReader>,
+}
+
+/// Sees an answer in passing, as the client gets it, and adds to the record
+/// when it is over. It holds nothing back and changes nothing.
+pub trait Observer: Send {
+    /// The head; whether the texts of the body are wanted.
+    fn head(&mut self, status: StatusCode, headers: &HeaderMap, is_stream: bool) -> bool;
+
+    /// A JSON text: a body as a whole, or the data of one event.
+    fn see(&mut self, text: &str);
+
+    /// The answer is over, or has broken off.
+    fn finish(self: Box<Self>, record: &mut AccessRecord, reading: &Reading);
 }
 
 impl Recorder {
     /// Begins a record.
     pub fn new(record: AccessRecord, state: Arc<State>, live: Option<Arc<Live>>) -> Self {
         state.metrics.requests_active.fetch_add(1, Ordering::Relaxed);
-        Self { record: Box::new(record), state, live, plugins: Vec::new(), tail: None }
+        Self {
+            record: Box::new(record),
+            state,
+            live,
+            plugins: Vec::new(),
+            observers: Vec::new(),
+            reader: None,
+        }
     }
 
-    /// Looks for token counts at the end of the answer.
-    pub fn read_usage(&mut self) {
-        self.tail = Some(Tail::new());
+    /// Adds somebody who wants to see the answer.
+    pub fn observe(&mut self, observer: Box<dyn Observer>) {
+        self.observers.push(observer);
+    }
+
+    /// Forgets the observers, which a new pass adds again.
+    pub fn forget_observers(&mut self) {
+        self.observers.clear();
+    }
+
+    /// The head of the answer is known; `wants_usage` says whether its tokens
+    /// are to be counted.
+    pub fn begin_answer(&mut self, status: StatusCode, headers: &HeaderMap, wants_usage: bool) {
+        self.record.status = Some(status);
+        let is_stream = self.record.is_stream;
+        let mut is_observed = false;
+        for observer in &mut self.observers {
+            is_observed |= observer.head(status, headers, is_stream);
+        }
+        let is_readable = !headers.contains_key(CONTENT_ENCODING);
+        if is_readable && (wants_usage || is_observed) {
+            self.reader = Some(AnswerReader::new(is_stream, is_observed));
+        }
     }
 
     /// Adds a plugin that wants to see the record.
@@ -132,10 +177,14 @@ impl Recorder {
             self.record.first_byte = Some(self.record.began.elapsed());
         }
         self.record.response_bytes += data.len() as u64;
-        if let Some(tail) = &mut self.tail {
-            tail.push(data);
+        if let Some(reader) = &mut self.reader {
+            reader.push(data, &mut |text| show(&mut self.observers, text));
         }
     }
+}
+
+fn show(observers: &mut [Box<dyn Observer>], text: &str) {
+    observers.iter_mut().for_each(|observer| observer.see(text));
 }
 
 impl std::ops::Deref for Recorder {
@@ -152,10 +201,42 @@ impl std::ops::DerefMut for Recorder {
     }
 }
 
+impl Recorder {
+    /// Fills in what is only known in the end.
+    fn conclude(&mut self) {
+        self.record.duration = self.record.began.elapsed();
+        let reading = match self.reader.take() {
+            Some(reader) => reader.finish(&mut |text| show(&mut self.observers, text)),
+            None => Reading::default(),
+        };
+        self.record.usage = reading.known_usage();
+        for observer in self.observers.drain(..) {
+            observer.finish(&mut self.record, &reading);
+        }
+    }
+
+    /// What is logged and counted after an answer in these chunks.
+    #[cfg(test)]
+    pub(crate) fn answer_in_test(
+        mut self,
+        (status, headers): (StatusCode, &HeaderMap),
+        chunks: &[&[u8]],
+    ) -> (serde_json::Value, String) {
+        self.begin_answer(status, headers, false);
+        for chunk in chunks {
+            self.saw(&Bytes::copy_from_slice(chunk));
+        }
+        self.conclude();
+        let mut line = Vec::new();
+        self.record.write_line(&mut line);
+        self.state.metrics.add(&self.record);
+        (serde_json::from_slice(&line).unwrap(), self.state.metrics.render())
+    }
+}
+
 impl Drop for Recorder {
     fn drop(&mut self) {
-        self.record.duration = self.record.began.elapsed();
-        self.record.usage = self.tail.as_ref().and_then(Tail::usage);
+        self.conclude();
         for instance in &self.plugins {
             instance.plugin.on_done(&self.record);
         }

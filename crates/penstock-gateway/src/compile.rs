@@ -16,6 +16,7 @@ use penstock_manifest::kind::ingress::Ingress;
 use penstock_manifest::kind::mcp_bridge::McpBridge;
 use penstock_manifest::kind::wasm_plugin::WasmPlugin;
 use penstock_manifest::resource::SYSTEM_NAMESPACE;
+use penstock_manifest::template::{Scrubber, Secrets};
 use penstock_manifest::{Diagnostic, Listing, Position, Resource};
 
 use crate::snapshot::Snapshot;
@@ -47,7 +48,16 @@ const CLOSES_ALL: &str =
 /// Compiles a listing. `previous` are the resources in force before.
 pub fn compile(listing: &Listing, previous: &[Arc<Resource>], options: &Options) -> Compiled {
     let mut diagnostics = Vec::new();
-    let admitted = last_good::admit(&listing.resources, previous, &mut diagnostics);
+    let secrets = Secrets::of(&listing.resources);
+    let mut scrubber = Scrubber::default();
+    let admitted =
+        last_good::admit(&listing.resources, previous, (&secrets, &mut scrubber), &mut diagnostics);
+    // What is in force and kept holds references, never their values.
+    let resources: Vec<Arc<Resource>> = admitted
+        .resources
+        .iter()
+        .map(|resource| secrets.fill(resource, &mut scrubber).map_or(resource.clone(), Arc::new))
+        .collect();
     let mut snapshot = Snapshot { revision: listing.revision.clone(), ..Snapshot::default() };
     let unreadable = listing.broken.iter().filter(|broken| broken.may_be_wasm_plugin);
     let mut closing: Vec<Diagnostic> = unreadable
@@ -61,16 +71,17 @@ pub fn compile(listing: &Listing, previous: &[Arc<Resource>], options: &Options)
         diagnostics.append(&mut closing);
     }
     report_other_namespaces(&admitted.resources, &mut diagnostics);
-    let services = services::compile(&of_kind(&admitted.resources, "McpBridge"), &mut diagnostics);
-    let plugins = plugins::compile(&of_kind(&admitted.resources, "WasmPlugin"), &mut diagnostics);
+    let services = services::compile(&of_kind(&resources, "McpBridge"), &mut diagnostics);
+    let plugins = plugins::compile(&of_kind(&resources, "WasmPlugin"), &mut diagnostics);
     snapshot.without_route = plugins.chain(None, "*");
     routes::compile(
-        &admitted.resources,
+        &resources,
         &routes::Inputs { services: &services, plugins: &plugins, options },
         &mut snapshot,
         &mut diagnostics,
     );
     snapshot.services = services.into_services();
+    scrubber.scrub(&mut diagnostics);
     Compiled { snapshot, diagnostics, effective: admitted.resources }
 }
 

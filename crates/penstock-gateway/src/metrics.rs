@@ -4,6 +4,8 @@
 //! so no lock is taken where a series exists already. The number of series is
 //! bounded: what comes beyond it is counted under the label `other`.
 
+mod statistics;
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -12,6 +14,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::access_log::AccessRecord;
+
+pub use statistics::Statistics;
 
 /// The most (route, provider) pairs with series of their own.
 const ROUTES_MAX: usize = 10_000;
@@ -38,6 +42,7 @@ const CLASSES: [&str; 6] = ["0", "1xx", "2xx", "3xx", "4xx", "5xx"];
 pub struct Metrics {
     routes: Family<RouteSeries>,
     consumers: Family<Statuses>,
+    statistics: statistics::Series,
     /// Client connections that are open.
     pub connections: AtomicI64,
     /// Requests that are being served.
@@ -199,6 +204,9 @@ thread_local! {
 impl Metrics {
     /// Counts a request that is over.
     pub fn add(&self, record: &AccessRecord) {
+        if let Some(statistics) = &record.statistics {
+            self.statistics.add(statistics);
+        }
         let status = record.status.map_or(499, |status| status.as_u16());
         REMEMBERED.with_borrow_mut(|remembered| {
             let address = std::ptr::from_ref(self).addr();
@@ -276,6 +284,7 @@ impl Metrics {
                 }
             }
         }
+        self.statistics.render(&mut text);
         self.render_gauges(&mut text);
         text
     }

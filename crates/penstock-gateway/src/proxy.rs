@@ -94,6 +94,7 @@ async fn pass(
     cx: &mut RequestContext,
     ran: &mut Vec<Ran>,
 ) -> Result<Answer, GatewayError> {
+    cx.record.forget_observers();
     let (found, denied) = run_chain(live, cx, ran).await?;
     if let Some(reply) = denied {
         return Ok(Answer::Local(reply));
@@ -106,6 +107,7 @@ async fn pass(
         .and_then(|index| live.service(index))
         .ok_or_else(|| GatewayError::new(ErrorKind::ServiceUnknown))?;
     cx.record.service = Some(service.service.host.clone());
+    cx.record.service_port = Some(service.service.port);
     attempts(worker, route, service, cx).await.map(Answer::Upstream)
 }
 
@@ -394,15 +396,13 @@ fn deliver(
     for Ran { instance, .. } in ran {
         recorder.add_plugin(instance);
     }
-    if cx.api.is_some() && head.status == StatusCode::OK {
-        recorder.read_usage();
-    }
+    let has_usage = cx.api.is_some() && head.status == StatusCode::OK;
+    recorder.begin_answer(head.status, &head.headers, has_usage);
     if !head.headers.contains_key(X_REQUEST_ID)
         && let Ok(value) = HeaderValue::from_str(cx.request_id.as_str())
     {
         head.headers.insert(X_REQUEST_ID, value);
     }
-    recorder.status = Some(head.status);
     let mut response = Response::new(ClientBody::upstream(body, stages, recorder));
     *response.status_mut() = head.status;
     *response.headers_mut() = head.headers;
@@ -422,8 +422,8 @@ fn deliver_reply(
     request_id: &RequestId,
     mut recorder: Recorder,
 ) -> Response<ClientBody> {
-    recorder.status = Some(reply.status);
     recorder.error = Some(reply.code);
     let response = reply::to_response(reply, api, request_id.as_str());
+    recorder.begin_answer(response.status(), response.headers(), false);
     response.map(|body| ClientBody::whole(body, recorder))
 }

@@ -299,6 +299,17 @@ impl RequestContext {
         self.headers.remove(CONTENT_LENGTH);
     }
 
+    /// Whether the body is within the limit of buffering, as far as is known
+    /// before it is read.
+    pub fn body_fits(&self) -> bool {
+        match &self.body {
+            RequestBody::Streaming(body) => {
+                body.size_hint().lower() <= self.limits.bytes_max as u64
+            }
+            _ => true,
+        }
+    }
+
     /// Reads the whole body, unless that has been done already.
     ///
     /// # Errors

@@ -23,10 +23,15 @@ pub fn last_user_text(messages: &str) -> Option<String> {
 /// Gemini's `contents`, where no role is the user's, too.
 pub fn user_messages(body: &str) -> usize {
     if let Some(messages) = member(body, "messages").filter(|raw| raw.starts_with('[')) {
-        return count(messages, |role| role == Some("user"));
+        return user_messages_in(messages);
     }
     let contents = member(body, "contents").unwrap_or_default();
     count(contents, |role| role.is_none_or(|role| role == "user"))
+}
+
+/// How many messages of `messages`, a raw JSON list, are the user's.
+pub fn user_messages_in(messages: &str) -> usize {
+    count(messages, |role| role == Some("user"))
 }
 
 fn count(list: &str, is_user: impl Fn(Option<&str>) -> bool) -> usize {

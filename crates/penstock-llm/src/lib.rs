@@ -8,6 +8,7 @@
 //! Invariant: fields that we do not know pass through unchanged.
 //! Invariant: nothing here knows a manifest.
 
+pub mod answer;
 pub mod api;
 pub mod chat;
 pub mod error;

@@ -1,13 +1,18 @@
-//! Token usage, read in passing from the end of an answer.
+//! Token usage, read in passing.
 //!
-//! Vendors put `usage` at the end of a JSON answer and into the last events
-//! of a stream, so the last few kilobytes are enough and the body is neither
-//! parsed nor held back.
+//! A [`Reading`] grows with every whole JSON text of an answer, a body or an
+//! event of a stream, so that what comes in two parts, as Anthropic sends it,
+//! is put together. A [`Tail`] is enough for a body that nobody wants to read:
+//! vendors put the usage at its end.
+
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use memchr::memmem;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use crate::json;
 
 /// How much of the end of an answer is kept at least.
 const TAIL_BYTES_MIN: usize = 8 << 10;
@@ -74,7 +79,7 @@ impl Tail {
         }
     }
 
-    /// The last usage that can be read.
+    /// The last usage that can be read in a body.
     pub fn usage(&self) -> Option<Usage> {
         if self.small.is_empty() {
             last_usage(&self.large)
@@ -86,13 +91,193 @@ impl Tail {
     }
 }
 
+/// The members that hold a usage.
+const MEMBERS: [&[u8]; 2] = [b"\"usage\"", b"\"usageMetadata\""];
+/// The most details that are kept of one usage.
+const DETAILS_MAX: usize = 32;
+
+/// Whether a text may say a usage; a search is much cheaper than a parse.
+pub(crate) fn may_have_usage(text: &[u8]) -> bool {
+    MEMBERS.iter().any(|member| memmem::find(text, member).is_some())
+}
+
+/// What an answer has said so far about itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// The tokens; a later count replaces an earlier one.
+    pub usage: Usage,
+    /// Tokens of the prompt that the vendor counts into or out of its cache
+    /// besides `usage.prompt_tokens` (Anthropic).
+    cache_tokens: Option<u64>,
+    /// Parts of the prompt's tokens, by the vendor's names.
+    pub input_details: BTreeMap<String, u64>,
+    /// Parts of the answer's tokens.
+    pub output_details: BTreeMap<String, u64>,
+    /// The model that answered.
+    pub model: Option<String>,
+    /// The id of the answer.
+    pub id: Option<String>,
+    /// Whether it says that it failed.
+    pub has_error: bool,
+}
+
+/// The members of a text that a [`Reading`] looks at, as raw JSON.
+#[derive(Default)]
+struct Members<'a> {
+    model: Option<&'a str>,
+    model_version: Option<&'a str>,
+    id: Option<&'a str>,
+    response_id: Option<&'a str>,
+    body: Option<&'a str>,
+    response: Option<&'a str>,
+    message: Option<&'a str>,
+    usage: Option<&'a str>,
+    usage_metadata: Option<&'a str>,
+    error: Option<&'a str>,
+}
+
+impl<'a> Members<'a> {
+    fn of(text: &'a str) -> Option<Self> {
+        let mut members = Self::default();
+        json::for_each_member(text, |key, raw| {
+            let slot = match key {
+                "model" => &mut members.model,
+                "modelVersion" => &mut members.model_version,
+                "id" => &mut members.id,
+                "responseId" => &mut members.response_id,
+                "body" => &mut members.body,
+                "response" => &mut members.response,
+                "message" => &mut members.message,
+                "usage" => &mut members.usage,
+                "usageMetadata" => &mut members.usage_metadata,
+                "error" => &mut members.error,
+                _ => return,
+            };
+            *slot = Some(raw);
+        })
+        .ok()?;
+        Some(members)
+    }
+
+    /// Those of a member; none where it is absent or no object.
+    fn of_member(raw: Option<&'a str>) -> Self {
+        raw.and_then(Self::of).unwrap_or_default()
+    }
+}
+
+impl Reading {
+    /// Takes a whole JSON text: a body, or the data of an event
+    /// (Higress: wasm-go pkg/tokenusage/tokenusage.go).
+    pub fn see(&mut self, text: &str) {
+        let Some(top) = Members::of(text) else {
+            return;
+        };
+        let body = Members::of_member(top.body);
+        let response = Members::of_member(top.response);
+        let message = Members::of_member(top.message);
+        let first = |candidates: &[Option<&str>]| {
+            let texts = candidates.iter().flatten().filter_map(|raw| json::decode_string(raw));
+            texts.into_iter().find(|text| !text.is_empty())
+        };
+        let models = [top.model, body.model, response.model, message.model, top.model_version];
+        if let Some(model) = first(&models) {
+            self.model = Some(model);
+        }
+        if let Some(id) = first(&[top.id, response.id, top.response_id, message.id]) {
+            self.id = Some(id);
+        }
+        self.has_error |= top.error.is_some_and(|raw| !matches!(raw, "null" | "\"\""));
+        for raw in [message.usage, top.usage_metadata, response.usage, top.usage] {
+            if let Some(raw) = raw.filter(|raw| raw.starts_with('{')) {
+                self.take_usage(raw);
+            }
+        }
+    }
+
+    /// `total_tokens`, else the sum of what is known.
+    pub fn total(&self) -> Option<u64> {
+        let sum = self.usage.total()?;
+        match self.usage.total_tokens {
+            Some(total) => Some(total),
+            None => Some(sum.saturating_add(self.cache_tokens.unwrap_or(0))),
+        }
+    }
+
+    /// The tokens, where the answer told any.
+    pub fn known_usage(&self) -> Option<Usage> {
+        (self.usage != Usage::default()).then_some(self.usage)
+    }
+
+    fn take_usage(&mut self, raw: &str) {
+        let Ok(wire) = serde_json::from_str::<Wire>(raw) else {
+            return;
+        };
+        let creation = wire.cache_creation_input_tokens.0;
+        let reading = wire.cache_read_input_tokens.0;
+        if creation.is_some() || reading.is_some() {
+            self.cache_tokens = Some(creation.unwrap_or(0).saturating_add(reading.unwrap_or(0)));
+        }
+        let usage = Usage::from(wire);
+        let later = |new: Option<u64>, old: Option<u64>| new.or(old);
+        self.usage = Usage {
+            prompt_tokens: later(usage.prompt_tokens, self.usage.prompt_tokens),
+            completion_tokens: later(usage.completion_tokens, self.usage.completion_tokens),
+            total_tokens: later(usage.total_tokens, self.usage.total_tokens),
+            cached_tokens: later(usage.cached_tokens, self.usage.cached_tokens),
+            reasoning_tokens: later(usage.reasoning_tokens, self.usage.reasoning_tokens),
+        };
+        let (mut input, mut output) = (BTreeMap::new(), BTreeMap::new());
+        // The text has been read once, so it can be read again.
+        let _ = json::for_each_member(raw, |key, raw| match key {
+            "prompt_tokens_details" | "input_tokens_details" | "promptTokensDetails" => {
+                add_details(&mut input, raw);
+            }
+            "completion_tokens_details" | "output_tokens_details" | "candidatesTokensDetails" => {
+                add_details(&mut output, raw);
+            }
+            "cachedContentTokenCount" => add_detail(&mut input, "cached_content_token_count", raw),
+            "toolUsePromptTokenCount" => add_detail(&mut input, "tool_use_prompt_token_count", raw),
+            "cache_creation_input_tokens" | "cache_read_input_tokens" => {
+                add_detail(&mut input, key, raw);
+            }
+            "thoughtsTokenCount" => add_detail(&mut output, "thoughts_token_count", raw),
+            "generated_images" => add_detail(&mut output, key, raw),
+            _ => {}
+        });
+        // They survive a later usage without details.
+        if !input.is_empty() {
+            self.input_details = input;
+        }
+        if !output.is_empty() {
+            self.output_details = output;
+        }
+    }
+}
+
+fn add_details(details: &mut BTreeMap<String, u64>, raw: &str) {
+    // What is no object has no members.
+    let _ = json::for_each_member(raw, |key, raw| add_detail(details, key, raw));
+}
+
+fn add_detail(details: &mut BTreeMap<String, u64>, key: &str, raw: &str) {
+    if let Ok(Count(Some(count))) = serde_json::from_str(raw)
+        && details.len() < DETAILS_MAX
+    {
+        details.insert(key.to_owned(), count);
+    }
+}
+
 fn last_usage(text: &[u8]) -> Option<Usage> {
-    memmem::rfind_iter(text, b"\"usage\"").find_map(|at| {
+    MEMBERS.iter().find_map(|member| last_member(text, member))
+}
+
+fn last_member(text: &[u8], member: &[u8]) -> Option<Usage> {
+    memmem::rfind_iter(text, member).find_map(|at| {
         // In a string that holds JSON the quote is escaped.
         if at.checked_sub(1).is_some_and(|before| text[before] == b'\\') {
             return None;
         }
-        let value = text[at + b"\"usage\"".len()..].trim_ascii_start();
+        let value = text[at + member.len()..].trim_ascii_start();
         let value = value.strip_prefix(b":")?.trim_ascii_start();
         let value = value.starts_with(b"{").then_some(value)?;
         let mut deserializer = serde_json::Deserializer::from_slice(value);
@@ -115,6 +300,17 @@ struct Wire {
     completion_tokens_details: Details,
     output_tokens_details: Details,
     cache_read_input_tokens: Count,
+    cache_creation_input_tokens: Count,
+    #[serde(rename = "promptTokenCount")]
+    prompt_token_count: Count,
+    #[serde(rename = "candidatesTokenCount")]
+    candidates_token_count: Count,
+    #[serde(rename = "totalTokenCount")]
+    total_token_count: Count,
+    #[serde(rename = "cachedContentTokenCount")]
+    cached_content_token_count: Count,
+    #[serde(rename = "thoughtsTokenCount")]
+    thoughts_token_count: Count,
 }
 
 impl From<Wire> for Usage {
@@ -123,11 +319,21 @@ impl From<Wire> for Usage {
             wire.prompt_tokens_details.cached_tokens.or(wire.input_tokens_details.cached_tokens);
         let reasoning = wire.completion_tokens_details.reasoning_tokens;
         Self {
-            prompt_tokens: wire.prompt_tokens.or(wire.input_tokens).0,
-            completion_tokens: wire.completion_tokens.or(wire.output_tokens).0,
-            total_tokens: wire.total_tokens.0,
-            cached_tokens: cached.or(wire.cache_read_input_tokens).0,
-            reasoning_tokens: reasoning.or(wire.output_tokens_details.reasoning_tokens).0,
+            prompt_tokens: wire.prompt_tokens.or(wire.input_tokens).or(wire.prompt_token_count).0,
+            completion_tokens: wire
+                .completion_tokens
+                .or(wire.output_tokens)
+                .or(wire.candidates_token_count)
+                .0,
+            total_tokens: wire.total_tokens.or(wire.total_token_count).0,
+            cached_tokens: cached
+                .or(wire.cache_read_input_tokens)
+                .or(wire.cached_content_token_count)
+                .0,
+            reasoning_tokens: reasoning
+                .or(wire.output_tokens_details.reasoning_tokens)
+                .or(wire.thoughts_token_count)
+                .0,
         }
     }
 }

@@ -227,6 +227,8 @@ codes! {
         "Correct what is broken, or remove it.";
     REPEATED_RESOURCE = "PS212", Warning, "one resource is printed twice with the same content",
         "Keep one copy: the next edit of only one of them makes both broken.";
+    SECRET_UNRESOLVED = "PS213", Error, "a reference to a Secret leads nowhere",
+        "What needs it is set aside: a consumer, a provider, a rule's configuration; a route whose annotation has it answers 503. Correct the reference, or add the Secret or its key.";
 
     ROUTE_WITHOUT_PATHS = "PS301", Warning, "an Ingress rule has no paths",
         "Higress ignores the rule. Add http.paths.";

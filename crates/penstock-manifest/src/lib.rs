@@ -25,6 +25,7 @@ pub mod redact;
 pub mod render;
 pub mod resource;
 pub mod schema;
+pub mod template;
 pub mod yaml;
 
 pub use diagnostic::{Code, Diagnostic, Severity};

@@ -55,6 +55,9 @@ pub enum Value {
     Float(f64),
     /// Text.
     String(Box<str>),
+    /// Text as written whose reference to a Secret leads nowhere. It has no
+    /// type, so that whatever needs it cannot be read.
+    Unresolved(Box<str>),
     /// A sequence.
     List(Vec<Node>),
     /// A mapping.
@@ -124,6 +127,24 @@ impl Node {
         self.as_map()?.get(key)
     }
 
+    /// The value of `key`, to be changed.
+    pub fn get_mut(&mut self, key: &str) -> Option<&mut Node> {
+        let Value::Map(map) = &mut self.value else {
+            return None;
+        };
+        map.entries.iter_mut().find(|entry| &*entry.key == key).map(|entry| &mut entry.node)
+    }
+
+    /// Whether `is_it` holds for this value or one below it.
+    pub fn any(&self, is_it: &mut dyn FnMut(&Node) -> bool) -> bool {
+        is_it(self)
+            || match &self.value {
+                Value::List(list) => list.iter().any(|node| node.any(is_it)),
+                Value::Map(map) => map.entries.iter().any(|entry| entry.node.any(is_it)),
+                _ => false,
+            }
+    }
+
     /// The mapping, if it is one.
     pub fn as_map(&self) -> Option<&Map> {
         match &self.value {
@@ -168,6 +189,7 @@ impl Node {
             Value::Bool(_) => "a boolean",
             Value::Int(_) | Value::Float(_) => "a number",
             Value::String(_) => "text",
+            Value::Unresolved(_) => "a reference that leads nowhere",
             Value::List(_) => "a list",
             Value::Map(_) => "a mapping",
         }
@@ -181,6 +203,8 @@ impl Node {
             Value::Int(number) => (*number).into(),
             Value::Float(number) => (*number).into(),
             Value::String(text) => serde_json::Value::String(text.to_string()),
+            // No field takes an empty object for text or a number.
+            Value::Unresolved(_) => serde_json::Value::Object(serde_json::Map::new()),
             Value::List(list) => list.iter().map(Node::to_json).collect(),
             Value::Map(map) => serde_json::Value::Object(
                 map.entries.iter().map(|e| (e.key.to_string(), e.node.to_json())).collect(),

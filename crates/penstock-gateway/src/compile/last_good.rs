@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use penstock_manifest::diagnostic::{LAST_GOOD_IN_FORCE, ROUTE_CLOSED};
 use penstock_manifest::kind::wasm_plugin::WasmPlugin;
+use penstock_manifest::template::{Scrubber, Secrets, is_unresolved, unmark};
 use penstock_manifest::{Diagnostic, Node, Resource, ResourceKey, Value};
 
 use super::{CLOSES_ALL, is_usable};
@@ -21,9 +22,13 @@ pub(super) struct Admitted {
 /// Replaces what cannot be used by its last good version where there is one.
 /// Findings of the reading itself are reported when the result is compiled,
 /// except for those of a resource that is replaced or dropped.
+///
+/// Everything is judged with references to Secrets that lead nowhere marked,
+/// and passed on as it was written.
 pub(super) fn admit(
     resources: &[Arc<Resource>],
     previous: &[Arc<Resource>],
+    (secrets, scrubber): (&Secrets<'_>, &mut Scrubber),
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Admitted {
     let before: HashMap<&ResourceKey, &Arc<Resource>> =
@@ -31,15 +36,28 @@ pub(super) fn admit(
     let mut admitted =
         Admitted { resources: Vec::with_capacity(resources.len()), lost_plugins: Vec::new() };
     for resource in resources {
+        let marked = secrets.mark(resource, diagnostics);
         let old = before.get(&resource.key).copied();
         if old.is_some_and(|old| Arc::ptr_eq(old, resource)) {
             admitted.resources.push(resource.clone());
             continue;
         }
+        let old_marked = old.and_then(|old| secrets.mark(old, &mut Vec::new()));
+        let good = old_marked.as_ref().or(old.map(|old| &**old));
+        let filled = secrets.fill(resource, scrubber);
         let mut findings = Vec::new();
-        if is_usable(resource, &mut findings) {
-            let repaired = old.and_then(|old| repair(resource, old, diagnostics));
-            admitted.resources.push(repaired.map_or_else(|| resource.clone(), Arc::new));
+        if is_usable(filled.as_ref().unwrap_or(resource), &mut findings)
+            && !keeps_old_route(marked.as_ref(), good)
+        {
+            let new = marked.as_ref().unwrap_or(resource);
+            let repaired = good.and_then(|good| repair(new, good, diagnostics));
+            admitted.resources.push(repaired.map_or_else(
+                || resource.clone(),
+                |mut repaired| {
+                    unmark(&mut repaired.root);
+                    Arc::new(repaired)
+                },
+            ));
             continue;
         }
         diagnostics.append(&mut findings);
@@ -61,6 +79,13 @@ pub(super) fn admit(
         }
     }
     admitted
+}
+
+/// Whether an Ingress refers to a Secret that is not there, and did not
+/// before.
+fn keeps_old_route(marked: Option<&Resource>, old: Option<&Resource>) -> bool {
+    marked.is_some_and(|marked| &*marked.key.kind == "Ingress")
+        && old.is_some_and(|old| !is_unresolved(&old.root))
 }
 
 fn kept(resource: &Resource, what: &str) -> Diagnostic {
@@ -91,7 +116,8 @@ fn repair_plugin(
     let mut findings = Vec::new();
     let built = row.build.map(|build| build(&parsed, &mut findings));
     let is_clean = findings.iter().all(|f| f.severity != penstock_manifest::Severity::Error);
-    if built.is_none() || (is_clean && parsed.rules_without_target == 0) {
+    let is_whole = !is_unresolved(&new.root);
+    if built.is_none() || (is_clean && is_whole && parsed.rules_without_target == 0) {
         return None;
     }
     let mut repaired = new.clone();
@@ -101,6 +127,9 @@ fn repair_plugin(
         && let Some(config) = spec_field(&mut repaired, "defaultConfig")
     {
         what.extend(repair(config, old_config));
+    }
+    if !is_whole {
+        what.extend(restore_configs(&mut repaired, row.repair.is_none(), old));
     }
     if parsed.rules_without_target > 0 {
         what.extend(restore_rules(&mut repaired, &parsed, old));
@@ -117,14 +146,43 @@ fn repair_plugin(
 }
 
 fn spec_field<'a>(resource: &'a mut Resource, field: &str) -> Option<&'a mut Node> {
-    let Value::Map(root) = &mut resource.root.value else {
-        return None;
+    resource.root.get_mut("spec")?.get_mut(field)
+}
+
+/// Configurations that refer to a Secret that is not there: that of a rule by
+/// that of the rule with the same targets, and the default one where the
+/// plugin cannot take it apart.
+fn restore_configs(repaired: &mut Resource, restores_default: bool, old: &Resource) -> Vec<String> {
+    let mut what = Vec::new();
+    let is_good = |node: &&Node| !is_unresolved(node);
+    let Some(old) = old.root.get("spec") else {
+        return what;
     };
-    let spec = root.entries.iter_mut().find(|entry| &*entry.key == "spec")?;
-    let Value::Map(spec) = &mut spec.node.value else {
-        return None;
+    let default = spec_field(repaired, "defaultConfig").filter(|node| is_unresolved(node));
+    if let Some(config) = default.filter(|_| restores_default)
+        && let Some(before) = old.get("defaultConfig").filter(is_good)
+    {
+        *config = before.clone();
+        what.push("defaultConfig".to_owned());
+    }
+    let old_rules = old.get("matchRules").and_then(Node::as_list).unwrap_or_default();
+    let Some(Value::List(rules)) = spec_field(repaired, "matchRules").map(|node| &mut node.value)
+    else {
+        return what;
     };
-    spec.entries.iter_mut().find(|entry| &*entry.key == field).map(|entry| &mut entry.node)
+    for (index, rule) in rules.iter_mut().enumerate() {
+        let has_targets_of = |other: &&Node| {
+            ["ingress", "domain", "service"].iter().all(|key| rule.get(key) == other.get(key))
+        };
+        let before = old_rules.iter().find(has_targets_of).and_then(|old| old.get("config"));
+        if let Some(config) = rule.get_mut("config").filter(|config| is_unresolved(config))
+            && let Some(before) = before.filter(is_good)
+        {
+            *config = before.clone();
+            what.push(format!("matchRules[{index}].config"));
+        }
+    }
+    what
 }
 
 /// A rule that lost its target may be any of the rules that were there

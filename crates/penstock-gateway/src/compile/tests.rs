@@ -333,3 +333,139 @@ fn last_good_versions_stay_in_force() {
     check(good, "[{ingress: [r], configDisable: true}]", &[], "");
     check(good, "oops", &["PS201", "PS211"], "key-auth/0/check");
 }
+
+fn secret(name: &str, data: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Secret\nmetadata: {{name: {name}}}\nstringData: {{{data}}}\n---\n"
+    )
+}
+
+/// key-auth with two consumers, one of whom has this credential.
+fn auth_with(credential: &str) -> String {
+    plugin(
+        "k",
+        "oci://x/key-auth:1",
+        &format!(
+            "  defaultConfig:\n    global_auth: false\n    consumers:\n    - {{name: a, keys: [k], credential: '{credential}'}}\n    - {{name: b, keys: [k], credential: other-key}}\n  matchRules: [{{ingress: [r], config: {{allow: [a, b]}}}}]"
+        ),
+    )
+}
+
+#[test]
+fn references_to_secrets_are_resolved_and_stay_out_of_sight() {
+    let route = format!("{BRIDGE}{}", ingress("r", "a.com", "/", TO_ONE));
+    let keys = secret("keys", "a: 'hidden\"value', b: other-key");
+    let compiled = compile_text(&format!("{route}{keys}{}", auth_with("${secret.keys.a}")));
+    assert!(compiled.diagnostics.is_empty(), "{:?}", compiled.diagnostics);
+    let kept = format!("{:?}", compiled.effective.iter().find(|r| &*r.key.name == "k").unwrap());
+    assert!(kept.contains("${secret.keys.a}") && !kept.contains("hidden"), "{kept}");
+    // Both consumers have the same credential, once it is looked up.
+    let compiled = compile_text(&format!("{route}{keys}{}", auth_with("${secret.keys.b}")));
+    assert_eq!(codes(&compiled.diagnostics), ["PS603"]);
+}
+
+#[test]
+fn a_finding_about_a_resolved_value_shows_the_reference() {
+    let text = format!(
+        "{BRIDGE}{}{}{}",
+        ingress("r", "a.com", "/", TO_ONE),
+        secret("keys", "kind: hidden-value"),
+        plugin(
+            "p",
+            "oci://x/ai-proxy:1",
+            "  defaultConfig: {providers: [{id: x, type: '${secret.keys.kind}'}]}"
+        )
+    );
+    let compiled = compile_text(&text);
+    let shown = format!("{:?}", compiled.diagnostics);
+    assert!(shown.contains("unknown provider type: ${secret.keys.kind}"), "{shown}");
+    assert!(!shown.contains("hidden"), "{shown}");
+    let text = text.replace("  defaultConfig:", "  phase: '${secret.keys.kind}'\n  defaultConfig:");
+    let shown = format!("{:?}", compile_text(&text).diagnostics);
+    assert!(shown.contains("`${secret.keys.kind}` is not a phase"), "{shown}");
+    assert!(!shown.contains("hidden"), "{shown}");
+}
+
+#[test]
+fn a_reference_that_leads_nowhere_breaks_the_smallest_part() {
+    let check = |rest: &str, expected_codes: &[&str], expected: &str| {
+        let route = ingress("r", "a.com", "/", TO_ONE);
+        let compiled = compile_text(&format!("{BRIDGE}{route}{}{rest}", secret("keys", "a: x")));
+        assert_eq!(codes(&compiled.diagnostics), expected_codes, "{rest}");
+        let route = &compiled.snapshot.routes[0];
+        assert_eq!(chain(&route.targets[0].chain, "a.com"), expected, "{rest}");
+    };
+    check(&auth_with("${secret.keys.b}"), &["PS213", "PS602"], "key-auth/0/check");
+    let proxy = |active: &str| {
+        plugin(
+            "p",
+            "oci://x/ai-proxy:1",
+            &format!(
+                "  defaultConfig: {{providers: [{{id: one, type: openai, apiTokens: ['${{secret.keys.no}}']}}, {{id: two, type: openai, apiTokens: [t]}}]}}\n  matchRules: [{{ingress: [r], config: {{activeProviderId: {active}}}}}]"
+            ),
+        )
+    };
+    check(&proxy("one"), &["PS213"], "ai-proxy/0/503");
+    check(&proxy("two"), &["PS213"], "ai-proxy/0/acts");
+    let mapper = |target: &str| {
+        plugin(
+            "m",
+            "oci://x/model-mapper:1",
+            &format!(
+                "  matchRules:\n  - {{{target}, config: {{modelMapping: {{a: '${{secret.keys.no}}'}}}}}}\n  - {{ingress: [r], config: {{}}}}"
+            ),
+        )
+    };
+    check(&mapper("ingress: [r]"), &["PS201", "PS213"], "model-mapper/0/503");
+    check(&mapper("ingress: [other]"), &["PS201", "PS213"], "model-mapper/1/maps");
+}
+
+#[test]
+fn an_annotation_that_leads_nowhere_closes_its_route() {
+    let annotations = format!(
+        "{TO_ONE}, higress.io/exact-match-header-x: '${{secret.keys.x}}', other/x: '${{secret.no.no}}'"
+    );
+    let check = |data: &str, expected: bool| {
+        let route = ingress("r", "a.com", "/", &annotations);
+        let compiled = compile_text(&format!("{BRIDGE}{route}{}", secret("keys", data)));
+        assert_eq!(compiled.snapshot.routes[0].closed.is_some(), expected, "{data}");
+        assert_eq!(codes(&compiled.diagnostics).contains(&"PS213"), expected, "{data}");
+    };
+    check("x: value", false);
+    check("y: value", true);
+}
+
+#[test]
+fn last_good_versions_of_what_refers_to_a_secret_stay_in_force() {
+    let check = |good: &str, bad: &str, expected_codes: &[&str]| {
+        let fixed = format!("{BRIDGE}{}", secret("keys", "a: x, c: two.dns"));
+        let before = compile_text(&format!("{fixed}{good}"));
+        assert!(before.diagnostics.is_empty(), "{:?}", before.diagnostics);
+        let listing = listing(&format!("{fixed}{bad}"));
+        let after = compile(&listing, &before.effective, &Options::default());
+        assert_eq!(codes(&after.diagnostics), expected_codes, "{bad}");
+        let names = |compiled: &Compiled| {
+            let routes = compiled.snapshot.routes.iter();
+            let chains = routes
+                .map(|route| (route.closed.is_some(), chain(&route.targets[0].chain, "a.com")));
+            chains.collect::<Vec<_>>()
+        };
+        assert_eq!(names(&after), names(&before), "{bad}");
+        let kept = format!("{:?}", after.effective);
+        assert!(kept.contains("${secret.keys.") && !kept.contains("Unresolved"), "{kept}");
+    };
+    let route = ingress("r", "a.com", "/", TO_ONE);
+    let auth = |reference: &str| format!("{route}{}", auth_with(reference));
+    check(&auth("${secret.keys.a}"), &auth("${secret.keys.b}"), &["PS211", "PS213", "PS602"]);
+    let mapper = |reference: &str| {
+        let rest = format!(
+            "  matchRules: [{{ingress: [r], config: {{modelMapping: {{a: '{reference}'}}}}}}]"
+        );
+        format!("{route}{}", plugin("m", "oci://x/model-mapper:1", &rest))
+    };
+    check(&mapper("${secret.keys.a}"), &mapper("${secret.keys.b}"), &["PS201", "PS211", "PS213"]);
+    let vhost = |reference: &str| {
+        ingress("r", "a.com", "/", &format!("{TO_ONE}, higress.io/upstream-vhost: '{reference}'"))
+    };
+    check(&vhost("${secret.keys.c}"), &vhost("${secret.keys.d}"), &["PS211", "PS213"]);
+}

@@ -13,6 +13,7 @@ use penstock_manifest::diagnostic::{
     PROVIDER_TYPE_NOT_SUPPORTED, PROVIDER_TYPE_UNKNOWN, UNKNOWN_FIELD,
 };
 use penstock_manifest::kind::wasm_plugin::WasmPlugin;
+use penstock_manifest::template::is_unresolved;
 use penstock_manifest::{Cursor, Diagnostic, Node, Value};
 
 use crate::error::{ErrorKind, GatewayError};
@@ -132,6 +133,10 @@ fn build_provider(
     cursor: &Cursor<'_>,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<Arc<dyn Provider>> {
+    // What leads nowhere has been reported, and is no value of any type.
+    if is_unresolved(cursor.node) {
+        return None;
+    }
     let serde_json::Value::Object(object) = cursor.node.to_json() else {
         diagnostics.push(cursor.wrong_type("a mapping"));
         return None;

@@ -5,6 +5,7 @@
 //! built-in of Higress; a built-in that runs here has a file of its own name.
 
 mod ai_proxy;
+mod ai_statistics;
 mod broken;
 mod key_auth;
 mod model_key;
@@ -111,7 +112,12 @@ pub const PLUGINS: &[PluginRow] = &[
     not_yet("ai-rag", false),
     not_yet("ai-search", false),
     not_yet("ai-security-guard", false),
-    not_yet("ai-statistics", false),
+    PluginRow {
+        name: "ai-statistics",
+        is_authentication: false,
+        build: Some(ai_statistics::build),
+        repair: Some(ai_statistics::repair),
+    },
     not_yet("ai-token-ratelimit", false),
     not_yet("ai-transformer", false),
     not_yet("basic-auth", true),

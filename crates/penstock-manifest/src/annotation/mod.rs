@@ -16,7 +16,7 @@ use crate::diagnostic::{
     ANNOTATION_NOT_SUPPORTED, Diagnostic, INVALID_ANNOTATION, ROUTE_CLOSED, UNKNOWN_ANNOTATION,
     nearest,
 };
-use crate::node::{Cursor, Entry};
+use crate::node::{Cursor, Entry, Value};
 use crate::resource::Resource;
 
 /// The prefix that only Higress has.
@@ -224,6 +224,10 @@ impl RouteOptions {
         let text = written.text();
         match row.support {
             Marker => {}
+            // Nobody knows what it asks for; it has been reported.
+            Acts | Protects if matches!(value.node.value, Value::Unresolved(_)) => {
+                self.closed = Some("an annotation refers to a Secret that is not there");
+            }
             NotYet => {
                 self.has_rewrite |=
                     matches!(key, "rewrite-target" | "use-regex" | "full-path-regex");

@@ -7,6 +7,7 @@
 pub mod config_map;
 pub mod ingress;
 pub mod mcp_bridge;
+pub mod secret;
 pub mod wasm_plugin;
 
 /// One kind of resource.

@@ -21,7 +21,7 @@ fn value(out: &mut String, node: &Node) {
             out.push_str(&serde_json::Value::from(*number).to_string());
         }
         Value::Float(_) => out.push_str("null"),
-        Value::String(text) => string(out, text),
+        Value::String(text) | Value::Unresolved(text) => string(out, text),
         Value::List(list) => {
             out.push('[');
             for (index, item) in list.iter().enumerate() {

@@ -95,8 +95,10 @@ fn inline(out: &mut String, node: &Node, indent: usize) {
         Value::Bool(flag) => out.push_str(if *flag { "true" } else { "false" }),
         Value::Int(number) => out.push_str(&number.to_string()),
         Value::Float(number) => out.push_str(&scalar::float_text(*number)),
-        Value::String(text) if is_literal(text) => return literal(out, text, indent),
-        Value::String(text) => push_text(out, text),
+        Value::String(text) | Value::Unresolved(text) if is_literal(text) => {
+            return literal(out, text, indent);
+        }
+        Value::String(text) | Value::Unresolved(text) => push_text(out, text),
         Value::List(_) => out.push_str("[]"),
         Value::Map(_) => out.push_str("{}"),
     }

@@ -71,7 +71,7 @@ pub(super) fn key_text(value: Value) -> Option<Box<str>> {
         Value::Bool(flag) => Some(if flag { "true" } else { "false" }.into()),
         Value::Int(number) => Some(number.to_string().into()),
         Value::Float(number) => Some(float_text(number).into()),
-        Value::Null | Value::List(_) | Value::Map(_) => None,
+        Value::Null | Value::Unresolved(_) | Value::List(_) | Value::Map(_) => None,
     }
 }
 

@@ -621,3 +621,29 @@ fn a_file_that_is_a_bomb_harms_nobody() {
     }
     assert!(harbor.gateway.resident_bytes() < 512 << 20, "{}", harbor.gateway.resident_bytes());
 }
+
+#[test]
+fn a_directory_may_have_any_name() {
+    let upstream = Upstream::start(Scenario::Completion);
+    let parent = Directory::new();
+    for folder in ["a b", "h\u{e4}fen \u{2693}", "..dots", "k8s", "-dash", "x.yaml"] {
+        for (name, text) in harbor(upstream.address) {
+            parent.write(&format!("{folder}/{name}"), text);
+        }
+        let gateway = Serve::new(&parent.file(&format!("{folder}/"))).start();
+        assert_eq!(gateway.send(&chat()).status(), 200, "{folder}");
+        gateway.reload(|| parent.remove(&format!("{folder}/{INGRESS}")));
+        assert_eq!(gateway.send(&chat()).status(), 404, "{folder}");
+    }
+}
+
+#[test]
+fn where_nothing_can_be_written_the_gateway_serves_all_the_same() {
+    let harbor =
+        Harbor::changed(Scenario::Completion, |directory| directory.write(".penstock", ""));
+    assert_eq!(harbor.chat().status(), 200);
+    harbor.gateway.reload(|| harbor.directory.edit(KEY_AUTH, "spec:", "spec: ["));
+    assert_eq!(harbor.chat().status(), 200);
+    assert_eq!(harbor.gateway.send(&chat_without_key()).status(), 401);
+    assert_eq!(harbor.directory.read(".penstock"), "");
+}

@@ -324,6 +324,28 @@ fn metrics_count_requests_and_tokens() {
     check_exposition(&metrics);
 }
 
+#[test]
+fn labels_are_escaped() {
+    let harbor = Harbor::changed(Scenario::Completion, |directory| {
+        for name in ["wasmplugins/key-auth.internal.yaml", "configmaps/ai-route-pier.yaml"] {
+            let text = directory.read(name);
+            let quote = if name.ends_with("pier.yaml") { r#"he\"r\\on"# } else { r#"'he"r\on'"# };
+            directory.write(
+                name,
+                text.replace("\"heron\"", &format!("\"{quote}\""))
+                    .replace("name: heron", &format!("name: {quote}"))
+                    .replace("- heron", &format!("- {quote}")),
+            );
+        }
+    });
+    let answer = harbor.chat();
+    assert_eq!(answer.status(), 200);
+    let series = r#"penstock_consumer_requests_total{consumer="he\"r\\on",status="200"}"#;
+    assert_eq!(sample(&harbor.gateway.metrics(), series), Some(1.0));
+    assert_eq!(harbor.gateway.access_log.of_request(&answer)["consumer"], r#"he"r\on"#);
+    assert_eq!(harbor.upstream.received().header("x-mse-consumer"), Some(r#"he"r\on"#));
+}
+
 /// Every sample belongs to a family that is announced once, before it.
 fn check_exposition(metrics: &str) {
     let mut announced: Vec<&str> = Vec::new();

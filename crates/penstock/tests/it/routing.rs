@@ -120,6 +120,11 @@ fn a_request_target_with_a_host_counts_more_than_the_header() {
     let routes = Routes::new(&[prefix("a", "a.bay.test", "/"), prefix("b", "b.bay.test", "/")]);
     routes.check_request(&Request::get("b.bay.test", "http://a.bay.test/x"), "a");
     routes.check_request(&Request::get("a.bay.test", "http://elsewhere.test/"), "404");
+    for (target, path) in [("http://a.bay.test/x?y=z", "/x?y=z"), ("http://a.bay.test", "/")] {
+        let answer = routes.gateway.send(&Request::get("b.bay.test", target));
+        let expected = format!("GET {path} HTTP/1.1\r\n");
+        assert!(answer.text().starts_with(&expected), "{}", answer.text());
+    }
 }
 
 #[test]

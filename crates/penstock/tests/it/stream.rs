@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::upstream::{EVENT_STREAM, Steps};
+use crate::support::upstream::{COMPLETION, EVENT_STREAM, Steps};
 use crate::support::*;
 
 const STREAMED: &str = r#"{"model":"m","stream":true,"messages":[]}"#;
@@ -266,6 +266,21 @@ fn an_answer_has_one_framing() {
             assert_eq!((framings, answer.text().as_str()), ([None, Some("chunked")], "hello"));
         }
         status => assert_eq!(status, 502),
+    }
+}
+
+#[test]
+fn a_body_where_none_may_be_is_not_passed_on() {
+    let harbor = Harbor::start();
+    for head in ["204 No Content", "304 Not Modified"] {
+        let text = format!("HTTP/1.1 {head}\r\nContent-Length: 5\r\n\r\nhello");
+        harbor.upstream.once(Scenario::Bytes(text.into()));
+        let mut client = harbor.gateway.begin(&chat());
+        let head = client.head();
+        assert!(head.status == 304 || head.header("content-length").is_none(), "{head:?}");
+        client.send(&chat());
+        let answer = client.answer();
+        assert_eq!((answer.status(), answer.text().as_str()), (200, COMPLETION));
     }
 }
 
