@@ -118,12 +118,7 @@ pub struct Merged {
 }
 
 /// Merges what is desired into what is there.
-pub fn merge(
-    desired: &[Resource],
-    actual: &Listing,
-    ledger: &Ledger,
-    options: &Options,
-) -> Merged {
+pub fn merge(desired: &[Resource], actual: &Listing, ledger: &Ledger, options: &Options) -> Merged {
     let mut merge = Merge {
         options,
         ledger,

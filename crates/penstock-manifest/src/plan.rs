@@ -256,11 +256,8 @@ pub fn plan(inputs: &Inputs<'_>, options: &Options) -> Plan {
         diagnostics: merged.diagnostics,
         ..Plan::default()
     };
-    let relative: HashMap<&str, &Arc<str>> = inputs
-        .files
-        .iter()
-        .map(|file| (&*file.path.display, &file.path.relative))
-        .collect();
+    let relative: HashMap<&str, &Arc<str>> =
+        inputs.files.iter().map(|file| (&*file.path.display, &file.path.relative)).collect();
     for outcome in merged.outcomes {
         plan.changes.push(change(outcome, &relative, options.stamp.as_ref()));
     }
@@ -282,11 +279,7 @@ pub fn plan(inputs: &Inputs<'_>, options: &Options) -> Plan {
     plan
 }
 
-fn change(
-    outcome: Outcome,
-    relative: &HashMap<&str, &Arc<str>>,
-    stamp: Option<&Stamp>,
-) -> Change {
+fn change(outcome: Outcome, relative: &HashMap<&str, &Arc<str>>, stamp: Option<&Stamp>) -> Change {
     let Outcome { key, before, after } = outcome;
     let action = match (&before, &after) {
         (_, After::Gone) => Action::Delete,

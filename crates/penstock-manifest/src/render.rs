@@ -105,9 +105,7 @@ pub fn render(intent: &Intent, options: &Options) -> Rendered {
 /// Puts resources into the order in which they have to exist: what others
 /// refer to comes first, the console's record of a route last.
 pub fn sort(resources: &mut [Resource]) {
-    resources.sort_by(|a, b| {
-        (rank_of(&a.key), &a.key.name).cmp(&(rank_of(&b.key), &b.key.name))
-    });
+    resources.sort_by(|a, b| (rank_of(&a.key), &a.key.name).cmp(&(rank_of(&b.key), &b.key.name)));
 }
 
 /// The lowest rank of a route's own resources.

@@ -121,11 +121,7 @@ fn describe(cursor: &Cursor<'_>, object: &Object) -> String {
     if cursor.path.is_empty() { object.name.to_owned() } else { format!("`{}`", cursor.path) }
 }
 
-fn unknown_field(
-    object: &Object,
-    entry: &crate::node::Entry,
-    value: &Cursor<'_>,
-) -> Diagnostic {
+fn unknown_field(object: &Object, entry: &crate::node::Entry, value: &Cursor<'_>) -> Diagnostic {
     let diagnostic = Diagnostic::at(
         &UNKNOWN_FIELD,
         value.source,

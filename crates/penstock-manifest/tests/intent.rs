@@ -7,6 +7,8 @@
 //! `PENSTOCK_ACCEPT=1 cargo test -p penstock-manifest --test intent` writes
 //! what is found into the files; review it like code.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::HashMap;
 use std::path::Path;
 

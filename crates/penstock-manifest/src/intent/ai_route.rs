@@ -31,7 +31,11 @@ pub const OBJECT: Object = Object {
         required("upstreams", UPSTREAM_LIST, "The providers and their shares."),
         optional("modelPredicates", Shape::List(&Shape::Object(&MODEL)), "Any of these models."),
         optional("authConfig", Shape::Object(&AUTH), "Who may use it."),
-        optional("fallbackConfig", Shape::Object(&FALLBACK), "Who answers when the upstreams fail."),
+        optional(
+            "fallbackConfig",
+            Shape::Object(&FALLBACK),
+            "Who answers when the upstreams fail.",
+        ),
         optional("cors", Shape::Object(&CORS), "What browsers may do."),
         optional("headerControl", Shape::Object(&HEADER_CONTROL), "Headers that are changed."),
         optional("proxyNextUpstream", Shape::Object(&RETRY), "When a request is tried again."),
@@ -315,7 +319,12 @@ fn read_fallback(fields: &Fields<'_>, diagnostics: &mut Vec<Diagnostic>) -> Fall
     let mut codes = fields.texts("responseCodes");
     if let Some(codes) = &mut codes {
         let mut seen: Vec<Box<str>> = Vec::new();
-        codes.retain(|code| !seen.contains(code) && { seen.push(code.clone()); true });
+        codes.retain(|code| {
+            !seen.contains(code) && {
+                seen.push(code.clone());
+                true
+            }
+        });
     }
     let fallback = Fallback {
         is_enabled: fields.flag("enabled") == Some(true),
@@ -360,7 +369,8 @@ fn check_headers(
         }
         let condition = (key.to_ascii_lowercase(), predicate.match_type.as_str());
         if seen.contains(&condition) {
-            let message = format!("two conditions of one type on the header `{key}`: only one is kept");
+            let message =
+                format!("two conditions of one type on the header `{key}`: only one is kept");
             diagnostics.push(list.diagnostic(&INVALID_VALUE, message));
         }
         seen.push(condition);
@@ -389,12 +399,32 @@ fn check_custom_configs(fields: &Fields<'_>, diagnostics: &mut Vec<Diagnostic>) 
 
 /// What the console writes itself, without its prefix.
 const OWN_ANNOTATIONS: &[&str] = &[
-    "comment", "cors-allow-credentials", "cors-allow-headers", "cors-allow-methods",
-    "cors-allow-origin", "cors-expose-headers", "cors-max-age", "destination", "enable-cors",
-    "enable-header-control", "enable-proxy-next-upstream", "enable-rewrite", "ignore-path-case",
-    "match-method", "proxy-next-upstream", "proxy-next-upstream-timeout",
-    "proxy-next-upstream-tries", "request-header-control-add", "request-header-control-remove",
-    "request-header-control-update", "response-header-control-add",
-    "response-header-control-remove", "response-header-control-update", "rewrite-path",
-    "rewrite-target", "ssl-redirect", "upstream-vhost", "use-regex",
+    "comment",
+    "cors-allow-credentials",
+    "cors-allow-headers",
+    "cors-allow-methods",
+    "cors-allow-origin",
+    "cors-expose-headers",
+    "cors-max-age",
+    "destination",
+    "enable-cors",
+    "enable-header-control",
+    "enable-proxy-next-upstream",
+    "enable-rewrite",
+    "ignore-path-case",
+    "match-method",
+    "proxy-next-upstream",
+    "proxy-next-upstream-timeout",
+    "proxy-next-upstream-tries",
+    "request-header-control-add",
+    "request-header-control-remove",
+    "request-header-control-update",
+    "response-header-control-add",
+    "response-header-control-remove",
+    "response-header-control-update",
+    "rewrite-path",
+    "rewrite-target",
+    "ssl-redirect",
+    "upstream-vhost",
+    "use-regex",
 ];

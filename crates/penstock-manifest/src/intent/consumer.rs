@@ -135,7 +135,9 @@ fn read_source(credential: &Fields<'_>, diagnostics: &mut Vec<Diagnostic>) -> Op
     let key = credential.text("key").unwrap_or_default();
     if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
         let at = credential.get("key").unwrap_or_else(|| credential.cursor.clone());
-        let message = format!("a credential from {source} needs a `key`: the name of the header or parameter");
+        let message = format!(
+            "a credential from {source} needs a `key`: the name of the header or parameter"
+        );
         diagnostics.push(at.diagnostic(&MISSING_FIELD, message));
         return None;
     }

@@ -37,9 +37,10 @@ pub(super) const NAME: name::NameRule = name::NameRule {
         name == DEFAULT_DOMAIN
             || (is_domain_name(rest)
                 && rest.bytes().all(|byte| !byte.is_ascii_uppercase())
-                && rest.split('.').next_back().is_some_and(|last| {
-                    last.bytes().all(|byte| byte.is_ascii_lowercase())
-                }))
+                && rest
+                    .split('.')
+                    .next_back()
+                    .is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_lowercase())))
     },
     allowed: "a domain in lower case with at least one dot, such as `ai.example.com` or `*.example.com`",
 };

@@ -197,7 +197,12 @@ fn join(urls: &[Url]) -> Endpoint {
     if is_static {
         let addresses: Vec<String> =
             urls.iter().map(|url| format!("{}:{}", url.host, url.port)).collect();
-        return Endpoint::Registry { kind: "static", domain: addresses.join(","), port: 80, protocol };
+        return Endpoint::Registry {
+            kind: "static",
+            domain: addresses.join(","),
+            port: 80,
+            protocol,
+        };
     }
     Endpoint::Registry {
         kind: "dns",
@@ -245,7 +250,9 @@ fn openai(raw: &Map) -> Result<Endpoint, Wrong> {
             Ok(port) if port != 0 => Ok(Endpoint::Service { host: host.to_owned(), port }),
             _ => Err(wrong("openaiCustomServicePort", "must be from 1 to 65535")),
         },
-        (Some(_), _) => Err(wrong("openaiCustomServicePort", "is required beside the service name")),
+        (Some(_), _) => {
+            Err(wrong("openaiCustomServicePort", "is required beside the service name"))
+        }
         (None, Some(Value::Int(_))) => {
             Err(wrong("openaiCustomServiceName", "is required beside the service port"))
         }
@@ -254,8 +261,8 @@ fn openai(raw: &Map) -> Result<Endpoint, Wrong> {
 }
 
 fn ollama(raw: &Map) -> Result<Endpoint, Wrong> {
-    let host = text(raw, "ollamaServerHost")
-        .ok_or_else(|| wrong("ollamaServerHost", "is required"))?;
+    let host =
+        text(raw, "ollamaServerHost").ok_or_else(|| wrong("ollamaServerHost", "is required"))?;
     let port = match raw.get("ollamaServerPort").map(|node| &node.value) {
         Some(Value::Int(port)) => u16::try_from(*port).ok(),
         Some(Value::String(port)) => port.parse().ok(),
@@ -383,13 +390,33 @@ mod tests {
             "{openaiCustomUrl: 'http://x.example/v1', openaiCustomServiceName: a.static, openaiCustomServicePort: 80}",
             "service a.static 80",
         );
-        check("ollama", "{ollamaServerHost: o.example, ollamaServerPort: '11434'}", "dns o.example 11434 http");
-        check("vertex", "{vertexRegion: GLOBAL, vertexProjectId: p, vertexAuthKey: k}", "dns aiplatform.googleapis.com 443 https");
+        check(
+            "ollama",
+            "{ollamaServerHost: o.example, ollamaServerPort: '11434'}",
+            "dns o.example 11434 http",
+        );
+        check(
+            "vertex",
+            "{vertexRegion: GLOBAL, vertexProjectId: p, vertexAuthKey: k}",
+            "dns aiplatform.googleapis.com 443 https",
+        );
         check("claude", "{providerDomain: 'c.example:8443'}", "dns c.example 8443 https");
         check("azure", "{}", "azureServiceUrl is required");
-        check("openai", "{openaiCustomUrl: 'ftp://x/v1'}", "openaiCustomUrl must begin with `http://` or `https://`");
-        check("openai", "{openaiCustomUrl: 'https://u:p@x/v1'}", "openaiCustomUrl must not hold a user or password; put the key into `tokens`");
-        check("openai", "{openaiCustomUrl: 'https://x:0/v1'}", "openaiCustomUrl has a port that is not a number from 1 to 65535");
+        check(
+            "openai",
+            "{openaiCustomUrl: 'ftp://x/v1'}",
+            "openaiCustomUrl must begin with `http://` or `https://`",
+        );
+        check(
+            "openai",
+            "{openaiCustomUrl: 'https://u:p@x/v1'}",
+            "openaiCustomUrl must not hold a user or password; put the key into `tokens`",
+        );
+        check(
+            "openai",
+            "{openaiCustomUrl: 'https://x:0/v1'}",
+            "openaiCustomUrl has a port that is not a number from 1 to 65535",
+        );
         check(
             "vllm",
             "{vllmCustomUrl: 'http://10.1.0.5:8000/v1', vllmExtraCustomUrls: ['http://a.example/v1']}",

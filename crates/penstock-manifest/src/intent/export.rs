@@ -10,8 +10,8 @@ use super::{OBJECT, ai_route, domain};
 use crate::diagnostic::{Diagnostic, INTENT_CONSOLE_DIFFERS};
 use crate::kind::config_map::{ai_route_json, domain_of};
 use crate::node::{Cursor, Map, Node, Value};
-use crate::render::object::{list, map, text, texts};
 use crate::render::PLACEHOLDER_TOKEN;
+use crate::render::object::{list, map, text, texts};
 use crate::resource::{Listing, Resource};
 use crate::schema::{Object, without_positions};
 
@@ -31,7 +31,9 @@ pub fn from_resources(
     };
     for resource in &listing.resources {
         match (&*resource.key.kind, &*resource.key.name) {
-            ("ConfigMap", _) if domain_of(resource).is_some() => add("domains", vec![read_domain(resource)]),
+            ("ConfigMap", _) if domain_of(resource).is_some() => {
+                add("domains", vec![read_domain(resource)])
+            }
             ("ConfigMap", _) if is_ai_route(resource) => {
                 add("aiRoutes", export.ai_route(resource).into_iter().collect());
             }
@@ -105,7 +107,8 @@ impl Export<'_> {
     }
 
     fn providers(&mut self, resource: &Resource, listing: &Listing) -> Vec<Node> {
-        let providers = resource.spec().and_then(|spec| spec.get("defaultConfig")?.get("providers"));
+        let providers =
+            resource.spec().and_then(|spec| spec.get("defaultConfig")?.get("providers"));
         let proxy = |id: &str| proxy_name(listing, &format!("llm-{id}.internal"));
         let entries: Vec<Cursor<'_>> = providers.iter().flat_map(Cursor::items).collect();
         let mut found = Vec::new();
@@ -130,9 +133,11 @@ impl Export<'_> {
                 fields.push(("tokens", texts(tokens)));
             }
             let failover = entry.node.get("failover").filter(|node| node.as_map().is_some());
-            fields.extend(failover.map(|node| {
-                ("tokenFailoverConfig", known(node, &super::llm_provider::FAILOVER))
-            }));
+            fields.extend(
+                failover.map(|node| {
+                    ("tokenFailoverConfig", known(node, &super::llm_provider::FAILOVER))
+                }),
+            );
             fields.extend(proxy(id).map(|name| ("proxyName", text(name))));
             let raw = self.raw_configs(entry.node);
             if !raw.entries.is_empty() {
@@ -161,7 +166,8 @@ impl Export<'_> {
     }
 
     fn consumers(&mut self, resource: &Resource) -> Vec<Node> {
-        let consumers = resource.spec().and_then(|spec| spec.get("defaultConfig")?.get("consumers"));
+        let consumers =
+            resource.spec().and_then(|spec| spec.get("defaultConfig")?.get("consumers"));
         let entries: Vec<Cursor<'_>> = consumers.iter().flat_map(Cursor::items).collect();
         let mut found = Vec::new();
         for entry in entries {

@@ -120,17 +120,16 @@ impl LlmProvider {
             secret::check_inside(raw, diagnostics);
         }
         let mut raw_configs = raw.as_ref().and_then(|raw| raw.node.as_map().cloned());
-        let endpoint =
-            match endpoint::endpoint(row, raw_configs.get_or_insert_with(Map::default)) {
-                Ok(endpoint) => endpoint,
-                Err(wrong) => {
-                    let at = raw.as_ref().unwrap_or(&fields.cursor);
-                    let at = at.get(wrong.key).unwrap_or_else(|| at.clone());
-                    let message = format!("`{}` {}", wrong.key, wrong.message);
-                    diagnostics.push(at.diagnostic(&PROVIDER_INVALID, message));
-                    return None;
-                }
-            };
+        let endpoint = match endpoint::endpoint(row, raw_configs.get_or_insert_with(Map::default)) {
+            Ok(endpoint) => endpoint,
+            Err(wrong) => {
+                let at = raw.as_ref().unwrap_or(&fields.cursor);
+                let at = at.get(wrong.key).unwrap_or_else(|| at.clone());
+                let message = format!("`{}` {}", wrong.key, wrong.message);
+                diagnostics.push(at.diagnostic(&PROVIDER_INVALID, message));
+                return None;
+            }
+        };
         let mut raw_configs = raw_configs.unwrap_or_default();
         normalise(row.name, &mut raw_configs);
         Some(Self {

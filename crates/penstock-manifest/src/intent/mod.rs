@@ -131,9 +131,7 @@ pub struct IntentFile<'a> {
 
 /// Reads an intent and checks it as a whole. With an error among the
 /// diagnostics the intent is incomplete and must not be rendered.
-pub fn parse<'a>(
-    files: impl IntoIterator<Item = IntentFile<'a>>,
-) -> (Intent, Vec<Diagnostic>) {
+pub fn parse<'a>(files: impl IntoIterator<Item = IntentFile<'a>>) -> (Intent, Vec<Diagnostic>) {
     let mut intent = Intent::default();
     let mut diagnostics = Vec::new();
     for file in files {
@@ -171,7 +169,8 @@ fn read_document(
     }
     if root.get("kind").is_some() && root.get("apiVersion").is_some() {
         let message = "this is a Kubernetes manifest, not an intent";
-        let hint = "an intent has `domains`, `providers`, `consumers`, `aiRoutes`, `serviceSources`";
+        let hint =
+            "an intent has `domains`, `providers`, `consumers`, `aiRoutes`, `serviceSources`";
         diagnostics.push(cursor.diagnostic(&WRONG_TYPE, message).with_hint(hint));
         return;
     }

@@ -28,11 +28,7 @@ pub(super) fn read(
 }
 
 /// Letters, digits, and inside also what `is_inner` takes; 1 to 63 bytes.
-pub(super) fn is_word(
-    name: &str,
-    is_edge: fn(u8) -> bool,
-    is_inner: fn(u8) -> bool,
-) -> bool {
+pub(super) fn is_word(name: &str, is_edge: fn(u8) -> bool, is_inner: fn(u8) -> bool) -> bool {
     let bytes = name.as_bytes();
     (1..=63).contains(&bytes.len())
         && bytes.first().copied().is_some_and(is_edge)
@@ -43,7 +39,6 @@ pub(super) fn is_word(
 /// Whether every label between dots is one of Kubernetes' names: an empty one
 /// would pass the console's pattern and fail at the API server.
 pub(super) fn has_whole_labels(name: &str) -> bool {
-    name.split('.').all(|label| {
-        !label.is_empty() && !label.starts_with('-') && !label.ends_with('-')
-    })
+    name.split('.')
+        .all(|label| !label.is_empty() && !label.starts_with('-') && !label.ends_with('-'))
 }

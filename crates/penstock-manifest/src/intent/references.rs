@@ -38,7 +38,8 @@ fn report_duplicates<'a>(
     let mut seen: HashMap<String, &Place> = HashMap::new();
     for (name, place) in names {
         if let Some(first) = seen.get(&name) {
-            let message = format!("{what} `{name}` is given twice; the first is in {}", first.short());
+            let message =
+                format!("{what} `{name}` is given twice; the first is in {}", first.short());
             diagnostics.push(place.diagnostic(&INTENT_DUPLICATE, message));
         } else {
             seen.insert(name, place);
@@ -84,10 +85,8 @@ impl<'a> Names<'a> {
 }
 
 fn check_providers_and_consumers(intent: &Intent, diagnostics: &mut Vec<Diagnostic>) {
-    let providers =
-        Names::new("provider", "providers", intent.providers.iter().map(|p| &*p.name));
-    let consumers =
-        Names::new("consumer", "consumers", intent.consumers.iter().map(|c| &*c.name));
+    let providers = Names::new("provider", "providers", intent.providers.iter().map(|p| &*p.name));
+    let consumers = Names::new("consumer", "consumers", intent.consumers.iter().map(|c| &*c.name));
     for route in &intent.ai_routes {
         let fallback = route.fallback.as_ref().and_then(|fallback| fallback.upstreams.as_ref());
         for upstream in route.upstreams.iter().chain(fallback.into_iter().flatten()) {

@@ -16,7 +16,11 @@ pub const PATH: Object = Object {
     name: "PathPredicate",
     doc: "Which paths a route takes.",
     fields: &[
-        required("matchType", Shape::OneOf(&["PRE"]), "`PRE`: the path itself and what is below it."),
+        required(
+            "matchType",
+            Shape::OneOf(&["PRE"]),
+            "`PRE`: the path itself and what is below it.",
+        ),
         required("matchValue", Shape::Text, "The path."),
         CASE_SENSITIVE,
     ],
@@ -71,8 +75,17 @@ pub const RETRY: Object = Object {
         optional(
             "conditions",
             Shape::List(&Shape::OneOf(&[
-                "error", "timeout", "invalid_header", "http_500", "http_502", "http_503",
-                "http_504", "http_403", "http_404", "http_429", "non_idempotent",
+                "error",
+                "timeout",
+                "invalid_header",
+                "http_500",
+                "http_502",
+                "http_503",
+                "http_504",
+                "http_403",
+                "http_404",
+                "http_429",
+                "non_idempotent",
             ])),
             "After which failures.",
         ),

@@ -167,9 +167,7 @@ fn replace_in(node: &Node, found: &mut dyn FnMut(SecretText) -> String) -> Node 
             }
             _ => Value::String(text.clone()),
         },
-        Value::List(list) => {
-            Value::List(list.iter().map(|item| replace_in(item, found)).collect())
-        }
+        Value::List(list) => Value::List(list.iter().map(|item| replace_in(item, found)).collect()),
         Value::Map(map) => Value::Map(replace_in_map(map, found)),
         value => value.clone(),
     };
@@ -235,7 +233,13 @@ pub fn resolve(
                 },
             };
             if let Some(consumer) = consumer {
-                report_shared(format!("{}{value}", one.prefix), consumer, one, &mut keys, &mut diagnostics);
+                report_shared(
+                    format!("{}{value}", one.prefix),
+                    consumer,
+                    one,
+                    &mut keys,
+                    &mut diagnostics,
+                );
             }
             if !matches!(one.text, SecretText::Plain(_)) {
                 data.set(&one.key, Node::synthetic(Value::String(base64(value.as_bytes()).into())));
@@ -327,7 +331,8 @@ mod tests {
 
     #[test]
     fn secret_names_have_no_dot_and_differ() {
-        let names = ["lololo", "lo.lolo", "LOLOLO", "lo-lolo", "lo_lolo", "-", "名", "a-0123456789ab"];
+        let names =
+            ["lololo", "lo.lolo", "LOLOLO", "lo-lolo", "lo_lolo", "-", "名", "a-0123456789ab"];
         let made: std::collections::HashSet<String> =
             names.iter().map(|name| secret_name("provider", name)).collect();
         assert_eq!(made.len(), names.len());

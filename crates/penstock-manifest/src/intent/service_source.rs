@@ -34,9 +34,7 @@ pub const OBJECT: Object = Object {
 };
 
 const NAME: name::NameRule = name::NameRule {
-    is_valid: |name| {
-        name::is_word(name, |byte| byte.is_ascii_alphanumeric(), |byte| byte == b'-')
-    },
+    is_valid: |name| name::is_word(name, |byte| byte.is_ascii_alphanumeric(), |byte| byte == b'-'),
     allowed: "1 to 63 letters, digits and `-`, with a letter or digit at both ends",
 };
 

@@ -46,8 +46,13 @@ pub const LISTS: &[ListRow] = &[
         path: &["spec", "matchRules"],
         id_field: None,
         managed: &[
-            "ingress", "domain", "service", "configDisable", "config.allow",
-            "config.activeProviderId", "config.modelMapping",
+            "ingress",
+            "domain",
+            "service",
+            "configDisable",
+            "config.allow",
+            "config.activeProviderId",
+            "config.modelMapping",
         ],
     },
 ];
@@ -74,8 +79,7 @@ impl ListRow {
 
 /// The lists of a kind.
 pub fn lists_of(kind: &str) -> impl Iterator<Item = &'static ListRow> {
-    let kind: Option<&'static str> =
-        LISTS.iter().map(|row| row.kind).find(|known| *known == kind);
+    let kind: Option<&'static str> = LISTS.iter().map(|row| row.kind).find(|known| *known == kind);
     LISTS.iter().filter(move |row| Some(row.kind) == kind)
 }
 
@@ -158,9 +162,7 @@ pub(super) fn take(root: &mut Node, row: &ListRow) -> Vec<(String, Node)> {
 
 /// Whether none of the lists of a resource has an entry.
 pub(super) fn has_no_entries(root: &Node, kind: &str) -> bool {
-    lists_of(kind).all(|row| {
-        find(root, row).and_then(Node::as_list).is_none_or(<[Node]>::is_empty)
-    })
+    lists_of(kind).all(|row| find(root, row).and_then(Node::as_list).is_none_or(<[Node]>::is_empty))
 }
 
 /// The object of a plugin that the console's plugin pages show, under the

@@ -99,9 +99,9 @@ impl Merge<'_> {
             let ours = owned.entries.get(&row.path_text());
             let goes = |entry: &Node| {
                 self.options.prune
-                    && row.identity(entry).is_some_and(|id| {
-                        ours.is_some_and(|ours| ours.contains_key(&id))
-                    })
+                    && row
+                        .identity(entry)
+                        .is_some_and(|id| ours.is_some_and(|ours| ours.contains_key(&id)))
             };
             let entries = list::find(&before.root, row).and_then(Node::as_list);
             entries.unwrap_or_default().iter().any(|entry| !goes(entry))
@@ -117,7 +117,11 @@ impl Merge<'_> {
             return after;
         };
         if before.root.get("spec").is_some_and(|spec| spec.get("pluginConfig").is_some()) {
-            self.setting_conflict(before, "spec.pluginConfig", "makes Higress ignore everything else");
+            self.setting_conflict(
+                before,
+                "spec.pluginConfig",
+                "makes Higress ignore everything else",
+            );
             return after;
         }
         if self.opens_everything(config, before, owned) {
@@ -156,15 +160,18 @@ impl Merge<'_> {
             && list::lists_of("WasmPlugin").filter(|row| row.id_field.is_some()).any(|row| {
                 let ours = owned.entries.get(&row.path_text());
                 let is_ours = |entry: &Node| {
-                    row.identity(entry).is_some_and(|id| {
-                        ours.is_some_and(|ours| ours.contains_key(&id))
-                    })
+                    row.identity(entry)
+                        .is_some_and(|id| ours.is_some_and(|ours| ours.contains_key(&id)))
                 };
                 let entries = list::find(&before.root, row).and_then(Node::as_list);
                 entries.unwrap_or_default().iter().any(|entry| !is_ours(entry))
             });
         if has_others && !self.options.adopt.takes(&before.key.to_string()) {
-            self.setting_conflict(before, "spec.defaultConfigDisable", "switches the entries of others off");
+            self.setting_conflict(
+                before,
+                "spec.defaultConfigDisable",
+                "switches the entries of others off",
+            );
             return;
         }
         set_in(after, &["spec", "defaultConfigDisable"], Node::synthetic(Value::Bool(false)));
@@ -315,8 +322,7 @@ impl Merge<'_> {
 /// the first rule that matches wins.
 fn insert_rules(kept: Vec<Node>, added: Vec<Node>) -> Vec<Node> {
     let mut merged = Vec::with_capacity(kept.len() + added.len());
-    let mut added: Vec<_> =
-        added.into_iter().map(|rule| (list::rule_rank(&rule), rule)).collect();
+    let mut added: Vec<_> = added.into_iter().map(|rule| (list::rule_rank(&rule), rule)).collect();
     added.sort_by(|a, b| a.0.cmp(&b.0));
     let mut added = added.into_iter().peekable();
     for rule in kept {

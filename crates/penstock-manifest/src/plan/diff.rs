@@ -159,11 +159,8 @@ impl Diff<'_> {
 
     fn push(&mut self, place: &Place, before: Option<&Node>, after: Option<&Node>) {
         let shown = |node: Option<&Node>| node.map(|node| show(self.kind, place, node));
-        let change = FieldChange {
-            path: place.path.clone(),
-            before: shown(before),
-            after: shown(after),
-        };
+        let change =
+            FieldChange { path: place.path.clone(), before: shown(before), after: shown(after) };
         self.found.push(change);
     }
 }

@@ -35,7 +35,8 @@ pub(super) fn write(plan: &mut Plan, inputs: &Inputs<'_>) {
 fn create(plan: &mut Plan, path: Arc<str>, indices: &[usize]) {
     let changes: Vec<&Change> = indices.iter().filter_map(|i| plan.changes.get(*i)).collect();
     if let Some(change) = changes.iter().find(|change| change.action != Action::Create) {
-        let found = unreadable(&path, format!("{} stands in a file whose text is not known", change.key));
+        let found =
+            unreadable(&path, format!("{} stands in a file whose text is not known", change.key));
         plan.diagnostics.push(found);
         return;
     }

@@ -18,7 +18,10 @@ impl Plan {
             text_of(&mut out, change);
         }
         for name in &self.stale {
-            line(&mut out, &format!("  {name} is no longer desired and stays (--prune removes it)"));
+            line(
+                &mut out,
+                &format!("  {name} is no longer desired and stays (--prune removes it)"),
+            );
         }
         if !out.is_empty() {
             out.push('\n');
@@ -58,7 +61,8 @@ impl Plan {
             "deletion": {
                 "count": self.deletion.count,
                 "total": self.deletion.total,
-                "share": self.deletion.share(),
+                // Four places, so that the number reads back as itself.
+                "share": (self.deletion.share() * 10_000.0).round() / 10_000.0,
             },
             "changes": changes.map(json_of).collect::<Vec<_>>(),
             "files": self.files.iter().map(|file| json!({

@@ -65,12 +65,10 @@ impl<'a> Routes<'a> {
     /// Ingress, fallback and ConfigMap of a route.
     pub(super) fn resources(&self, route: &AiRoute) -> Vec<Resource> {
         let destinations = self.destinations(&route.upstreams, |upstream| upstream.weight);
-        let mut resources =
-            vec![ingress::ingress(route, self, ingress::Part::Main(destinations))];
+        let mut resources = vec![ingress::ingress(route, self, ingress::Part::Main(destinations))];
         if let Some(fallback) = route.active_fallback() {
-            let destinations = self.destinations(fallback.used(), |upstream| {
-                fallback_weight(fallback, upstream)
-            });
+            let destinations =
+                self.destinations(fallback.used(), |upstream| fallback_weight(fallback, upstream));
             resources.push(ingress::ingress(route, self, ingress::Part::Fallback(destinations)));
             resources.push(fallback::envoy_filter(route, fallback));
         }
@@ -128,14 +126,19 @@ fn record(route: &AiRoute) -> Node {
     let own = |upstream: &AiUpstream| self::upstream(upstream, upstream.weight);
     add("upstreams", Some(list(route.upstreams.iter().map(own))));
     add("modelPredicates", predicates(&route.models));
-    add("authConfig", route.auth.as_ref().map(|auth| {
-        let mut fields = vec![("enabled", flag(auth.is_enabled))];
-        fields.extend(auth.credential_types.as_ref().map(|t| ("allowedCredentialTypes", texts(t))));
-        let consumers = auth.consumers.as_ref();
-        let names = consumers.map(|list| texts(list.iter().map(|(name, _)| name)));
-        fields.extend(names.map(|names| ("allowedConsumers", names)));
-        map(fields)
-    }));
+    add(
+        "authConfig",
+        route.auth.as_ref().map(|auth| {
+            let mut fields = vec![("enabled", flag(auth.is_enabled))];
+            fields.extend(
+                auth.credential_types.as_ref().map(|t| ("allowedCredentialTypes", texts(t))),
+            );
+            let consumers = auth.consumers.as_ref();
+            let names = consumers.map(|list| texts(list.iter().map(|(name, _)| name)));
+            fields.extend(names.map(|names| ("allowedConsumers", names)));
+            map(fields)
+        }),
+    );
     add("fallbackConfig", route.fallback.as_ref().map(fallback_record));
     add("cors", route.cors.as_ref().map(cors));
     add("headerControl", route.header_control.as_ref().map(header_control));
@@ -161,9 +164,11 @@ fn upstream(upstream: &AiUpstream, weight: Option<i64>) -> Node {
     let mut fields = vec![("provider", text(&upstream.provider))];
     fields.extend(weight.map(|weight| ("weight", int(weight))));
     let mapping = upstream.model_mapping.as_ref();
-    fields.extend(mapping.map(|mapping| {
-        ("modelMapping", map(mapping.iter().map(|(from, to)| (from, text(to)))))
-    }));
+    fields.extend(
+        mapping.map(|mapping| {
+            ("modelMapping", map(mapping.iter().map(|(from, to)| (from, text(to)))))
+        }),
+    );
     map(fields)
 }
 

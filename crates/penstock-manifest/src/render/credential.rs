@@ -117,7 +117,9 @@ fn leak(provider: &LlmProvider, options: &Options) -> Diagnostic {
     );
     let found = provider.place.diagnostic(&INTENT_CREDENTIAL_FORWARDED, message);
     if options.console_exact {
-        found.with_severity(Severity::Warning).with_hint("give it `tokens`, or leave --console-exact away")
+        found
+            .with_severity(Severity::Warning)
+            .with_hint("give it `tokens`, or leave --console-exact away")
     } else {
         found.with_hint("type `ollama` sends no token: let its consumers use another header, or use type `openai` with `openaiCustomUrl`")
     }

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use super::ai_route::Routes;
 use super::object::{Draft, list, map, text, texts};
+use crate::intent::AiRoute;
 use crate::intent::ai_route::MODEL_HEADER;
 use crate::intent::domain::{DEFAULT_DOMAIN, Https, normalised};
-use crate::intent::route_setting::{Cors, Header, HeaderControl, HeaderStage, MatchType, Predicate};
-use crate::intent::AiRoute;
+use crate::intent::route_setting::{
+    Cors, Header, HeaderControl, HeaderStage, MatchType, Predicate,
+};
 use crate::node::Node;
 use crate::resource::Resource;
 
@@ -27,7 +29,11 @@ pub(super) fn ingress(route: &AiRoute, routes: &Routes<'_>, part: Part) -> Resou
     let (name, destinations) = match part {
         Part::Main(destinations) => (route.ingress_name(), destinations),
         Part::Fallback(destinations) => {
-            put(&mut annotations, &format!("exact-match-header-{FALLBACK_HEADER}"), route.ingress_name());
+            put(
+                &mut annotations,
+                &format!("exact-match-header-{FALLBACK_HEADER}"),
+                route.ingress_name(),
+            );
             (route.fallback_ingress_name(), destinations)
         }
     };

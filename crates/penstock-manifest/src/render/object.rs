@@ -58,12 +58,8 @@ impl Draft {
     /// A resource with the labels and annotations that the console stamps on
     /// every write; an McpBridge gets none.
     pub(crate) fn new(kind: &'static str, name: &str) -> Self {
-        let mut draft = Self {
-            kind,
-            name: name.to_owned(),
-            labels: BTreeMap::new(),
-            annotations: Vec::new(),
-        };
+        let mut draft =
+            Self { kind, name: name.to_owned(), labels: BTreeMap::new(), annotations: Vec::new() };
         if kind == "McpBridge" {
             return draft;
         }
@@ -96,14 +92,12 @@ impl Draft {
     /// The resource; `body` stands behind `metadata`.
     pub(crate) fn finish<const N: usize>(self, body: [(&str, Node); N]) -> Resource {
         let row = kind::by_kind(self.kind);
-        let mut metadata =
-            vec![("name", text(&self.name)), ("namespace", text(SYSTEM_NAMESPACE))];
+        let mut metadata = vec![("name", text(&self.name)), ("namespace", text(SYSTEM_NAMESPACE))];
         if !self.labels.is_empty() {
             metadata.push(("labels", map(self.labels.iter().map(|(k, v)| (k, text(v))))));
         }
         if !self.annotations.is_empty() {
-            metadata
-                .push(("annotations", map(self.annotations.iter().map(|(k, v)| (k, text(v))))));
+            metadata.push(("annotations", map(self.annotations.iter().map(|(k, v)| (k, text(v))))));
         }
         let api_version = row.map(kind::KindRow::api_version).unwrap_or_default();
         let head = [("apiVersion", text(api_version)), ("kind", text(self.kind))];

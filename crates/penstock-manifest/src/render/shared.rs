@@ -3,11 +3,11 @@
 
 use std::collections::HashSet;
 
+use super::Options;
 use super::ai_route::Routes;
 use super::catalogue::{AI_PROXY, AI_STATISTICS, Config, KEY_AUTH, MODEL_MAPPER, MODEL_ROUTER};
 use super::credential::PLACEHOLDER_TOKEN;
 use super::object::{Draft, flag, int, list, map, text, texts};
-use super::Options;
 use crate::diagnostic::{Diagnostic, REGISTRY_INVALID, Severity};
 use crate::intent::ai_route::MODEL_HEADER;
 use crate::intent::consumer::KeySource;
@@ -54,7 +54,8 @@ fn source_registry(source: &ServiceSource) -> Node {
     ];
     let optional =
         [("protocol", &source.protocol), ("sni", &source.sni), ("proxyName", &source.proxy_name)];
-    entry.extend(optional.into_iter().filter_map(|(key, value)| Some((key, text(value.as_ref()?)))));
+    entry
+        .extend(optional.into_iter().filter_map(|(key, value)| Some((key, text(value.as_ref()?)))));
     map(entry)
 }
 
@@ -74,7 +75,9 @@ fn provider_registry(
                 .place
                 .diagnostic(&REGISTRY_INVALID, message)
                 .with_severity(severity)
-                .with_hint("use a name with a dot and an alphabetic last label, or an IPv4 address"),
+                .with_hint(
+                    "use a name with a dot and an alphabetic last label, or an IPv4 address",
+                ),
         );
     }
     let name = provider.registry_name();
@@ -110,9 +113,8 @@ pub(super) fn ai_proxy(
     if intent.providers.is_empty() {
         return None;
     }
-    let entry = |provider: &LlmProvider| {
-        provider_entry(provider, placeholders.contains(&*provider.name))
-    };
+    let entry =
+        |provider: &LlmProvider| provider_entry(provider, placeholders.contains(&*provider.name));
     let mut rules: Vec<&LlmProvider> = intent.providers.iter().collect();
     rules.sort_by_cached_key(|provider| provider.service_host());
     Some(AI_PROXY.internal(Config {
@@ -123,8 +125,7 @@ pub(super) fn ai_proxy(
 }
 
 /// The keys of an entry that are not the provider's own settings.
-const ENTRY_KEYS: &[&str] =
-    &["id", "type", "protocol", "apiTokens", "failover", "retryOnFailure"];
+const ENTRY_KEYS: &[&str] = &["id", "type", "protocol", "apiTokens", "failover", "retryOnFailure"];
 
 fn provider_entry(provider: &LlmProvider, needs_placeholder: bool) -> Node {
     let protocol = if provider.is_original { "original" } else { "openai" };

@@ -68,9 +68,11 @@ fn obeys(schema: &Json, root: &Json, value: &Json) -> bool {
         && schema["maximum"].as_i64().is_none_or(|high| number <= high);
     let items = value.as_array().into_iter().flatten();
     let are_items = items.into_iter().all(|item| obeys(&schema["items"], root, item));
-    let has_required = schema["required"].as_array().into_iter().flatten().all(|name| {
-        value.get(name.as_str().unwrap()).is_some()
-    });
+    let has_required = schema["required"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .all(|name| value.get(name.as_str().unwrap()).is_some());
     let are_members = value.as_object().into_iter().flatten().all(|(key, member)| {
         match (schema["properties"].get(key), &schema["additionalProperties"]) {
             (Some(schema), _) => obeys(schema, root, member),
