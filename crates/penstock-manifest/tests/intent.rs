@@ -1,5 +1,6 @@
 //! One file per case under `tests/intent/`: intent documents, a line
-//! `----------`, and what becomes of them: findings, then manifests. A first
+//! `----------`, and what becomes of them: findings, what `lint --console` says of the
+//! manifests, then the manifests. A first
 //! line `# render: --console-exact` renders as that flag does; lines
 //! `# env: NAME=VALUE` set variables, and with one of them the Secrets are
 //! shown as well.
@@ -15,6 +16,9 @@ use std::path::Path;
 use penstock_manifest::diagnostic::{self, Diagnostic, Severity};
 use penstock_manifest::intent::secret::{self, Lookup};
 use penstock_manifest::intent::{self, Intent, IntentFile};
+use penstock_manifest::lint;
+use penstock_manifest::listing::assemble;
+use penstock_manifest::read::{FilePath, read_file};
 use penstock_manifest::render::{self, Options, file_path, file_text};
 
 const SEPARATOR: &str = "----------\n";
@@ -64,6 +68,18 @@ fn outcome(text: &str) -> String {
     let mut out = show(&found);
     if has_errors(&found) {
         return out;
+    }
+    let files: Vec<_> = rendered
+        .resources
+        .iter()
+        .map(|resource| {
+            let path = file_path(resource);
+            read_file(&FilePath::new(path.clone(), path), &file_text(resource))
+        })
+        .collect();
+    let listing = assemble(&files);
+    for found in lint::lint_listing(&listing, &lint::Options { console: true }) {
+        out += &format!("# lint: {} {}\n", found.code.id, found.message);
     }
     for resource in &rendered.resources {
         out += &format!("# {}\n{}", file_path(resource), file_text(resource));
