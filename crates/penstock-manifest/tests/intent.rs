@@ -108,3 +108,33 @@ fn every_case_has_its_outcome() {
     }
     assert!(stale.is_empty(), "{}", stale.join("\n"));
 }
+
+#[test]
+fn line_ends_marks_and_order_of_files_are_no_difference() {
+    let plain = "domains:\n- name: a.example.com\n";
+    let (expected, found) = parse(plain);
+    assert!(found.is_empty());
+    for text in [
+        plain.replace('\n', "\r\n"),
+        format!("\u{feff}{plain}"),
+        format!("---\n{plain}...\n"),
+        "{\"domains\": [{\"name\": \"a.example.com\"}]}".to_owned(),
+        format!("{plain}=== next file\n# nothing\n"),
+    ] {
+        let (intent, found) = parse(&text);
+        assert_eq!((intent, found), (expected.clone(), Vec::new()), "{text:?}");
+    }
+    let (_, found) = parse("domains:\n\t- name: a.example.com\n");
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].line, 2, "{found:?}");
+}
+
+#[test]
+fn secrets_are_neither_in_debug_nor_in_findings() {
+    let text = "providers:\n- {name: p, type: openai, tokens: [sk-secret, [sk-secret]], rawConfigs: {openaiCustomUrl: 'https://u:sk-secret@x', apiKey: sk-secret}}\n- {name: q, type: openai, tokens: [sk-secret], rawConfigs: {otherKey: sk-secret}}\nconsumers:\n- {name: c, credentials: [{type: key-auth, source: BEARER, values: [sk-secret], sk: {a: sk-secret}}]}\n- {name: d, credentials: [{type: key-auth, source: BEARER, values: [sk-secret]}]}\n";
+    let (intent, found) = parse(text);
+    assert!(found.len() > 2);
+    assert!(!intent.providers.is_empty());
+    let shown = format!("{intent:?}{found:?}{}", show(&found));
+    assert!(!shown.contains("sk-secret"), "{shown}");
+}
