@@ -1,5 +1,6 @@
 //! One file per case under `tests/intent/`: intent documents, a line
-//! `----------`, and what becomes of them: findings, then manifests. A first
+//! `----------`, and what becomes of them: findings, what `lint --console` says of the
+//! manifests, then the manifests. A first
 //! line `# render: --console-exact` renders as that flag does; lines
 //! `# env: NAME=VALUE` set variables, and with one of them the Secrets are
 //! shown as well.
@@ -7,12 +8,17 @@
 //! `PENSTOCK_ACCEPT=1 cargo test -p penstock-manifest --test intent` writes
 //! what is found into the files; review it like code.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::HashMap;
 use std::path::Path;
 
 use penstock_manifest::diagnostic::{self, Diagnostic, Severity};
 use penstock_manifest::intent::secret::{self, Lookup};
 use penstock_manifest::intent::{self, Intent, IntentFile};
+use penstock_manifest::lint;
+use penstock_manifest::listing::assemble;
+use penstock_manifest::read::{FilePath, read_file};
 use penstock_manifest::render::{self, Options, file_path, file_text};
 
 const SEPARATOR: &str = "----------\n";
@@ -63,6 +69,18 @@ fn outcome(text: &str) -> String {
     if has_errors(&found) {
         return out;
     }
+    let files: Vec<_> = rendered
+        .resources
+        .iter()
+        .map(|resource| {
+            let path = file_path(resource);
+            read_file(&FilePath::new(path.clone(), path), &file_text(resource))
+        })
+        .collect();
+    let listing = assemble(&files);
+    for found in lint::lint_listing(&listing, &lint::Options { console: true }) {
+        out += &format!("# lint: {} {}\n", found.code.id, found.message);
+    }
     for resource in &rendered.resources {
         out += &format!("# {}\n{}", file_path(resource), file_text(resource));
     }
@@ -89,4 +107,34 @@ fn every_case_has_its_outcome() {
         }
     }
     assert!(stale.is_empty(), "{}", stale.join("\n"));
+}
+
+#[test]
+fn line_ends_marks_and_order_of_files_are_no_difference() {
+    let plain = "domains:\n- name: a.example.com\n";
+    let (expected, found) = parse(plain);
+    assert!(found.is_empty());
+    for text in [
+        plain.replace('\n', "\r\n"),
+        format!("\u{feff}{plain}"),
+        format!("---\n{plain}...\n"),
+        "{\"domains\": [{\"name\": \"a.example.com\"}]}".to_owned(),
+        format!("{plain}=== next file\n# nothing\n"),
+    ] {
+        let (intent, found) = parse(&text);
+        assert_eq!((intent, found), (expected.clone(), Vec::new()), "{text:?}");
+    }
+    let (_, found) = parse("domains:\n\t- name: a.example.com\n");
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].line, 2, "{found:?}");
+}
+
+#[test]
+fn secrets_are_neither_in_debug_nor_in_findings() {
+    let text = "providers:\n- {name: p, type: openai, tokens: [sk-secret, [sk-secret]], rawConfigs: {openaiCustomUrl: 'https://u:sk-secret@x', apiKey: sk-secret}}\n- {name: q, type: openai, tokens: [sk-secret], rawConfigs: {otherKey: sk-secret}}\nconsumers:\n- {name: c, credentials: [{type: key-auth, source: BEARER, values: [sk-secret], sk: {a: sk-secret}}]}\n- {name: d, credentials: [{type: key-auth, source: BEARER, values: [sk-secret]}]}\n";
+    let (intent, found) = parse(text);
+    assert!(found.len() > 2);
+    assert!(!intent.providers.is_empty());
+    let shown = format!("{intent:?}{found:?}{}", show(&found));
+    assert!(!shown.contains("sk-secret"), "{shown}");
 }

@@ -11,6 +11,8 @@
 //! `PENSTOCK_ACCEPT=1 cargo test -p penstock-manifest --test plan` writes
 //! what is found into the files; review it like code.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -18,13 +20,14 @@ use std::time::Instant;
 
 use penstock_manifest::Resource;
 use penstock_manifest::diagnostic::Severity;
-use penstock_manifest::intent::{self, IntentFile};
+use penstock_manifest::intent::{self, IntentFile, export};
 use penstock_manifest::ledger::Ledger;
 use penstock_manifest::listing::assemble;
 use penstock_manifest::merge::{self, Adopt};
-use penstock_manifest::plan::{self, Inputs, Plan, Stamp, TargetFile};
+use penstock_manifest::plan::{self, Deletion, Inputs, Plan, SavedPlan, Stamp, TargetFile};
 use penstock_manifest::read::{FileContent, FilePath, read_file};
 use penstock_manifest::render::{self, file_path, file_text};
+use penstock_manifest::yaml;
 use proptest::prelude::*;
 
 const SEPARATOR: &str = "----------\n";
@@ -67,6 +70,12 @@ impl Store {
         let json = plan.ledger.to_json();
         self.ledger = Ledger::from_json(&json).unwrap();
         assert_eq!(self.ledger, plan.ledger);
+        let saved = SavedPlan::parse(&plan.to_saved()).unwrap();
+        assert_eq!(
+            (&saved.base, &saved.files, &saved.ledger),
+            (&plan.base, &plan.files, &plan.ledger)
+        );
+        assert_eq!(saved.shown, plan.to_json());
         self.revision += 1;
     }
 
@@ -112,6 +121,10 @@ fn step(store: &mut Store, head: &str, body: &str, out: &mut String) {
             let options = store.options(rest);
             let plan = store.plan(&resources, &options);
             *out += &format!("=== {head}\n{}", plan.to_text());
+            let shown = format!("{}{}{plan:?}", plan.to_text(), plan.to_json());
+            for secret in ["sk-", "us-key", "them-key", "second-key"] {
+                assert!(!shown.contains(secret), "{secret} in {shown}");
+            }
             for found in &plan.diagnostics {
                 *out += &format!("{found}\n");
             }
@@ -156,6 +169,19 @@ fn every_case_has_its_plans() {
         }
     }
     assert!(stale.is_empty(), "{}", stale.join("\n"));
+}
+
+#[test]
+fn much_is_not_deleted_without_being_allowed() {
+    let check = |count, total, allowed, expected| {
+        assert_eq!(Deletion { count, total }.exceeds(allowed), expected, "{count} of {total}");
+    };
+    check(10, 10, None, false);
+    check(11, 54, None, true);
+    check(11, 55, None, false);
+    check(11, 12, Some(11), false);
+    check(12, 12, Some(11), true);
+    check(0, 0, None, false);
 }
 
 /// An intent from a few choices.
@@ -262,6 +288,23 @@ proptest! {
         prop_assert_eq!(after.resources.len(), 1);
         let spec = |l: &penstock_manifest::Listing| l.resources[0].root.get("spec").cloned();
         prop_assert_eq!(spec(&after), spec(&before));
+    }
+
+    #[test]
+    fn an_intent_that_was_exported_renders_the_same(first in choices()) {
+        let mut store = Store::default();
+        let resources = desired(&text_of(&first));
+        let plan = store.plan(&resources, &store.options(""));
+        store.apply(&plan);
+        let listing = assemble(&store.contents());
+        let (document, found) = export::from_resources(&listing, str::to_owned);
+        prop_assert!(found.is_empty(), "{found:?}");
+        let again = desired(&yaml::render(&document));
+        let keys = |list: &[Resource]| list.iter().map(|r| r.key.clone()).collect::<Vec<_>>();
+        prop_assert_eq!(keys(&again), keys(&resources));
+        for (again, first) in again.iter().zip(&resources) {
+            prop_assert_eq!(&again.root, &first.root);
+        }
     }
 
     #[test]

@@ -61,7 +61,8 @@ impl Plan {
             "deletion": {
                 "count": self.deletion.count,
                 "total": self.deletion.total,
-                "share": self.deletion.share(),
+                // Four places, so that the number reads back as itself.
+                "share": (self.deletion.share() * 10_000.0).round() / 10_000.0,
             },
             "changes": changes.map(json_of).collect::<Vec<_>>(),
             "files": self.files.iter().map(|file| json!({
