@@ -79,6 +79,7 @@ pub fn secrets(intent: &Intent) -> anyhow::Result<Vec<Resource>> {
     Ok(resources)
 }
 
+#[expect(clippy::disallowed_methods, reason = "an intent names the variable; it is no setting")]
 fn look_up(lookup: Lookup<'_>) -> Result<String, String> {
     match lookup {
         Lookup::Env(name) => match std::env::var(name) {

@@ -22,6 +22,8 @@ mod operation;
 #[cfg(test)]
 mod plugin;
 #[cfg(test)]
+mod render;
+#[cfg(test)]
 mod routing;
 #[cfg(test)]
 mod scenario;
