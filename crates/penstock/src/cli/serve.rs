@@ -16,7 +16,7 @@ use penstock_gateway::resolve::Resolver;
 use penstock_gateway::upstream::{ClientTls, Verify};
 use penstock_gateway::{Gateway, Settings, State};
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin::{Admin, AdminToken};
 use crate::exit_code::ExitCode;
@@ -94,10 +94,39 @@ pub struct Server {
     pub admin_address: SocketAddr,
     admin: Arc<Admin>,
     control: Runtime,
+    signals: Signals,
     workers: Vec<JoinHandle<()>>,
     shutdown: Shutdown,
     access_log: Option<Arc<AccessLog>>,
     drain: Duration,
+}
+
+/// The signals that the process acts upon. Until they are taken, any of them
+/// would end it at once, so that comes before it says that it is there.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn take() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn wait_for_end(&mut self, admin: &Admin) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => break,
+                _ = self.interrupt.recv() => break,
+                _ = self.hang_up.recv() => admin.reloader.request(),
+            }
+        }
+    }
 }
 
 /// `penstock serve`.
@@ -151,6 +180,7 @@ pub fn start(arguments: &Arguments) -> anyhow::Result<Server> {
     let admin_address = admin_listener.local_addr()?;
     let entered = control.enter();
     let admin_listener = tokio::net::TcpListener::from_std(admin_listener)?;
+    let signals = Signals::take().context("taking signals")?;
     drop(entered);
     control.spawn(admin.clone().run(admin_listener));
     control.spawn(reloader.run(changes));
@@ -159,7 +189,17 @@ pub fn start(arguments: &Arguments) -> anyhow::Result<Server> {
     let workers = listener::start(&gateway, &tls, listener, &shutdown)?;
     tracing::info!(%http, admin = %admin_address, threads, "listening");
     let drain = Duration::from_secs(arguments.drain);
-    Ok(Server { http, admin_address, admin, control, workers, shutdown, access_log, drain })
+    Ok(Server {
+        http,
+        admin_address,
+        admin,
+        control,
+        signals,
+        workers,
+        shutdown,
+        access_log,
+        drain,
+    })
 }
 
 /// `/ready` turns when every service was looked up once, or its time is over.
@@ -215,24 +255,11 @@ fn threads(arguments: &Arguments) -> usize {
 
 impl Server {
     /// Serves until a signal ends it.
-    pub fn run_to_end(self) -> anyhow::Result<ExitCode> {
-        self.control.block_on(self.wait_for_end())?;
+    pub fn run_to_end(mut self) -> anyhow::Result<ExitCode> {
+        let Self { control, signals, admin, .. } = &mut self;
+        control.block_on(signals.wait_for_end(admin));
         self.stop();
         Ok(ExitCode::Success)
-    }
-
-    async fn wait_for_end(&self) -> anyhow::Result<()> {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut hang_up = signal(SignalKind::hangup())?;
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
-                _ = hang_up.recv() => self.admin.reloader.request(),
-            }
-        }
-        Ok(())
     }
 
     /// Takes no new work, lets running requests finish until the deadline.

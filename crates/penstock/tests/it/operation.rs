@@ -70,6 +70,18 @@ fn sighup_reloads() {
     }
 }
 
+#[test]
+fn a_signal_counts_from_the_first_moment_on() {
+    let directory = Directory::new();
+    for _ in 0..20 {
+        let mut gateway = Serve::new(directory.path()).start_unready();
+        gateway.signal("HUP");
+        assert!(gateway.is_running());
+        gateway.signal("TERM");
+        assert_eq!(gateway.wait().code(), Some(0));
+    }
+}
+
 /// A refusal to start: one line on standard error, and the exit code.
 #[track_caller]
 fn check_refused(output: &Output, code: i32, words: &[&str]) {
