@@ -10,6 +10,8 @@ mod error;
 #[cfg(test)]
 mod header;
 #[cfg(test)]
+mod plugin;
+#[cfg(test)]
 mod scenario;
 #[cfg(test)]
 mod stream;
