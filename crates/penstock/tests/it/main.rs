@@ -4,13 +4,13 @@
 #[cfg(test)]
 mod body;
 #[cfg(test)]
+mod built_in;
+#[cfg(test)]
 mod connection;
 #[cfg(test)]
 mod error;
 #[cfg(test)]
 mod header;
-#[cfg(test)]
-mod plugin;
 #[cfg(test)]
 mod scenario;
 #[cfg(test)]
