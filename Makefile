@@ -39,7 +39,9 @@ check: ## Format, lints, dependencies
 
 bench: ## Measure start, reload and memory of a release build
 	cargo build --release -p penstock
-	@for script in benches/*.sh; do echo "== $$script"; "$$script" || exit 1; done
+	benches/configuration.sh
+	@if command -v nginx wrk bc >/dev/null; then benches/proxy.sh; \
+	else echo 'benches/proxy.sh needs nginx, wrk and bc: left out'; fi
 
 fuzz: ## Fuzz every target, or one: make fuzz TARGET
 	@.ci/fuzz "$(FUZZ_SECONDS)" $(TARGET)

@@ -46,6 +46,14 @@ impl OutgoingBody {
         Self { content: Content::Parts(parts.into()), _share: share }
     }
 
+    /// The whole body, where it is in memory.
+    pub fn in_memory(&self) -> Option<Vec<u8>> {
+        match &self.content {
+            Content::Parts(parts) => Some(parts.iter().flat_map(|part| part.to_vec()).collect()),
+            Content::Streaming(_) => None,
+        }
+    }
+
     /// The client's body as it comes.
     pub fn streaming(incoming: Incoming) -> Self {
         Self { content: Content::Streaming(incoming), _share: None }
@@ -64,7 +72,14 @@ impl Body for OutgoingBody {
             Content::Parts(parts) => {
                 Poll::Ready(parts.pop_front().map(|part| Ok(Frame::data(part))))
             }
-            Content::Streaming(incoming) => Pin::new(incoming).poll_frame(cx),
+            Content::Streaming(incoming) => loop {
+                match ready!(Pin::new(&mut *incoming).poll_frame(cx)) {
+                    // What trailers say was seen by no plugin; there is no
+                    // telling it from a header that only the gateway sets.
+                    Some(Ok(frame)) if frame.is_trailers() => {}
+                    frame => return Poll::Ready(frame),
+                }
+            },
         }
     }
 

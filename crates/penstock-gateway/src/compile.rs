@@ -11,7 +11,7 @@ mod services;
 
 use std::sync::Arc;
 
-use penstock_manifest::diagnostic::ROUTE_CLOSED;
+use penstock_manifest::diagnostic::{OTHER_NAMESPACE, ROUTE_CLOSED};
 use penstock_manifest::kind::ingress::Ingress;
 use penstock_manifest::kind::mcp_bridge::McpBridge;
 use penstock_manifest::kind::wasm_plugin::WasmPlugin;
@@ -70,6 +70,7 @@ pub fn compile(listing: &Listing, previous: &[Arc<Resource>], options: &Options)
         snapshot.closed = Some(UNREADABLE);
         diagnostics.append(&mut closing);
     }
+    report_other_namespaces(&admitted.resources, &mut diagnostics);
     let services = services::compile(&of_kind(&resources, "McpBridge"), &mut diagnostics);
     let plugins = plugins::compile(&of_kind(&resources, "WasmPlugin"), &mut diagnostics);
     snapshot.without_route = plugins.chain(None, "*");
@@ -90,6 +91,18 @@ fn of_kind<'a>(resources: &'a [Arc<Resource>], kind: &str) -> Vec<&'a Arc<Resour
         .iter()
         .filter(|r| &*r.key.kind == kind && &*r.key.namespace == SYSTEM_NAMESPACE)
         .collect()
+}
+
+/// Says which resources are left out by [`of_kind`].
+fn report_other_namespaces(resources: &[Arc<Resource>], diagnostics: &mut Vec<Diagnostic>) {
+    let is_left_out = |resource: &&Arc<Resource>| {
+        matches!(&*resource.key.kind, "McpBridge" | "WasmPlugin")
+            && &*resource.key.namespace != SYSTEM_NAMESPACE
+    };
+    diagnostics.extend(resources.iter().filter(is_left_out).map(|resource| {
+        let message = format!("{} is not read outside {SYSTEM_NAMESPACE}", resource.key);
+        Diagnostic::at(&OTHER_NAMESPACE, &resource.source, resource.name_at(), message)
+    }));
 }
 
 /// Whether a resource can be used as a whole.

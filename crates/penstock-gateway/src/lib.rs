@@ -16,6 +16,7 @@ pub mod attempt;
 pub mod body;
 pub mod compile;
 pub mod error;
+pub mod explain;
 pub mod listener;
 pub mod metrics;
 pub mod plugin;

@@ -7,7 +7,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
+use http::header::{
+    CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING,
+};
 use http::{HeaderMap, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use penstock_llm::LlmError;
@@ -22,9 +24,9 @@ use crate::error::{ErrorKind, GatewayError, Retry};
 use crate::plugin::Flow;
 use crate::reply::{self, Reply, X_REQUEST_ID};
 use crate::request::{
-    BodyLimits, RequestBody, RequestContext, RequestId, ResponseContext, host_of, strip_hop_by_hop,
+    BodyLimits, RequestBody, RequestContext, RequestId, ResponseContext, X_HI_ORIGINAL_AUTH,
+    host_of, strip_hop_by_hop,
 };
-use crate::route::RouteInput;
 use crate::snapshot::{Chain, PluginInstance, Route, WeightedTarget};
 use crate::state::{Live, ServiceState};
 use crate::upstream::{ClientTls, Dialer, Pool, UpstreamBody};
@@ -90,7 +92,7 @@ async fn pass(
     worker: &Worker,
     live: &Live,
     cx: &mut RequestContext,
-    ran: &mut Vec<Arc<PluginInstance>>,
+    ran: &mut Vec<Ran>,
 ) -> Result<Answer, GatewayError> {
     cx.record.forget_observers();
     let (found, denied) = run_chain(live, cx, ran).await?;
@@ -114,15 +116,8 @@ fn find<'a>(
     live: &'a Live,
     cx: &mut RequestContext,
 ) -> Result<Option<(&'a Route, &'a WeightedTarget)>, GatewayError> {
-    let input = RouteInput {
-        host: &cx.host,
-        path: cx.uri.path(),
-        query: cx.uri.query(),
-        method: &cx.method,
-        headers: &cx.headers,
-    };
-    let Some(route) = live.snapshot.find(&input).and_then(|index| live.snapshot.route(index))
-    else {
+    let found = live.snapshot.find(&cx.route_input());
+    let Some(route) = found.and_then(|index| live.snapshot.route(index)) else {
         cx.record.route = None;
         return Ok(None);
     };
@@ -130,20 +125,28 @@ fn find<'a>(
     if let Some(reason) = route.closed {
         return Err(GatewayError::new(ErrorKind::RouteClosed).because(reason));
     }
-    let target = attempt::choose(route, fastrand::u32(0..100))
+    let target = attempt::choose(route, cx.target_roll)
         .ok_or_else(|| GatewayError::new(ErrorKind::ServiceUnknown))?;
     Ok(Some((route, target)))
 }
 
-type Chosen<'a> = Option<(&'a Route, &'a WeightedTarget)>;
+/// The route of a request, where there is one, and the target in it.
+pub(crate) type Chosen<'a> = Option<(&'a Route, &'a WeightedTarget)>;
+
+/// A plugin that saw the request.
+pub(crate) struct Ran {
+    pub(crate) instance: Arc<PluginInstance>,
+    /// `continue`, `reply` or `reroute`.
+    pub(crate) decision: &'static str,
+}
 
 /// Runs the plugins in the one global order. No route is a value: plugins
 /// with a configuration for all or for this host run all the same, and may
 /// lead to a route.
-async fn run_chain<'a>(
+pub(crate) async fn run_chain<'a>(
     live: &'a Live,
     cx: &mut RequestContext,
-    ran: &mut Vec<Arc<PluginInstance>>,
+    ran: &mut Vec<Ran>,
 ) -> Result<(Chosen<'a>, Option<Box<Reply>>), GatewayError> {
     if let Some(reason) = live.snapshot.closed {
         return Err(GatewayError::new(ErrorKind::RouteClosed).because(reason));
@@ -153,16 +156,21 @@ async fn run_chain<'a>(
     let mut reroutes = 0;
     while let Some((order, instance)) = next_step(chain_of(live, chosen), next_order, &cx.host) {
         next_order = order + 1;
+        let mut saw = |decision| ran.push(Ran { instance: instance.clone(), decision });
         match settle(instance.plugin.on_request(cx)).await {
-            Settled::Continue => {}
-            Settled::Reply(reply) => return Ok((chosen, Some(reply))),
-            Settled::Reroute if reroutes < REROUTES_MAX => {
-                reroutes += 1;
-                chosen = find(live, cx)?;
+            Settled::Continue => saw("continue"),
+            Settled::Reply(reply) => {
+                saw("reply");
+                return Ok((chosen, Some(reply)));
             }
-            Settled::Reroute => {}
+            Settled::Reroute => {
+                saw("reroute");
+                if reroutes < REROUTES_MAX {
+                    reroutes += 1;
+                    chosen = find(live, cx)?;
+                }
+            }
         }
-        ran.push(instance.clone());
     }
     Ok((chosen, None))
 }
@@ -267,12 +275,16 @@ fn note(cx: &mut RequestContext, endpoint: SocketAddr, outcome: &'static str) {
 }
 
 /// The request as the upstream gets it.
-fn prepare(route: &Route, cx: &mut RequestContext) -> Result<Request<OutgoingBody>, GatewayError> {
+pub(crate) fn prepare(
+    route: &Route,
+    cx: &mut RequestContext,
+) -> Result<Request<OutgoingBody>, GatewayError> {
     let edits = match cx.provider.clone() {
         Some(provider) => ask(&*provider, cx)?,
         None => UpstreamRequest::default(),
     };
     let mut headers = cx.headers.clone();
+    headers.remove(X_HI_ORIGINAL_AUTH);
     for (name, value) in edits.headers {
         match value {
             Some(value) => headers.insert(name, value),
@@ -356,17 +368,21 @@ fn outgoing_body(edit: BodyEdit, cx: &mut RequestContext, headers: &mut HeaderMa
 fn deliver(
     mut cx: RequestContext,
     response: Response<UpstreamBody>,
-    ran: Vec<Arc<PluginInstance>>,
+    ran: Vec<Ran>,
 ) -> Response<ClientBody> {
     let (parts, body) = response.into_parts();
     let mut head = Head { status: parts.status, headers: parts.headers };
+    // RFC 9112, 6.3: the length is wrong where there is another framing.
+    if head.headers.contains_key(TRANSFER_ENCODING) {
+        head.headers.remove(CONTENT_LENGTH);
+    }
     strip_hop_by_hop(&mut head.headers);
     cx.record.is_stream = is_event_stream(&head.headers);
     let mut stages = Vec::new();
     if let Some(provider) = &cx.provider {
         stages.extend(provider.response(&cx.llm_request(), &head));
     }
-    for instance in ran.iter().rev() {
+    for Ran { instance, .. } in ran.iter().rev() {
         let mut response_cx = ResponseContext { head: &mut head, api: cx.api };
         stages.extend(instance.plugin.on_response(&mut response_cx));
     }
@@ -377,7 +393,7 @@ fn deliver(
         head.headers.remove(CONTENT_LENGTH);
     }
     let mut recorder = cx.record;
-    for instance in ran {
+    for Ran { instance, .. } in ran {
         recorder.add_plugin(instance);
     }
     let has_usage = cx.api.is_some() && head.status == StatusCode::OK;

@@ -20,12 +20,16 @@ use penstock_llm::{Api, LlmError};
 use crate::access_log::AccessRecord;
 use crate::body::Recorder;
 use crate::error::{ErrorKind, GatewayError};
-use crate::route::normalise_path;
+use crate::route::{RouteInput, normalise_path};
 use crate::state::{BufferShare, Live, State};
 
 /// The header that names the authenticated consumer to later plugins and to
 /// the upstream. Only the gateway sets it.
 pub const X_MSE_CONSUMER: HeaderName = HeaderName::from_static("x-mse-consumer");
+
+/// A second place for the caller's key, which key-auth looks at. It goes no
+/// further: the upstream has no use for it.
+pub const X_HI_ORIGINAL_AUTH: HeaderName = HeaderName::from_static("x-hi-original-auth");
 
 /// Headers that only the gateway may set; what a client sends is removed.
 const GATEWAY_ONLY: [HeaderName; 4] = [
@@ -67,6 +71,9 @@ pub struct RequestContext {
     pub body: RequestBody,
     /// The LLM API that the path names.
     pub api: Option<Api>,
+    /// Which of a route's weighted targets is taken: a number below 100, the
+    /// same for the whole request.
+    pub target_roll: u32,
     /// Who is asked, once ai-proxy has found it.
     pub provider: Option<Arc<dyn Provider>>,
     /// What one pass over a buffered JSON body found.
@@ -128,8 +135,26 @@ impl RequestContext {
         live: Option<Arc<Live>>,
         limits: BodyLimits,
     ) -> Result<Self, Box<Rejected>> {
-        let request_id = RequestId::random();
         let (parts, body) = request.into_parts();
+        let body = match body.is_end_stream() {
+            true => RequestBody::Empty,
+            false => RequestBody::Streaming(body),
+        };
+        Self::from_parts(parts, body, client, (state, live), limits)
+    }
+
+    /// The same for a request whose body is at hand.
+    ///
+    /// # Errors
+    /// See [`RequestContext::receive`].
+    pub fn from_parts(
+        parts: http::request::Parts,
+        body: RequestBody,
+        client: SocketAddr,
+        (state, live): (&Arc<State>, Option<Arc<Live>>),
+        limits: BodyLimits,
+    ) -> Result<Self, Box<Rejected>> {
+        let request_id = RequestId::random();
         let mut headers = parts.headers;
         let authority = match parts.uri.authority() {
             Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
@@ -147,10 +172,6 @@ impl RequestContext {
         };
         headers.remove(HOST);
         strip(&mut headers);
-        let body = match body.is_end_stream() {
-            true => RequestBody::Empty,
-            false => RequestBody::Streaming(body),
-        };
         Ok(Self {
             request_id,
             client,
@@ -161,6 +182,7 @@ impl RequestContext {
             authority,
             headers,
             body,
+            target_roll: fastrand::u32(0..100),
             provider: None,
             scan: None,
             record,
@@ -192,6 +214,7 @@ impl RequestContext {
             authority: None,
             headers,
             body,
+            target_roll: 0,
             provider: None,
             scan: None,
             record: Recorder::new(record, state.clone(), None),
@@ -203,6 +226,17 @@ impl RequestContext {
     /// Remembers who the caller is.
     pub fn set_consumer(&mut self, name: Arc<str>) {
         self.record.consumer = Some(name);
+    }
+
+    /// The request as routing sees it.
+    pub fn route_input(&self) -> RouteInput<'_> {
+        RouteInput {
+            host: &self.host,
+            path: self.uri.path(),
+            query: self.uri.query(),
+            method: &self.method,
+            headers: &self.headers,
+        }
     }
 
     /// The request as a provider sees it.

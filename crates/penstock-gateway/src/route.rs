@@ -132,6 +132,40 @@ impl Snapshot {
     }
 }
 
+/// Why a route did not get a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Miss {
+    /// The path is another one.
+    Path,
+    /// The method is another one.
+    Method,
+    /// A condition does not hold; which one.
+    Condition(Subject),
+    /// It would match, but another one comes first.
+    ComesLater,
+}
+
+impl Snapshot {
+    /// All routes that the host leads to, in the order in which they are
+    /// tried, with the reason of each that does not get the request.
+    pub fn explain(&self, input: &RouteInput<'_>) -> Vec<(RouteIndex, Option<Miss>)> {
+        let mut is_taken = false;
+        self.hosts
+            .candidates(input.host)
+            .flatten()
+            .map(|index| {
+                let miss = self.route(*index).map_or(Some(Miss::Path), |route| route.miss(input));
+                let miss = match miss {
+                    None if is_taken => Some(Miss::ComesLater),
+                    other => other,
+                };
+                is_taken |= miss.is_none();
+                (*index, miss)
+            })
+            .collect()
+    }
+}
+
 impl Hosts {
     /// The route lists that may serve a host, the most specific first.
     fn candidates<'a>(&'a self, host: &'a str) -> impl Iterator<Item = &'a [RouteIndex]> {
@@ -148,6 +182,18 @@ impl Route {
     fn matches(&self, input: &RouteInput<'_>) -> bool {
         self.path.matches(input.path)
             && self.conditions.as_ref().is_none_or(|conditions| conditions.hold(input))
+    }
+
+    fn miss(&self, input: &RouteInput<'_>) -> Option<Miss> {
+        if !self.path.matches(input.path) {
+            return Some(Miss::Path);
+        }
+        let conditions = self.conditions.as_ref()?;
+        if !conditions.methods.is_empty() && !conditions.methods.contains(input.method) {
+            return Some(Miss::Method);
+        }
+        let fails = conditions.others.iter().find(|condition| !condition.holds(input))?;
+        Some(Miss::Condition(fails.subject.clone()))
     }
 }
 

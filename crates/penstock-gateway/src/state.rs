@@ -43,7 +43,8 @@ pub struct State {
     /// The access log, where it is on.
     pub access_log: Option<Arc<AccessLog>>,
     services: Mutex<HashMap<Service, Weak<ServiceState>>>,
-    resolver: Arc<Resolver>,
+    /// Absent where nothing is ever sent.
+    resolver: Option<Arc<Resolver>>,
     buffered_bytes: AtomicUsize,
     buffered_bytes_max: usize,
 }
@@ -59,9 +60,21 @@ impl State {
             metrics: Metrics::default(),
             access_log,
             services: Mutex::default(),
-            resolver,
+            resolver: Some(resolver),
             buffered_bytes: AtomicUsize::new(0),
             buffered_bytes_max,
+        })
+    }
+
+    /// State for looking at requests without sending them.
+    pub fn detached() -> Arc<Self> {
+        Arc::new(Self {
+            metrics: Metrics::default(),
+            access_log: None,
+            services: Mutex::default(),
+            resolver: None,
+            buffered_bytes: AtomicUsize::new(0),
+            buffered_bytes_max: usize::MAX,
         })
     }
 
@@ -76,7 +89,7 @@ impl State {
             .map(|service| match known.get(service).and_then(Weak::upgrade) {
                 Some(state) => state,
                 None => {
-                    let state = ServiceState::start(service.clone(), &self.resolver);
+                    let state = ServiceState::start(service.clone(), self.resolver.as_ref());
                     known.insert(service.clone(), Arc::downgrade(&state));
                     state
                 }
@@ -117,7 +130,7 @@ pub struct ServiceState {
 }
 
 impl ServiceState {
-    fn start(service: Service, resolver: &Arc<Resolver>) -> Arc<Self> {
+    fn start(service: Service, resolver: Option<&Arc<Resolver>>) -> Arc<Self> {
         let (endpoints, is_static) = match &service.endpoints {
             Endpoints::Static(addresses) => (addresses.clone(), true),
             Endpoints::Dns(_) => (Vec::new(), false),
@@ -130,7 +143,7 @@ impl ServiceState {
             is_resolved: AtomicBool::new(is_static),
             resolved: Notify::new(),
         });
-        if !is_static {
+        if let Some(resolver) = resolver.filter(|_| !is_static) {
             resolver.keep_resolving(&state);
         }
         state

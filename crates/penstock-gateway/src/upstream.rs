@@ -242,6 +242,11 @@ impl Ready {
     ) -> Result<Response<UpstreamBody>, SendFailure> {
         let answer = timeout(first_byte_timeout, self.connection.exchange(request)).await;
         match answer {
+            Ok(Ok(response)) if response.status().is_informational() => Err(SendFailure {
+                error: GatewayError::new(ErrorKind::UpstreamInvalid)
+                    .because("it switches protocols, which nobody asked for"),
+                unsent: None,
+            }),
             Ok(Ok(response)) => Ok(response.map(|incoming| UpstreamBody {
                 incoming,
                 connection: Some(self.connection),

@@ -2,7 +2,8 @@
 //!
 //! Every code is a constant and a row of [`CODES`]; codes never change their
 //! meaning, so that scripts and a translation can rely on them. The hundreds
-//! digit is the family: 1 files and YAML, 2 resources and fields, 3 routing,
+//! digit is the family: 0 what an operator means, and plans made from it,
+//! 1 files and YAML, 2 resources and fields, 3 routing,
 //! 4 services, 5 plugins, 6 authentication, 7 LLM providers, 8 what the
 //! console keeps, 9 console hints (`lint --console` only).
 
@@ -170,6 +171,27 @@ macro_rules! codes {
 }
 
 codes! {
+    INTENT_NAME = "PS001", Error, "a name in an intent cannot be used",
+        "The console and Kubernetes refuse it. The message says what is allowed.";
+    INTENT_DUPLICATE = "PS002", Error, "one name is given twice in an intent",
+        "Keep one of the two. Files are merged, so the other one may stand in another file.";
+    INTENT_REFERENCE = "PS003", Error, "an intent names a provider or consumer that it does not have",
+        "Correct the name, or add what it names.";
+    INTENT_WEIGHTS = "PS004", Error, "the weights of an AI route do not sum to 100",
+        "Make them sum to 100. A single upstream needs no weight.";
+    INTENT_SECRET = "PS005", Error, "a secret of an intent cannot be resolved",
+        "Set the variable, or provide the file. A value may hold no quote, backslash or control character: Higress puts it into JSON as it is.";
+    INTENT_CREDENTIAL_FORWARDED = "PS006", Error, "a consumer's key would be sent to the provider",
+        "Give the provider tokens. The safe form sends a placeholder instead of the caller's key where the provider's type allows it.";
+    INTENT_CONSOLE_DIFFERS = "PS007", Warning, "the console would refuse or silently change what an intent says",
+        "The message says what happens.";
+    MERGE_CONFLICT = "PS008", Error, "something exists already and is not penstock's",
+        "Adopt it, or give yours another name. Nothing that others wrote is overwritten without being asked.";
+    MERGE_UNREADABLE = "PS009", Error, "what has to be changed cannot be read",
+        "Correct the document first: a change of what cannot be read would lose it.";
+    PLAN_COMMENTS_LOST = "PS010", Warning, "comments of a document will be lost",
+        "The document is written anew because it changes. Documents that do not change keep their text.";
+
     UNREADABLE_FILE = "PS101", Error, "a file or directory cannot be read",
         "Check that it exists and that the process may read it. What it held before stays in force.";
     YAML_SYNTAX = "PS102", Error, "a document is not valid YAML or JSON",

@@ -12,13 +12,19 @@
 
 pub mod annotation;
 pub mod diagnostic;
+pub mod intent;
 pub mod kind;
+pub mod ledger;
 pub mod lint;
 pub mod listing;
+pub mod merge;
 pub mod node;
+pub mod plan;
 pub mod read;
 pub mod redact;
+pub mod render;
 pub mod resource;
+pub mod schema;
 pub mod template;
 pub mod yaml;
 

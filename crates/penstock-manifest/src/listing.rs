@@ -48,7 +48,8 @@ pub fn assemble<'a>(files: impl IntoIterator<Item = &'a FileContent>) -> Listing
             }
             Some(Claim { first, different: None }) if !Arc::ptr_eq(first, resource) => {
                 let message = format!("{} stands in {} already", resource.key, place(first));
-                listing.diagnostics.push(about(resource, &REPEATED_RESOURCE, message));
+                let finding = about(resource, &REPEATED_RESOURCE, message);
+                listing.diagnostics.push(finding.with_hint("keep one of the two"));
             }
             _ => listing.resources.push(resource.clone()),
         }
@@ -74,7 +75,8 @@ impl<'a> Claim<'a> {
 
 fn set_aside(listing: &mut Listing, resource: &Resource, other: &Resource) {
     let message = format!("{} has a different document in {}", resource.key, place(other));
-    listing.diagnostics.push(about(resource, &DUPLICATE_RESOURCE, message));
+    let finding = about(resource, &DUPLICATE_RESOURCE, message);
+    listing.diagnostics.push(finding.with_hint("merge them into one document"));
     listing.broken.push(BrokenDocument {
         file: resource.source.file.clone(),
         key: Some(resource.key.clone()),
@@ -89,7 +91,7 @@ fn order(a: &Resource, b: &Resource) -> std::cmp::Ordering {
 }
 
 fn about(resource: &Resource, code: &'static Code, message: String) -> Diagnostic {
-    Diagnostic::at(code, &resource.source, resource.name_at(), message)
+    Diagnostic::at(code, &resource.source, resource.name_at(), message).with_path("metadata.name")
 }
 
 fn place(resource: &Resource) -> String {

@@ -353,7 +353,7 @@ impl<'a> Cursor<'a> {
 
 /// Appends a key to a path, in brackets and quotes where it has characters
 /// that would make the path ambiguous.
-fn join(path: &str, key: &str) -> String {
+pub(crate) fn join(path: &str, key: &str) -> String {
     let plain = !key.is_empty() && !key.contains(['.', '[', ']', '"', ' ', '/']);
     match (path.is_empty(), plain) {
         (true, true) => key.to_owned(),

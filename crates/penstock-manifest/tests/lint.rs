@@ -2,19 +2,26 @@
 //! the findings about them. A first line `# lint: --console` checks as
 //! `penstock lint --console` does.
 //!
+//! `tests/examples/NAME.txt` has the findings about `examples/NAME`; there is no
+//! such file where there are none.
+//!
 //! `PENSTOCK_ACCEPT=1 cargo test -p penstock-manifest --test lint` writes what
 //! is found into the files; review it like code.
+
+#![cfg(test)]
 
 use std::path::{Path, PathBuf};
 
 use penstock_manifest::annotation::RouteOptions;
-use penstock_manifest::diagnostic::{self, Diagnostic};
+use penstock_manifest::diagnostic::{self, CODES, Diagnostic};
 use penstock_manifest::kind::{ingress::Ingress, mcp_bridge::McpBridge, wasm_plugin::WasmPlugin};
 use penstock_manifest::lint::{self, Options, RULES};
 use penstock_manifest::listing::assemble;
 use penstock_manifest::read::{FileContent, FilePath, read_file};
 
 const SEPARATOR: &str = "----------\n";
+/// How the credentials and tokens of the cases begin.
+const SECRETS: &[&str] = &["Bearer ", "k-mara", "k-ines", "k-otto", "k-lone", "t-orchid", "t-lily"];
 
 /// Everything that this crate says about files: reading, parsing, rules.
 fn findings(files: &[FileContent], options: &Options) -> Vec<Diagnostic> {
@@ -88,6 +95,9 @@ fn every_case_has_its_findings() {
         let options = Options { console: manifests.starts_with("# lint: --console\n") };
         let file = read_file(&FilePath::standalone("manifests.yaml"), manifests);
         let found = show(&findings(&[file], &options));
+        for secret in SECRETS {
+            assert!(!found.contains(secret), "{} shows {secret}", path.display());
+        }
         check_file(&path, &format!("{manifests}{SEPARATOR}"), &found, &mut stale);
     }
     assert!(stale.is_empty(), "{}", stale.join("\n"));
@@ -139,14 +149,54 @@ fn read_tree(root: &Path, folder: &Path, files: &mut Vec<FileContent>) {
 
 #[test]
 fn every_example_has_the_findings_that_it_says() {
-    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let examples = here.join("../../examples");
     let mut stale = Vec::new();
     for example in files_in(&examples).into_iter().filter(|path| path.is_dir()) {
         let mut files = Vec::new();
         read_tree(&example, &example, &mut files);
         assert!(!files.is_empty(), "{} has no manifests", example.display());
         let found = show(&findings(&files, &Options::default()));
-        check_file(&example.join("lint.txt"), "", &found, &mut stale);
+        let name = example.file_name().unwrap().to_str().unwrap();
+        let path = here.join("tests/examples").join(format!("{name}.txt"));
+        check_file(&path, "", &found, &mut stale);
     }
     assert!(stale.is_empty(), "{}", stale.join("\n"));
+}
+
+/// The families of codes, by their hundreds digit.
+const FAMILIES: &[(char, &str)] = &[
+    ('1', "Files and YAML"),
+    ('2', "Resources and fields"),
+    ('3', "Routing"),
+    ('4', "Services"),
+    ('5', "Plugins"),
+    ('6', "Authentication"),
+    ('7', "LLM providers"),
+    ('8', "What the console keeps"),
+    ('9', "Hints about the console"),
+];
+
+#[test]
+fn the_reference_of_codes_is_current() {
+    let mut text = String::from(
+        "<!-- Written by `PENSTOCK_ACCEPT=1 cargo test -p penstock-manifest --test lint`. -->\n\n\
+         # Diagnostics\n\n\
+         What `penstock lint`, the log of `penstock serve` and `/status` say about manifests.\n\
+         A code never changes its meaning. Those of the last family are shown by\n\
+         `penstock lint --console` only.\n",
+    );
+    for (digit, title) in FAMILIES {
+        text += &format!("\n## {title}\n");
+        for code in CODES.iter().filter(|code| code.id.chars().nth(2) == Some(*digit)) {
+            text += &format!(
+                "\n### {}\n\n**{}:** {}.\n{}\n",
+                code.id, code.severity, code.title, code.help
+            );
+        }
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/diagnostics.md");
+    let mut stale = Vec::new();
+    check_file(&path, "", &text, &mut stale);
+    assert!(stale.is_empty(), "docs/diagnostics.md is stale; see the head of this file");
 }

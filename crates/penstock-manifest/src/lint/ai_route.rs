@@ -10,8 +10,17 @@ use crate::kind::config_map::AI_ROUTE_PREFIX;
 use crate::node::Cursor;
 use crate::resource::Resource;
 
+/// What the same name is worth, more than anything else together.
+const SAME_NAME: usize = 1000;
 /// How many pairs of halves are compared.
 const PAIRS_MAX: usize = 10_000;
+
+/// The Ingress of an AI route that has no ConfigMap.
+struct Half<'m, 'a> {
+    /// The AI route's name.
+    name: &'m str,
+    route: &'m Route<'a>,
+}
 
 pub(super) fn run(model: &Model<'_>, diagnostics: &mut Vec<Diagnostic>) {
     let records = lonely_records(model);
@@ -20,17 +29,20 @@ pub(super) fn run(model: &Model<'_>, diagnostics: &mut Vec<Diagnostic>) {
     let is_few = records.len().saturating_mul(ingresses.len()) <= PAIRS_MAX;
     let (candidates, other_candidates) =
         if is_few { (&*ingresses, &*records) } else { (&[][..], &[][..]) };
+    let of_record = |record: &AiRoute<'_>| best(candidates, |half| likeness(record, half));
+    let of_ingress = |half: &Half<'_, '_>| {
+        best(other_candidates, |record| likeness(record, half))
+            // Of two that want the same one, the better gets it.
+            .filter(|record| of_record(record).is_some_and(|other| other.name == half.name))
+    };
     for record in &records {
-        let counterpart = best(candidates, |(name, route)| {
-            (likeness(record, route), closest(record.name, &[name]).is_some())
-        });
-        diagnostics.push(without_ingress(record, counterpart.map(|(name, _)| *name)));
+        let counterpart = of_record(record)
+            .filter(|half| of_ingress(half).is_some_and(|other| std::ptr::eq(*other, *record)));
+        diagnostics.push(without_ingress(record, counterpart.map(|half| half.name)));
     }
-    for (name, route) in &ingresses {
-        let counterpart = best(other_candidates, |record| {
-            (likeness(record, route), closest(name, &[record.name]).is_some())
-        });
-        diagnostics.push(without_record(route, name, counterpart.map(|record| record.name)));
+    for half in &ingresses {
+        let counterpart = of_ingress(half).map(|record| record.name);
+        diagnostics.push(without_record(half.route, half.name, counterpart));
     }
     for route in stray_fallbacks(model) {
         diagnostics.push(stray_fallback(route));
@@ -45,13 +57,12 @@ fn lonely_records<'m, 'a>(model: &'m Model<'a>) -> Vec<&'m AiRoute<'a>> {
     model.ai_routes.iter().filter(|ai_route| !has_ingress(ai_route)).collect()
 }
 
-/// The main Ingresses of AI routes without a ConfigMap, with the AI route's
-/// name.
-fn lonely_ingresses<'m, 'a>(model: &'m Model<'a>) -> Vec<(&'m str, &'m Route<'a>)> {
+/// The main Ingresses of AI routes without a ConfigMap.
+fn lonely_ingresses<'m, 'a>(model: &'m Model<'a>) -> Vec<Half<'m, 'a>> {
     let routes = model.routes.iter().filter(|route| route.is_in_system());
     routes
         .filter_map(|route| match model.part_of(&route.resource.key.name)? {
-            RoutePart::Main(name) if !has_record(model, name) => Some((name, route)),
+            RoutePart::Main(name) if !has_record(model, name) => Some(Half { name, route }),
             _ => None,
         })
         .collect()
@@ -78,7 +89,7 @@ fn has_record(model: &Model<'_>, name: &str) -> bool {
 }
 
 /// How much of what the JSON and the Ingress say is the same.
-fn likeness(record: &AiRoute<'_>, route: &Route<'_>) -> usize {
+fn likeness(record: &AiRoute<'_>, Half { name, route }: &Half<'_, '_>) -> usize {
     let domains = record.domains();
     let domains: BTreeSet<&str> = domains.iter().map(String::as_str).collect();
     let hosts: BTreeSet<&str> = route.host_names().into_iter().collect();
@@ -90,7 +101,14 @@ fn likeness(record: &AiRoute<'_>, route: &Route<'_>) -> usize {
     };
     let same_hosts = usize::from(domains == hosts);
     let same_providers = providers.iter().filter(|(_, provider)| goes_to(provider)).count();
-    same_hosts + same_providers
+    // Who renames one object forgets the name inside it.
+    let same_name = if json_name(record) == Some(name) { SAME_NAME } else { 0 };
+    let similar_name = usize::from(closest(record.name, &[*name]).is_some());
+    same_name + 2 * (same_hosts + same_providers) + similar_name
+}
+
+fn json_name<'r>(record: &'r AiRoute<'_>) -> Option<&'r str> {
+    record.json()?.node.get("name")?.as_str()
 }
 
 /// The candidate with the greatest score; of several, none unless there is
@@ -117,9 +135,15 @@ fn without_ingress(record: &AiRoute<'_>, counterpart: Option<&str>) -> Diagnosti
         format!("AI route `{}` has no Ingress `{}`", record.name, record.ingress_name()),
     );
     diagnostic.with_hint(match counterpart {
-        Some(name) => format!(
-            "rename it to `{AI_ROUTE_PREFIX}{name}` and set `name` in its JSON to `{name}`: Ingress `{AI_ROUTE_PREFIX}{name}.internal` has no ConfigMap"
-        ),
+        Some(name) => {
+            let also = match json_name(record) == Some(name) {
+                true => String::new(),
+                false => format!(" and set `name` in its JSON to `{name}`"),
+            };
+            format!(
+                "rename it to `{AI_ROUTE_PREFIX}{name}`{also}: Ingress `{AI_ROUTE_PREFIX}{name}.internal` has no ConfigMap"
+            )
+        }
         None => format!("add the Ingress, or remove ConfigMap `{}`", record.resource.key.name),
     })
 }

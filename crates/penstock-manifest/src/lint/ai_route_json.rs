@@ -3,13 +3,15 @@
 
 use std::collections::BTreeSet;
 
-use super::model::{AiRoute, Model, Route, did_you_mean};
+use super::model::{AiRoute, Candidates, Model, Route};
 use crate::diagnostic::{
     AI_ROUTE_DOMAINS, AI_ROUTE_NAME, AI_ROUTE_PROVIDER, AI_ROUTE_VERSION, Diagnostic,
 };
+use crate::kind::config_map::{AI_ROUTE_PREFIX, INTERNAL_SUFFIX};
 use crate::node::Cursor;
 
 pub(super) fn run(model: &Model<'_>, diagnostics: &mut Vec<Diagnostic>) {
+    let providers = Candidates::new(model.providers.iter().map(|provider| provider.id.as_str()));
     for ai_route in &model.ai_routes {
         // What cannot be read is said here as it is where routes are closed
         // because of it: in the same words, so that it is said once.
@@ -17,25 +19,35 @@ pub(super) fn run(model: &Model<'_>, diagnostics: &mut Vec<Diagnostic>) {
         let Some(json) = ai_route.json() else {
             continue;
         };
-        diagnostics.extend(check_name(ai_route, &json));
+        diagnostics.extend(check_name(model, ai_route, &json));
         diagnostics.extend(check_version(&json));
         if let Some(route) = model.route_of(ai_route) {
             check_domains(model, ai_route, route, &json, diagnostics);
         }
-        check_providers(model, ai_route, diagnostics);
+        check_providers(model, ai_route, &providers, diagnostics);
     }
 }
 
-fn check_name(ai_route: &AiRoute<'_>, json: &Cursor<'_>) -> Option<Diagnostic> {
+fn check_name(model: &Model<'_>, ai_route: &AiRoute<'_>, json: &Cursor<'_>) -> Option<Diagnostic> {
     let name = json.get("name")?;
     let text = name.node.as_str()?;
-    (text != ai_route.name).then(|| {
+    if text == ai_route.name {
+        return None;
+    }
+    // The one of the two names that has an Ingress is the right one.
+    let has_ingress =
+        |name: &str| model.route(&format!("{AI_ROUTE_PREFIX}{name}{INTERNAL_SUFFIX}")).is_some();
+    let hint = match has_ingress(text) && !has_ingress(ai_route.name) {
+        true => format!("rename the ConfigMap to `{AI_ROUTE_PREFIX}{text}`"),
+        false => format!("write `{}`", ai_route.name),
+    };
+    Some(
         name.diagnostic(
             &AI_ROUTE_NAME,
             format!("ConfigMap `{}` names the AI route `{text}`", ai_route.resource.key.name),
         )
-        .with_hint(format!("write `{}`", ai_route.name))
-    })
+        .with_hint(hint),
+    )
 }
 
 fn check_version(json: &Cursor<'_>) -> Option<Diagnostic> {
@@ -72,7 +84,7 @@ fn check_domains(
     // The domains are right if the console knows them and not the hosts.
     let knows = |names: &BTreeSet<&str>| names.iter().all(|name| model.has_domain(name));
     let is_host_wrong = !asked.is_empty() && knows(&asked) && !knows(&has);
-    let hint = match (is_host_wrong, asked.iter().next()) {
+    let hint = match (is_host_wrong, asked.difference(&has).next()) {
         (true, Some(domain)) => format!("give Ingress `{}` the host `{domain}`", route.name),
         _ => format!("write `{}`, or change the hosts of `{}`", shown(&has), route.name),
     };
@@ -96,23 +108,27 @@ fn check_domains(
     );
 }
 
-fn check_providers(model: &Model<'_>, ai_route: &AiRoute<'_>, diagnostics: &mut Vec<Diagnostic>) {
-    if model.providers.is_empty() && model.is_plugin_unclear("ai-proxy") {
+fn check_providers(
+    model: &Model<'_>,
+    ai_route: &AiRoute<'_>,
+    known: &Candidates<'_>,
+    diagnostics: &mut Vec<Diagnostic>,
+) {
+    if known.names.is_empty() && model.is_plugin_unclear("ai-proxy") {
         return;
     }
-    let ids: Vec<&str> = model.providers.iter().map(|provider| provider.id.as_str()).collect();
     let fallback = ai_route.fallback_upstreams();
     for (upstream, name) in ai_route.upstreams().into_iter().chain(fallback) {
-        if ids.contains(&name) {
+        if known.contains(name) {
             continue;
         }
         let place = upstream.get("provider").unwrap_or(upstream);
-        let message = match ids.as_slice() {
+        let message = match known.names.as_slice() {
             [] => format!("there is no provider `{name}`: ai-proxy has none at all"),
             _ => format!("ai-proxy has no provider `{name}`"),
         };
         let diagnostic = place.diagnostic(&AI_ROUTE_PROVIDER, message);
-        diagnostics.push(match did_you_mean(name, &ids) {
+        diagnostics.push(match known.did_you_mean(name) {
             Some(hint) => diagnostic.with_hint(hint),
             None => diagnostic.with_hint("add the provider to ai-proxy"),
         });

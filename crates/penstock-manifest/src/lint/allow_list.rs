@@ -1,8 +1,6 @@
 //! Allow lists that name nobody, and consumers that nobody can be.
 
-use std::collections::HashSet;
-
-use super::model::{Consumer, Model, Plugin, did_you_mean, is_switched_off};
+use super::model::{Candidates, Consumer, Model, Plugin, is_switched_off};
 use crate::diagnostic::{ALLOW_EMPTY, ALLOW_UNKNOWN_CONSUMER, CONSUMER_DUMMY_KEY, Diagnostic};
 use crate::kind::wasm_plugin::MatchRule;
 use crate::node::{Cursor, Node};
@@ -27,8 +25,8 @@ pub(super) fn run(model: &Model<'_>, diagnostics: &mut Vec<Diagnostic>) {
     check_ai_routes(model, diagnostics);
 }
 
-fn names<'a>(consumers: &[Consumer<'a>]) -> HashSet<&'a str> {
-    consumers.iter().map(|consumer| consumer.name).collect()
+fn names<'a>(consumers: &[Consumer<'a>]) -> Candidates<'a> {
+    Candidates::new(consumers.iter().map(|consumer| consumer.name))
 }
 
 /// Whether credentials have no names, so that `allow` has no meaning.
@@ -39,7 +37,7 @@ fn is_anonymous(plugin: &Plugin<'_>) -> bool {
 fn check_rule(
     plugin: &Plugin<'_>,
     rule: &MatchRule<'_>,
-    global: &HashSet<&str>,
+    global: &Candidates<'_>,
     diagnostics: &mut Vec<Diagnostic>,
 ) {
     let config = rule.config.as_ref();
@@ -48,7 +46,9 @@ fn check_rule(
     let consumers = if has("consumers") { &local } else { global };
     let allow = config.and_then(|config| config.get("allow"));
     if let Some(allow) = &allow {
-        check_names(allow, consumers, diagnostics);
+        let is_off = plugin.wasm.default_disabled && !has("consumers");
+        let fix = if is_off { "set `defaultConfigDisable: false`" } else { "add the consumer" };
+        check_names(allow, consumers, fix, diagnostics);
     }
     let is_local = has("consumers") || has("credentials");
     let is_empty = match &allow {
@@ -75,18 +75,21 @@ fn check_rule(
     );
 }
 
-fn check_names(allow: &Cursor<'_>, known: &HashSet<&str>, diagnostics: &mut Vec<Diagnostic>) {
+fn check_names(
+    allow: &Cursor<'_>,
+    known: &Candidates<'_>,
+    fix: &str,
+    diagnostics: &mut Vec<Diagnostic>,
+) {
     for item in allow.items() {
         let Some(name) = item.node.as_str().filter(|name| !known.contains(name)) else {
             continue;
         };
         let diagnostic =
             item.diagnostic(&ALLOW_UNKNOWN_CONSUMER, format!("there is no consumer `{name}`"));
-        let mut known: Vec<&str> = known.iter().copied().collect();
-        known.sort_unstable();
-        diagnostics.push(match did_you_mean(name, &known) {
+        diagnostics.push(match known.did_you_mean(name) {
             Some(hint) => diagnostic.with_hint(hint),
-            None => diagnostic.with_hint("add the consumer"),
+            None => diagnostic.with_hint(fix),
         });
     }
 }
@@ -114,10 +117,11 @@ fn check_ai_routes(model: &Model<'_>, diagnostics: &mut Vec<Diagnostic>) {
     if plugins.peek().is_none() || model.is_plugin_unclear("key-auth") {
         return;
     }
-    let known: HashSet<&str> = plugins.flat_map(|plugin| names(&plugin.consumers)).collect();
+    let known =
+        Candidates::new(plugins.flat_map(|plugin| &plugin.consumers).map(|consumer| consumer.name));
     for ai_route in &model.ai_routes {
         if let Some(allowed) = ai_route.auth().and_then(|auth| auth.get("allowedConsumers")) {
-            check_names(&allowed, &known, diagnostics);
+            check_names(&allowed, &known, "add the consumer", diagnostics);
         }
     }
 }

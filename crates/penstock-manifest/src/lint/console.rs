@@ -53,7 +53,7 @@ fn check_statistics(model: &Model<'_>, route: &Route<'_>) -> Option<Diagnostic> 
     let requests = route.requests();
     let is_covered = model.plugins_of("ai-statistics").any(|plugin| {
         !plugin.wasm.default_disabled
-            || plugin.wasm.rules.iter().any(|rule| rule.ingress.contains(&name))
+            || plugin.rule_of_ingress(name).is_some()
             || (!requests.is_empty()
                 && requests.iter().all(|request| plugin.rule_for(request).is_some()))
     });

@@ -9,7 +9,7 @@ use crate::node::Node;
 type Row = (&'static str, &'static str, &'static str);
 
 /// The catalogue, in alphabetical order.
-const CATALOGUE: &[Row] = &[
+pub(crate) const CATALOGUE: &[Row] = &[
     ("ai-agent", "2.0.1", "2.0.1"),
     ("ai-cache", "2.0.1", "2.0.1"),
     ("ai-context-limit", "1.0.0", "1.0.0"),

@@ -30,9 +30,9 @@ fn all_rules<'m, 'a>(plugin: &'m Plugin<'a>) -> impl Iterator<Item = &'m MatchRu
 
 fn check_route(model: &Model<'_>, route: &Route<'_>) -> Option<Diagnostic> {
     let name = route.name.as_str();
-    let has_rule = model
-        .plugins_of("key-auth")
-        .any(|plugin| all_rules(plugin).any(|rule| rule.ingress.contains(&name)));
+    let has_rule = model.plugins_of("key-auth").any(|plugin| {
+        plugin.rule_of_ingress(name).or(plugin.disabled_rule_of_ingress(name)).is_some()
+    });
     if has_rule || model.is_plugin_unclear("key-auth") {
         return None;
     }

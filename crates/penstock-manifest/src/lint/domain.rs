@@ -4,8 +4,8 @@
 use std::collections::{HashMap, HashSet};
 
 use super::model::{
-    AiRoute, Domain, Host, Model, Request, Route, RoutePart, domain_covers, listed, meant,
-    normalized_domain, typo_of,
+    AiRoute, Candidates, Domain, Host, Model, Request, Route, RoutePart, denormalized_domain,
+    domain_covers, listed, normalized_domain,
 };
 use crate::diagnostic::{DOMAIN_UNUSED, Diagnostic, HOST_IS_PROVIDER, HOST_WITHOUT_DOMAIN};
 use crate::kind::mcp_bridge::Endpoints;
@@ -16,27 +16,27 @@ pub(super) const LABEL: &str = "higress.io/domain_";
 
 pub(super) fn run(model: &Model<'_>, diagnostics: &mut Vec<Diagnostic>) {
     let domains = Domains::new(model);
-    for domain in &domains.unused {
-        diagnostics.push(unused(model, &domains, domain));
-    }
+    let strays = strays(model, &domains);
+    diagnostics.extend(domains.unused.iter().map(|domain| unused(&strays, domain)));
     for route in &model.routes {
         for host in &route.hosts {
             diagnostics.extend(check_host(model, &domains, route, host));
         }
-        if route.is_of_console() && !domains.all.is_empty() {
+        if route.is_of_console() && !domains.all.names.is_empty() {
             check_labels(model, &domains, route, diagnostics);
         }
     }
-    if !domains.all.is_empty() {
+    if !domains.all.names.is_empty() {
         check_json(model, &domains, diagnostics);
     }
 }
 
 /// The domains, and what is needed to say which one was meant.
 struct Domains<'m> {
-    all: Vec<&'m str>,
+    all: Candidates<'m>,
     /// Those that no route answers for.
     unused: Vec<&'m Domain<'m>>,
+    unused_names: Candidates<'m>,
     /// The provider that each host of a registry belongs to.
     providers: HashMap<&'m str, &'m str>,
 }
@@ -49,38 +49,50 @@ impl<'m> Domains<'m> {
             hosts.iter().copied().filter(|host| host.starts_with('*')).collect();
         // A host of an Ingress that cannot be read may be any of them.
         let is_unclear = model.has_broken("Ingress");
-        let is_unused = |domain: &&Domain<'_>| {
-            let text = domain.text.as_str();
-            !is_unclear
-                && !hosts.contains(text)
-                && !patterns.iter().any(|pattern| domain_covers(pattern, text))
-                && !(text.starts_with('*') && hosts.iter().any(|host| domain_covers(text, host)))
+        let is_used = |text: &str| {
+            is_unclear
+                || hosts.contains(text)
+                || patterns.iter().any(|pattern| domain_covers(pattern, text))
+                || (text.starts_with('*') && hosts.iter().any(|host| domain_covers(text, host)))
         };
+        let unused: Vec<&Domain<'_>> =
+            model.real_domains().filter(|domain| !is_used(&domain.text)).collect();
         Self {
-            all: model.real_domains().map(|domain| domain.text.as_str()).collect(),
-            unused: model.real_domains().filter(is_unused).collect(),
+            all: Candidates::new(model.real_domains().map(|domain| domain.text.as_str())),
+            unused_names: Candidates::new(unused.iter().map(|domain| domain.text.as_str())),
+            unused,
             providers: providers_by_host(model),
         }
     }
 
     /// The domain that was most likely meant by a host: one that another part
     /// of the same route names, one that it is a misspelling of, one that no
-    /// route uses, else the closest.
-    fn meant(&self, host: &str, others: &[String]) -> Option<&str> {
-        let named = || others.iter().find_map(|other| self.all.iter().find(|d| **d == *other));
-        let unused: Vec<&str> = self.unused.iter().map(|domain| domain.text.as_str()).collect();
-        named()
-            .copied()
-            .or_else(|| typo_of(host, &self.all))
-            .or_else(|| meant(host, &unused))
-            .or_else(|| meant(host, &self.all))
+    /// route uses, or the only one.
+    fn meant<'d>(&'d self, host: &str, others: &'d [String]) -> Option<&'d str> {
+        let named = others.iter().find(|other| self.all.contains(other)).map(String::as_str);
+        named.or_else(|| self.all.typo_of(host)).or_else(|| self.unused_names.meant(host)).or(
+            match self.all.names.as_slice() {
+                [only] => Some(only),
+                _ => None,
+            },
+        )
+    }
+
+    /// All of them, as far as they can be listed.
+    fn listed(&self) -> String {
+        match self.all.names.as_slice() {
+            [] => "the host that clients ask the gateway for".to_owned(),
+            names => format!("one of {}", listed(names)),
+        }
     }
 
     fn hint(&self, host: &str, others: &[String]) -> String {
         let name = format!("domain-{}", normalized_domain(host));
         match self.meant(host, others) {
             Some(domain) => format!("did you mean `{domain}`? Else add ConfigMap `{name}`"),
-            None => format!("the domains are {}; else add ConfigMap `{name}`", listed(&self.all)),
+            None => {
+                format!("the domains are {}; else add ConfigMap `{name}`", listed(&self.all.names))
+            }
         }
     }
 }
@@ -92,38 +104,46 @@ fn named_beside(model: &Model<'_>, route: &Route<'_>) -> Vec<String> {
     let ai_route = part.and_then(|part| match part {
         RoutePart::Main(name) | RoutePart::Fallback(name) => model.ai_route(name),
     });
-    let mut names = ai_route.map(AiRoute::domains).unwrap_or_default();
+    let in_json = ai_route.map(AiRoute::domains).unwrap_or_default();
     let labels = route.resource.root.get("metadata").and_then(|metadata| metadata.get("labels"));
     let labels = labels.and_then(Node::as_map).into_iter().flat_map(|map| &map.entries);
-    names.extend(labels.filter_map(|entry| {
-        let name = entry.key.strip_prefix(LABEL)?;
-        Some(match name.strip_prefix("wildcard") {
-            Some(rest) => format!("*{rest}"),
-            None => name.to_owned(),
-        })
-    }));
-    names
+    let in_labels =
+        labels.filter_map(|entry| entry.key.strip_prefix(LABEL).map(denormalized_domain));
+    let is_host = |name: &String| route.hosts.iter().any(|host| host.text == *name);
+    in_json.into_iter().chain(in_labels).filter(|name| !is_host(name)).collect()
 }
 
-fn unused(model: &Model<'_>, domains: &Domains<'_>, domain: &Domain<'_>) -> Diagnostic {
-    let routes = model.routes.iter().filter(|route| route.is_of_console());
-    let stray = routes
-        .flat_map(|route| route.host_names().into_iter().map(move |host| (route, host)))
-        .filter(|(_, host)| !model.has_domain(host))
-        .find(|(route, host)| {
-            domains.meant(host, &named_beside(model, route)) == Some(domain.text.as_str())
-        });
-    let hint = match stray {
+fn unused(strays: &HashMap<String, (&str, String)>, domain: &Domain<'_>) -> Diagnostic {
+    let hint = match strays.get(&domain.text) {
         None => "give a route this host, or remove the domain".to_owned(),
-        Some((route, host)) => format!(
-            "give `{}` the host `{}`: its host `{host}` is no domain",
-            route.name, domain.text
-        ),
+        Some((route, host)) => {
+            format!("give `{route}` the host `{}`: its host `{host}` is no domain", domain.text)
+        }
     };
     domain
         .cursor
         .diagnostic(&DOMAIN_UNUSED, format!("no route has the host `{}`", domain.text))
         .with_hint(hint)
+}
+
+/// Routes whose host is no domain, with the host, by the domain that was
+/// most likely meant.
+fn strays<'m>(model: &'m Model<'_>, domains: &Domains<'_>) -> HashMap<String, (&'m str, String)> {
+    let mut strays = HashMap::new();
+    if domains.unused.is_empty() {
+        return strays;
+    }
+    for route in model.routes.iter().filter(|route| route.is_of_console()) {
+        for host in route.host_names().into_iter().filter(|host| !model.has_domain(host)) {
+            let others = named_beside(model, route);
+            if let Some(domain) = domains.meant(host, &others) {
+                strays
+                    .entry(domain.to_owned())
+                    .or_insert_with(|| (route.name.as_str(), host.to_owned()));
+            }
+        }
+    }
+    strays
 }
 
 fn check_host(
@@ -141,11 +161,11 @@ fn check_host(
             format!("`{text}` is the host of provider `{provider}`, not a domain of the gateway");
         let hint = match domains.meant(text, &named_beside(model, route)) {
             Some(domain) => format!("did you mean `{domain}`?"),
-            None => "write the host that clients ask the gateway for".to_owned(),
+            None => format!("use {}", domains.listed()),
         };
         return Some(host.cursor.diagnostic(&HOST_IS_PROVIDER, message).with_hint(hint));
     }
-    if !route.is_of_console() || domains.all.is_empty() {
+    if !route.is_of_console() || domains.all.names.is_empty() {
         return None;
     }
     Some(

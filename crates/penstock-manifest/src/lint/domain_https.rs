@@ -1,21 +1,18 @@
 //! Routes that do not have the TLS that the console keeps for their domain
 //! (Higress console: KubernetesModelConverter.java).
 
-use super::model::{Domain, Model, Route};
+use super::model::{DEFAULT_DOMAIN, Domain, Model, Route};
 use crate::diagnostic::{DOMAIN_HTTPS, Diagnostic};
 use crate::node::{Cursor, Node};
 
 pub(super) fn run(model: &Model<'_>, diagnostics: &mut Vec<Diagnostic>) {
     for route in model.routes.iter().filter(|route| route.is_of_console()) {
-        for domain in &model.domains {
-            let is_of_route = match domain.is_default() {
-                true => route.host_names().is_empty(),
-                false => route.host_names().contains(&domain.text.as_str()),
-            };
-            if is_of_route {
-                diagnostics.extend(check(route, domain));
-            }
+        let mut hosts = route.host_names();
+        if hosts.is_empty() {
+            hosts.push(DEFAULT_DOMAIN);
         }
+        let domains = hosts.into_iter().filter_map(|host| model.domain(host));
+        diagnostics.extend(domains.filter_map(|domain| check(route, domain)));
     }
 }
 

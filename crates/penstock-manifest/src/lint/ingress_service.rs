@@ -2,7 +2,7 @@
 //! where the source has Services at all: a directory for an AI gateway often
 //! has none, and then they live elsewhere.
 
-use super::model::{KubernetesService, Model, Route, did_you_mean};
+use super::model::{Candidates, KubernetesService, Model, Route};
 use crate::diagnostic::{DESTINATION_PORT, DESTINATION_UNKNOWN_SERVICE, Diagnostic};
 use crate::node::{Cursor, Node, Value};
 
@@ -52,8 +52,8 @@ fn check(model: &Model<'_>, route: &Route<'_>, backend: &Cursor<'_>) -> Option<D
             &DESTINATION_UNKNOWN_SERVICE,
             format!("there is no Service `{text}` in namespace `{namespace}`"),
         );
-        let names: Vec<&str> = in_namespace.iter().map(|service| service.name).collect();
-        return Some(match did_you_mean(text, &names) {
+        let names = Candidates::new(in_namespace.iter().map(|service| service.name));
+        return Some(match names.did_you_mean(text) {
             Some(hint) => diagnostic.with_hint(hint),
             None => diagnostic,
         });

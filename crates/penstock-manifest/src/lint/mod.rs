@@ -20,7 +20,7 @@ mod auth_coverage;
 mod auth_fail_open;
 mod auth_global;
 mod console;
-mod console_plugin;
+pub(crate) mod console_plugin;
 mod console_retry;
 mod console_rule;
 mod credential_sent_upstream;
@@ -86,10 +86,7 @@ pub const RULES: &[Rule] = &[
     rule(&[&codes::CREDENTIAL_SENT_UPSTREAM], credential_sent_upstream::run),
     rule(&[&codes::AUTH_NOT_COVERED, &codes::AI_ROUTE_AUTH], auth_coverage::run),
     rule(&[&codes::GLOBAL_AUTH_UNSET], auth_global::run),
-    rule(
-        &[&codes::PROVIDER_UNKNOWN, &codes::PROVIDER_DUPLICATE, &codes::PROVIDER_WITHOUT_RULE],
-        provider::run,
-    ),
+    rule(&[&codes::PROVIDER_UNKNOWN, &codes::PROVIDER_WITHOUT_RULE], provider::run),
     rule(&[&codes::PROVIDER_REGISTRY_MISMATCH], provider_registry::run),
     rule(
         &[&codes::DOMAIN_UNUSED, &codes::HOST_WITHOUT_DOMAIN, &codes::HOST_IS_PROVIDER],
@@ -153,14 +150,10 @@ fn run(
     broken: &[BrokenDocument],
     options: &Options,
 ) -> Vec<Diagnostic> {
-    let s = std::time::Instant::now();
     let model = Model::new(resources, broken);
-    eprintln!("model {:?}", s.elapsed());
     let mut diagnostics = Vec::new();
     for rule in RULES.iter().filter(|rule| options.console || !rule.console_only) {
-        let s = std::time::Instant::now();
         (rule.run)(&model, &mut diagnostics);
-        eprintln!("{:?} {:?}", rule.codes[0].id, s.elapsed());
     }
     codes::sort(&mut diagnostics);
     diagnostics

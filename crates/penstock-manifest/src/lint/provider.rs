@@ -1,10 +1,10 @@
-//! References to ai-proxy's providers: ids that nobody has, ids that two have,
-//! providers that no rule activates.
+//! References to ai-proxy's providers: ids that nobody has, providers that no
+//! rule activates.
 
 use std::collections::{HashMap, HashSet};
 
-use super::model::{Model, Plugin, Provider, active_provider, closest, did_you_mean};
-use crate::diagnostic::{Diagnostic, PROVIDER_DUPLICATE, PROVIDER_UNKNOWN, PROVIDER_WITHOUT_RULE};
+use super::model::{Candidates, Model, Plugin, Provider, active_provider};
+use crate::diagnostic::{Diagnostic, PROVIDER_UNKNOWN, PROVIDER_WITHOUT_RULE};
 use crate::kind::wasm_plugin::MatchRule;
 use crate::node::Cursor;
 
@@ -15,20 +15,12 @@ pub(super) fn run(model: &Model<'_>, diagnostics: &mut Vec<Diagnostic>) {
             .iter()
             .filter(|provider| provider.resource.key == plugin.resource.key)
             .collect();
-        let mut first: HashMap<&str, &Provider<'_>> = HashMap::new();
-        for provider in &providers {
-            match first.get(provider.id.as_str()) {
-                Some(earlier) => diagnostics.push(duplicate(provider, earlier)),
-                None => drop(first.insert(&provider.id, provider)),
-            }
-        }
-        let mut ids: Vec<&str> = first.keys().copied().collect();
-        ids.sort_unstable();
+        let ids = Candidates::new(providers.iter().map(|provider| provider.id.as_str()));
         check_references(plugin, &ids, diagnostics);
         let active = Active::new(plugin, &ids);
-        for provider in &providers {
-            let is_first = first.get(&*provider.id).is_some_and(|f| std::ptr::eq(*f, *provider));
-            if is_first && !active.ids.contains(&provider.id) {
+        let mut seen = HashSet::new();
+        for provider in providers {
+            if !active.ids.contains(&provider.id) && seen.insert(&provider.id) {
                 diagnostics.push(without_rule(model, &active, provider));
             }
         }
@@ -45,15 +37,15 @@ struct Active {
 }
 
 impl Active {
-    fn new(plugin: &Plugin<'_>, known: &[&str]) -> Self {
+    fn new(plugin: &Plugin<'_>, known: &Candidates<'_>) -> Self {
         let rules = plugin.wasm.rules.iter().filter_map(|rule| rule.config.as_ref());
         let written: HashSet<String> = rules
             .chain(&plugin.wasm.default_config)
             .filter_map(|config| active_provider(config).map(|(id, _)| id))
             .collect();
-        let misspelt = written.iter().filter(|id| !known.contains(&id.as_str()));
+        let misspelt = written.iter().filter(|id| !known.contains(id));
         let meant: Vec<String> =
-            misspelt.filter_map(|id| closest(id, known)).map(str::to_owned).collect();
+            misspelt.filter_map(|id| known.closest(id)).map(str::to_owned).collect();
         let disabled = plugin.wasm.disabled_rules.iter().filter_map(|rule| {
             let (id, _) = active_provider(rule.config.as_ref()?)?;
             Some((id, rule.cursor.path.to_string()))
@@ -62,7 +54,7 @@ impl Active {
     }
 }
 
-fn check_references(plugin: &Plugin<'_>, ids: &[&str], diagnostics: &mut Vec<Diagnostic>) {
+fn check_references(plugin: &Plugin<'_>, ids: &Candidates<'_>, diagnostics: &mut Vec<Diagnostic>) {
     let global = plugin.wasm.default_config.as_ref();
     if let Some(global) = global.filter(|global| global.get("provider").is_none()) {
         diagnostics.extend(unknown(plugin, ids, global));
@@ -73,7 +65,11 @@ fn check_references(plugin: &Plugin<'_>, ids: &[&str], diagnostics: &mut Vec<Dia
 }
 
 /// A rule's own `provider` or `providers` replace the global ones.
-fn check_rule(plugin: &Plugin<'_>, ids: &[&str], rule: &MatchRule<'_>) -> Option<Diagnostic> {
+fn check_rule(
+    plugin: &Plugin<'_>,
+    ids: &Candidates<'_>,
+    rule: &MatchRule<'_>,
+) -> Option<Diagnostic> {
     let config = rule.config.as_ref()?;
     if config.get("provider").is_some() || config.get("providers").is_some() {
         return None;
@@ -81,9 +77,9 @@ fn check_rule(plugin: &Plugin<'_>, ids: &[&str], rule: &MatchRule<'_>) -> Option
     unknown(plugin, ids, config)
 }
 
-fn unknown(plugin: &Plugin<'_>, ids: &[&str], config: &Cursor<'_>) -> Option<Diagnostic> {
+fn unknown(plugin: &Plugin<'_>, ids: &Candidates<'_>, config: &Cursor<'_>) -> Option<Diagnostic> {
     let (id, cursor) = active_provider(config)?;
-    let is_known = ids.contains(&id.as_str());
+    let is_known = ids.contains(&id);
     let is_global_off = plugin.wasm.default_config.is_none();
     if is_known && !is_global_off {
         return None;
@@ -93,26 +89,12 @@ fn unknown(plugin: &Plugin<'_>, ids: &[&str], config: &Cursor<'_>) -> Option<Dia
     let hint = if is_known {
         Some("set `defaultConfigDisable: false`: the providers are switched off".to_owned())
     } else {
-        did_you_mean(&id, ids)
+        ids.did_you_mean(&id)
     };
     Some(match hint {
         Some(hint) => diagnostic.with_hint(hint),
         None => diagnostic.with_hint("add it to `defaultConfig.providers`"),
     })
-}
-
-fn duplicate(provider: &Provider<'_>, earlier: &Provider<'_>) -> Diagnostic {
-    provider
-        .id_cursor()
-        .diagnostic(
-            &PROVIDER_DUPLICATE,
-            format!(
-                "provider `{}` is also defined at line {}, and that one counts",
-                provider.id,
-                earlier.id_cursor().node.at.line
-            ),
-        )
-        .with_hint("remove one of the two, or give it another id")
 }
 
 fn without_rule(model: &Model<'_>, active: &Active, provider: &Provider<'_>) -> Diagnostic {

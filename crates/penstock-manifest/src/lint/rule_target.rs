@@ -1,14 +1,13 @@
 //! Match rules that name an Ingress or a service which does not exist.
 
-use std::collections::HashSet;
-
-use super::model::{LookUp, Model, Plugin, Route, did_you_mean, split_service, targets};
+use super::model::{Candidates, LookUp, Model, Plugin, Route, split_service, targets};
 use crate::diagnostic::{Diagnostic, RULE_TARGET_UNKNOWN};
 use crate::node::Cursor;
 use crate::resource::SYSTEM_NAMESPACE;
 
 pub(super) fn run(model: &Model<'_>, diagnostics: &mut Vec<Diagnostic>) {
-    let known = route_names(model);
+    let names = route_names(model);
+    let known = Candidates::new(names.iter().map(String::as_str));
     for plugin in &model.plugins {
         check_ingresses(model, plugin, &known, diagnostics);
         check_services(model, plugin, diagnostics);
@@ -18,7 +17,7 @@ pub(super) fn run(model: &Model<'_>, diagnostics: &mut Vec<Diagnostic>) {
 fn check_ingresses(
     model: &Model<'_>,
     plugin: &Plugin<'_>,
-    known: &HashSet<String>,
+    known: &Candidates<'_>,
     diagnostics: &mut Vec<Diagnostic>,
 ) {
     // The routes of the Gateway API have names of their own.
@@ -40,7 +39,7 @@ fn unknown_ingress(
     model: &Model<'_>,
     cursor: &Cursor<'_>,
     name: &str,
-    known: &HashSet<String>,
+    known: &Candidates<'_>,
 ) -> Diagnostic {
     let diagnostic =
         cursor.diagnostic(&RULE_TARGET_UNKNOWN, format!("there is no Ingress `{name}`"));
@@ -51,11 +50,7 @@ fn unknown_ingress(
             route.resource.key.namespace, route.name
         )),
         Some(_) => Some(format!("it has only a defaultBackend: write `{name}-default`")),
-        None => {
-            let mut known: Vec<&str> = known.iter().map(String::as_str).collect();
-            known.sort_unstable();
-            did_you_mean(name, &known)
-        }
+        None => known.did_you_mean(name),
     };
     match hint {
         Some(hint) => diagnostic.with_hint(hint),
@@ -66,16 +61,16 @@ fn unknown_ingress(
 /// The names of all routes (Higress: pkg/ingress/kube/common/tool.go,
 /// GenerateUniqueRouteName). An Ingress that Higress rejects counts: what is
 /// wrong with it is said elsewhere.
-fn route_names(model: &Model<'_>) -> HashSet<String> {
-    let mut names = HashSet::new();
+fn route_names(model: &Model<'_>) -> Vec<String> {
+    let mut names = Vec::new();
     for route in &model.routes {
         let has_default =
             route.ingress.as_ref().is_some_and(|ingress| ingress.default_backend.is_some());
         if !route.hosts.is_empty() || !has_default {
-            names.insert(route.name.clone());
+            names.push(route.name.clone());
         }
         if has_default {
-            names.insert(format!("{}-default", route.name));
+            names.push(format!("{}-default", route.name));
         }
     }
     names

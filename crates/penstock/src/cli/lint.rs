@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
@@ -12,7 +13,7 @@ use penstock_manifest::{Diagnostic, Listing, Severity, diagnostic, lint};
 
 use crate::cli::lint_output;
 use crate::exit_code::ExitCode;
-use crate::store::{Directory, Store};
+use crate::store::Directory;
 
 /// The command line of `lint`.
 #[derive(Args)]
@@ -90,27 +91,16 @@ pub fn check(listing: Listing, options: &Options, console: bool) -> Vec<Diagnost
 /// Reads all paths into one listing.
 fn list(paths: &[PathBuf]) -> anyhow::Result<Listing> {
     let mut files = Vec::new();
-    let mut listings = Vec::new();
     for path in paths {
         if path.is_dir() {
-            listings.push(Directory::open(path.as_path())?.list()?);
+            files.extend(Directory::open(path.as_path())?.files()?);
         } else {
             let shown = path.display().to_string();
             let bytes = std::fs::read(path).with_context(|| format!("cannot read `{shown}`"))?;
-            files.push(read_bytes(&file_path(path, &shown), &bytes));
+            files.push(Arc::new(read_bytes(&file_path(path, &shown), &bytes)));
         }
     }
-    if !files.is_empty() {
-        listings.push(assemble(&files));
-    }
-    let mut listings = listings.into_iter();
-    let mut all = listings.next().unwrap_or_default();
-    for listing in listings {
-        all.resources.extend(listing.resources);
-        all.broken.extend(listing.broken);
-        all.diagnostics.extend(listing.diagnostics);
-    }
-    Ok(all)
+    Ok(assemble(files.iter().map(|file| &**file)))
 }
 
 /// A file that stands alone keeps the folder above it, which may name its

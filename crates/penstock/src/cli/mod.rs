@@ -1,9 +1,13 @@
 //! The command line: one file per verb.
 
+pub mod explain;
+pub mod intent;
 pub mod lint;
 pub mod lint_output;
 pub mod quickstart;
+pub mod render;
 pub mod serve;
+pub mod test;
 
 use std::io::Write;
 
@@ -28,10 +32,24 @@ pub enum Verb {
     Serve(serve::Arguments),
     /// Say what is wrong with manifests.
     Lint(lint::Arguments),
+    /// Say what a request would meet, without sending it.
+    Explain(explain::Arguments),
+    /// Write the manifests of an intent.
+    Render(render::Arguments),
+    /// Print the JSON Schema of an intent file.
+    Schema,
     /// Run a small scenario with an LLM upstream of its own.
     Quickstart(quickstart::Arguments),
+    /// Check what requests would meet against expectations.
+    Test(test::Arguments),
     /// Print the version.
     Version,
+}
+
+/// `penstock schema`.
+pub fn schema() -> anyhow::Result<ExitCode> {
+    writeln!(std::io::stdout(), "{:#}", penstock_manifest::intent::json_schema())?;
+    Ok(ExitCode::Success)
 }
 
 /// `penstock version`.

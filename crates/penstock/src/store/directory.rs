@@ -9,10 +9,12 @@
 //! thousands of files costs a stat for each and nothing more.
 //!
 //! Invariant: an equal tree gives an equal listing, whatever was cached.
+//! Invariant: a file that is being written is not read; see [`unfinished`].
 
 mod scan;
 #[cfg(test)]
 mod tests;
+mod unfinished;
 mod watching;
 
 use std::collections::HashMap;
@@ -31,6 +33,7 @@ use tokio::sync::watch;
 
 use crate::store::{Store, StoreError};
 use scan::{Found, Scan, Stamp};
+use unfinished::Unfinished;
 use watching::{Pace, Watching};
 
 /// The largest file that is read.
@@ -50,6 +53,7 @@ pub struct Directory {
     /// The content of every file that was there last time.
     cache: Mutex<HashMap<Arc<str>, Cached>>,
     watching: Mutex<Option<Watching>>,
+    unfinished: Unfinished,
     pace: Pace,
 }
 
@@ -73,7 +77,8 @@ impl Directory {
             return Err(StoreError::NotADirectory(root));
         }
         std::fs::read_dir(&root).map_err(unreadable)?;
-        Ok(Self { root, cache: Mutex::default(), watching: Mutex::default(), pace })
+        let (cache, watching) = (Mutex::default(), Mutex::default());
+        Ok(Self { root, cache, watching, unfinished: Unfinished::default(), pace })
     }
 
     /// The path of a file as the user would name it.
@@ -126,6 +131,10 @@ impl Directory {
         let is_cached = AtomicBool::new(true);
         let content_of = |found: &Found| -> Option<(Arc<str>, Cached)> {
             let old = cache.get(&found.relative);
+            // At the start nothing is known that could stand in for it.
+            if !cache.is_empty() && self.unfinished.contains(&found.path) {
+                return old.map(|old| (found.relative.clone(), old.clone()));
+            }
             match old {
                 Some(old) if !old.is_racy && old.stamp == found.stamp => {
                     Some((found.relative.clone(), old.clone()))
@@ -159,10 +168,9 @@ impl Directory {
         });
         (contents, is_cached.into_inner())
     }
-}
 
-impl Store for Directory {
-    fn list(&self) -> Result<Listing, StoreError> {
+    /// What each file holds, for callers that join several sources.
+    pub fn files(&self) -> Result<Vec<Arc<FileContent>>, StoreError> {
         let unreadable = |reason| StoreError::Unreadable { path: self.root.clone(), reason };
         let mut scan = scan::scan(&self.root).map_err(unreadable)?;
         let mut attempt = 1;
@@ -179,15 +187,24 @@ impl Store for Directory {
                 previous.fingerprint() == scan.fingerprint()
             };
             if is_one_state {
-                return Ok(assemble(contents.values().map(|cached| &*cached.content)));
+                return Ok(contents.into_values().map(|cached| cached.content).collect());
             }
             attempt += 1;
         }
     }
+}
+
+impl Store for Directory {
+    fn list(&self) -> Result<Listing, StoreError> {
+        let files = self.files()?;
+        Ok(assemble(files.iter().map(|file| &**file)))
+    }
 
     fn watch(&self) -> watch::Receiver<u64> {
         lock(&self.watching)
-            .get_or_insert_with(|| Watching::start(self.root.clone(), self.pace))
+            .get_or_insert_with(|| {
+                Watching::start(self.root.clone(), self.pace, self.unfinished.clone())
+            })
             .subscribe()
     }
 }

@@ -342,3 +342,22 @@ fn a_client_that_breaks_off_an_upload_is_not_taken_for_done() {
     drop(client);
     assert_eq!(String::from_utf8(steps.await_close()).unwrap(), "");
 }
+
+#[test]
+fn a_deep_body_is_no_deep_trouble() {
+    let harbor = with_provider(r#"modelMapping: {"*": rest}"#);
+    for depth in [200, 100_000] {
+        let body = |model: &str| {
+            format!(r#"{{"x":{}{},"model":"{model}"}}"#, "[".repeat(depth), "]".repeat(depth))
+        };
+        assert_eq!(sent(&harbor, "/v1/chat/completions", &body("m")), body("rest"));
+    }
+    let messages = format!(
+        r#"{{"messages":[{}{}]}}"#,
+        r#"{"role":"developer","content":"#.repeat(50_000),
+        "1".to_owned() + &"}".repeat(50_000)
+    );
+    let request = Request::post(HOST, "/v1/chat/completions", messages).key(HERON_KEY);
+    assert!(matches!(harbor.gateway.send(&request).status(), 200 | 400));
+    assert_eq!(harbor.chat().status(), 200);
+}

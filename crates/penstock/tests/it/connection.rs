@@ -40,12 +40,15 @@ fn a_kept_connection_that_has_closed_is_not_an_error() {
 }
 
 #[test]
-fn a_connection_that_closes_right_behind_its_answer_is_not_an_error() {
+fn a_request_is_never_sent_twice() {
     let harbor = Harbor::answering(Scenario::raw_then_close("Content-Length: 2", "{}"));
     for _ in 0..50 {
-        let answer = harbor.chat();
-        assert_eq!((answer.status(), answer.text().as_str()), (200, "{}"));
+        // The end of the connection and the next request may cross.
+        let status = harbor.chat().status();
+        assert!([200, 502].contains(&status), "{status}");
     }
+    let arrived = std::iter::from_fn(|| harbor.upstream.try_received()).count();
+    assert!(arrived <= 50, "{arrived} requests arrived");
 }
 
 #[test]
@@ -162,4 +165,137 @@ fn many_clients_at_once_are_served() {
         }
     });
     assert!(harbor.upstream.connections() <= 32);
+}
+
+#[test]
+fn a_request_inside_a_body_is_checked_like_any_other() {
+    let harbor = Harbor::changed(Scenario::Completion, |directory| {
+        let open =
+            Ingress::new("open").at("open.test", "Prefix", "/").to("llm-brook.internal.static:80");
+        let (file, text) = open.file();
+        directory.write(&file, text);
+    });
+    let inner = String::from_utf8(chat_without_key().to_bytes()).unwrap();
+    let framings = [
+        format!(
+            "Content-Length: {}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{inner}",
+            5 + inner.len()
+        ),
+        format!("Transfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n0\r\n\r\n{inner}"),
+        format!("Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n{inner}"),
+        format!("Transfer-Encoding: xchunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n{inner}"),
+        format!("Transfer-Encoding : chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n{inner}"),
+        format!("X: y\r\n Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n{inner}"),
+        format!("Content-Length: +0\r\n\r\n{inner}"),
+        format!("Content-Length: 0\r\n\r\n{inner}"),
+    ];
+    for framing in framings {
+        let mut client = harbor.gateway.connect();
+        client.write(
+            format!(
+                "POST /x HTTP/1.1\r\nHost: open.test\r\nContent-Type: application/json\r\n{framing}"
+            )
+            .as_bytes(),
+        );
+        client.finish_writing();
+        client.rest();
+        for received in std::iter::from_fn(|| harbor.upstream.try_received()) {
+            assert_eq!(received.target(), "/x", "{framing}");
+            assert!(!received.text().contains("ahoy"), "{framing}");
+            let framings = ["content-length", "transfer-encoding"]
+                .iter()
+                .filter(|name| received.header(name).is_some());
+            assert!(framings.count() <= 1, "{received:?}");
+        }
+    }
+}
+
+#[test]
+fn a_client_may_hang_up_at_any_moment() {
+    let harbor = Harbor::start();
+    let request = chat().to_bytes();
+    for end in 0..=request.len() {
+        harbor.gateway.connect().write(&request[..end]);
+    }
+    let is_idle =
+        |line: &str| line == "penstock_connections 0" || line == "penstock_requests_active 0";
+    eventually("the end of all connections", || {
+        (harbor.gateway.metrics().lines().filter(|line| is_idle(line)).count() == 2).then_some(())
+    });
+    assert_eq!(harbor.chat().status(), 200);
+}
+
+#[test]
+fn a_head_without_an_end_is_refused() {
+    let harbor = Harbor::start();
+    let huge = chat().header("X-Huge", &"x".repeat(1 << 20));
+    let mut client = harbor.gateway.begin(&huge);
+    assert!(matches!(client.try_head().map(|head| head.status), None | Some(431)));
+    harbor.upstream.received_nothing();
+    assert_eq!(harbor.chat().status(), 200);
+}
+
+#[test]
+fn hints_before_an_answer_are_no_answer() {
+    let harbor = Harbor::start();
+    let text = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+    harbor.upstream.once(Scenario::Bytes(text.into()));
+    let answer = harbor.chat();
+    assert_eq!((answer.status(), answer.text().as_str()), (200, "{}"));
+    assert_eq!(harbor.chat().status(), 200);
+    assert_eq!(harbor.upstream.connections(), 1);
+}
+
+#[test]
+fn a_client_that_sends_all_before_it_reads_learns_why_it_was_refused() {
+    let harbor =
+        Harbor::served(Scenario::Completion, |_| {}, |serve| serve.with("--body-limit", 1 << 20));
+    let body = format!(r#"{{"x":"{}"}}"#, "x".repeat(8 << 20));
+    let post = |host: &str| Request::post(host, "/v1/chat/completions", body.clone());
+    assert_eq!(harbor.gateway.send(&post(HOST)).status(), 401);
+    assert_eq!(harbor.gateway.send(&post(HOST).key(HERON_KEY)).status(), 413);
+    assert_eq!(harbor.gateway.send(&post("elsewhere.test")).status(), 404);
+}
+
+#[test]
+fn a_client_that_asks_before_it_sends_is_refused_at_once() {
+    let harbor = Harbor::start();
+    let mut client = harbor.gateway.connect();
+    client.write(format!("POST /v1/chat/completions HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 100000\r\nExpect: 100-continue\r\n\r\n").as_bytes());
+    assert_eq!(client.answer().status(), 401);
+}
+
+#[test]
+fn an_answer_to_half_a_request_reaches_the_client() {
+    let harbor = Harbor::start();
+    let steps = harbor.upstream.stepped();
+    let mut client = harbor.gateway.connect();
+    client.write(format!("POST /v1/files HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Bearer {HERON_KEY}\r\nContent-Type: application/octet-stream\r\nContent-Length: 100000\r\n\r\nhalf").as_bytes());
+    assert_eq!(steps.read(4), b"half");
+    steps.write("HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\n{}");
+    let answer = client.answer();
+    assert_eq!((answer.status(), answer.text().as_str()), (413, "{}"));
+    steps.finish();
+    assert_eq!(harbor.chat().status(), 200);
+    assert_eq!(harbor.upstream.connections(), 2);
+}
+
+#[test]
+fn a_denial_of_head_has_no_body() {
+    let harbor = Harbor::start();
+    let mut client = harbor.gateway.begin(&Request::new("HEAD", HOST, "/v1/models"));
+    assert_eq!(client.head().status, 401);
+    client.send(&chat());
+    assert_eq!(client.answer().status(), 200);
+}
+
+#[test]
+fn targets_without_a_path_are_refused() {
+    let harbor = Harbor::start();
+    for (method, target) in [("OPTIONS", "*"), ("CONNECT", "api.brook.test:443")] {
+        let status =
+            harbor.gateway.begin(&Request::new(method, HOST, target).key(HERON_KEY)).head().status;
+        assert_eq!(status, 400, "{method}");
+    }
+    harbor.upstream.received_nothing();
 }

@@ -165,3 +165,21 @@ fn a_client_that_asks_before_it_sends_is_told_to_go_on() {
     client.write(CHAT.as_bytes());
     assert_eq!(client.answer().status(), 200);
 }
+
+#[test]
+fn they_do_not_get_through_behind_a_body_either() {
+    let harbor = Harbor::start();
+    let steps = harbor.upstream.stepped();
+    let mut client = harbor.gateway.connect();
+    let head = format!(
+        "POST /v1/files HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Bearer {HERON_KEY}\r\nContent-Type: application/octet-stream\r\nTrailer: X-Mse-Consumer, X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n"
+    );
+    client.write(head.as_bytes());
+    client.write_chunk(b"x");
+    client.write(b"0\r\nX-Mse-Consumer: admin\r\nX-Sum: 1\r\n\r\n");
+    assert_eq!(steps.read(6), b"1\r\nx\r\n");
+    steps.write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    assert_eq!(client.answer().status(), 200);
+    let rest = String::from_utf8(steps.await_close()).unwrap().to_lowercase();
+    assert!(!rest.contains("admin"), "{rest}");
+}

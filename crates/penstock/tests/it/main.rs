@@ -8,12 +8,30 @@ mod built_in;
 #[cfg(test)]
 mod connection;
 #[cfg(test)]
+mod cut;
+#[cfg(test)]
 mod error;
+#[cfg(test)]
+mod explain;
+#[cfg(test)]
+mod file;
 #[cfg(test)]
 mod header;
 #[cfg(test)]
+mod key_auth;
+#[cfg(test)]
+mod operation;
+#[cfg(test)]
+mod plugin;
+#[cfg(test)]
+mod routing;
+#[cfg(test)]
 mod scenario;
+#[cfg(test)]
+mod service;
 #[cfg(test)]
 mod stream;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod verb;

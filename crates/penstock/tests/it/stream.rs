@@ -1,14 +1,25 @@
 //! Answers on their way to the client: as they come, no faster than the
 //! client reads, and never more complete than they were.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::support::upstream::{EVENT_STREAM, Steps};
+use crate::support::upstream::{COMPLETION, EVENT_STREAM, Steps};
 use crate::support::*;
 
 const STREAMED: &str = r#"{"model":"m","stream":true,"messages":[]}"#;
 /// How long a writer has to be stuck to count as stuck.
 const STUCK: Duration = Duration::from_millis(400);
+
+/// How long the upstream may stay unaware of a client that has gone.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
+/// Waits until the upstream has seen the end of the connection.
+#[track_caller]
+fn check_closed_at_once(steps: &Steps) {
+    let began = Instant::now();
+    steps.await_close();
+    assert!(began.elapsed() < AT_ONCE, "it took {:?}", began.elapsed());
+}
 
 /// A stream that has begun.
 fn begin(harbor: &Harbor) -> (Connection, Steps) {
@@ -82,7 +93,7 @@ fn a_client_that_leaves_stops_the_upstream() {
     steps.chunk("data: a\n\n");
     assert_eq!(client.chunk(), Chunk::data("data: a\n\n"));
     drop(client);
-    steps.await_close();
+    check_closed_at_once(&steps);
     let line = record(&harbor);
     assert_eq!((&line["error"], &line["status"]), (&"client_left".into(), &200.into()));
 }
@@ -94,7 +105,7 @@ fn a_client_that_leaves_before_the_answer_stops_the_upstream() {
     let client = harbor.gateway.begin(&chat());
     harbor.upstream.received();
     drop(client);
-    steps.await_close();
+    check_closed_at_once(&steps);
     assert_eq!(record(&harbor)["status"], 0);
 }
 
@@ -103,7 +114,7 @@ fn a_client_that_leaves_while_the_upstream_is_silent_is_noticed() {
     let harbor = Harbor::start();
     let (client, steps) = begin(&harbor);
     drop(client);
-    steps.await_close();
+    check_closed_at_once(&steps);
 }
 
 #[test]
@@ -123,8 +134,10 @@ fn no_way_of_breaking_off_looks_complete() {
     let harbor = Harbor::start();
     let check = |head: &str, body: &str| {
         harbor.upstream.once(Scenario::raw_then_close(head, body));
-        let answer = harbor.chat();
-        assert_eq!((answer.status(), answer.end), (200, End::Broken), "{head:?} {body:?}");
+        let mut client = harbor.gateway.begin(&chat());
+        // What breaks at once may take the head with it.
+        let Some(answered) = client.try_head() else { return };
+        assert_eq!(client.body_of(answered).end, End::Broken, "{head:?} {body:?}");
     };
     let chunked = "Content-Type: application/json\r\nTransfer-Encoding: chunked";
     check(chunked, "");
@@ -239,4 +252,44 @@ fn tokens_are_counted_in_passing() {
     let line = harbor.gateway.access_log.of_request(&answer);
     assert_eq!((&line["input_tokens"], &line["output_tokens"]), (&11.into(), &7.into()));
     assert_eq!(line["stream"], false);
+}
+
+#[test]
+fn an_answer_has_one_framing() {
+    let harbor = Harbor::start();
+    let both = "Content-Length: 3\r\nTransfer-Encoding: chunked";
+    harbor.upstream.once(Scenario::raw_then_close(both, "5\r\nhello\r\n0\r\n\r\n"));
+    let answer = harbor.chat();
+    let framings = [answer.header("content-length"), answer.header("transfer-encoding")];
+    match answer.status() {
+        200 => {
+            assert_eq!((framings, answer.text().as_str()), ([None, Some("chunked")], "hello"));
+        }
+        status => assert_eq!(status, 502),
+    }
+}
+
+#[test]
+fn a_body_where_none_may_be_is_not_passed_on() {
+    let harbor = Harbor::start();
+    for head in ["204 No Content", "304 Not Modified"] {
+        let text = format!("HTTP/1.1 {head}\r\nContent-Length: 5\r\n\r\nhello");
+        harbor.upstream.once(Scenario::Bytes(text.into()));
+        let mut client = harbor.gateway.begin(&chat());
+        let head = client.head();
+        assert!(head.status == 304 || head.header("content-length").is_none(), "{head:?}");
+        client.send(&chat());
+        let answer = client.answer();
+        assert_eq!((answer.status(), answer.text().as_str()), (200, COMPLETION));
+    }
+}
+
+#[test]
+fn a_switch_of_protocols_that_nobody_asked_for_is_an_error() {
+    let harbor = Harbor::start();
+    let switching =
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: raw\r\nConnection: upgrade\r\n\r\nraw";
+    harbor.upstream.once(Scenario::Bytes(switching.into()));
+    assert_eq!(harbor.chat().status(), 502);
+    assert_eq!(harbor.chat().status(), 200);
 }

@@ -8,7 +8,7 @@ use crate::node::{Cursor, Node};
 use crate::resource::Resource;
 
 /// The name that stands for "no host".
-const DEFAULT_DOMAIN: &str = "higress-default-domain";
+pub(crate) const DEFAULT_DOMAIN: &str = "higress-default-domain";
 
 /// A domain and its ConfigMap.
 #[derive(Debug)]
@@ -47,6 +47,14 @@ pub(crate) fn normalized_domain(domain: &str) -> String {
             Some(rest) => format!("wildcard{rest}"),
             None => domain.to_owned(),
         },
+    }
+}
+
+/// The domain that a name or label stands for.
+pub(crate) fn denormalized_domain(name: &str) -> String {
+    match name.strip_prefix("wildcard.") {
+        Some(rest) => format!("*.{rest}"),
+        None => name.to_owned(),
     }
 }
 

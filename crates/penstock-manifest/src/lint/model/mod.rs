@@ -16,8 +16,10 @@ mod services;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-pub(crate) use console::{AiRoute, Domain, RoutePart, normalized_domain};
-pub(crate) use names::{also, closest, did_you_mean, listed, meant, typo_of};
+pub(crate) use console::{
+    AiRoute, DEFAULT_DOMAIN, Domain, RoutePart, denormalized_domain, normalized_domain,
+};
+pub(crate) use names::{Candidates, also, closest, listed};
 pub(crate) use plugins::{
     Consumer, Plugin, Provider, Request, active_provider, domain_covers, is_switched_off, matches,
     targets,
@@ -40,11 +42,14 @@ pub struct Model<'a> {
     pub(crate) ai_routes: Vec<AiRoute<'a>>,
     /// Kind and name of what is in the system namespace.
     names: HashSet<(&'a str, &'a str)>,
+    /// WasmPlugins of the system namespace that could not be parsed.
+    unread_plugins: Vec<&'a str>,
     /// Kind and name of what could not be read.
     broken_names: HashSet<(&'a str, &'a str)>,
     route_by_name: HashMap<String, usize>,
     ai_route_by_name: HashMap<&'a str, usize>,
-    domain_names: HashSet<String>,
+    domain_by_name: HashMap<String, usize>,
+    provider_by_id: HashMap<String, Vec<usize>>,
     services_by_provider: HashMap<String, Vec<String>>,
 }
 
@@ -62,6 +67,11 @@ impl<'a> Model<'a> {
         let domains: Vec<Domain<'a>> = config_maps().filter_map(Domain::new).collect();
         let ai_routes: Vec<AiRoute<'a>> = config_maps().filter_map(AiRoute::new).collect();
         let plugins: Vec<Plugin<'a>> = wasm_plugins().filter_map(Plugin::new).collect();
+        let providers = Provider::all(wasm_plugins());
+        let mut provider_by_id: HashMap<String, Vec<usize>> = HashMap::new();
+        for (place, provider) in providers.iter().enumerate() {
+            provider_by_id.entry(provider.id.clone()).or_default().push(place);
+        }
         let system = resources.iter().filter(|r| &*r.key.namespace == SYSTEM_NAMESPACE);
         Self {
             names: system.map(|r| (&*r.key.kind, &*r.key.name)).collect(),
@@ -72,10 +82,15 @@ impl<'a> Model<'a> {
                 .collect(),
             route_by_name: index(routes.iter().map(|route| route.name.clone())),
             ai_route_by_name: index(ai_routes.iter().map(|ai_route| ai_route.name)),
-            domain_names: domains.iter().map(|domain| domain.text.clone()).collect(),
+            domain_by_name: index(domains.iter().map(|domain| domain.text.clone())),
+            provider_by_id,
+            unread_plugins: wasm_plugins()
+                .filter(|resource| !plugins.iter().any(|p| std::ptr::eq(p.resource, *resource)))
+                .map(|resource| &*resource.key.name)
+                .collect(),
             services_by_provider: plugins::services_by_provider(&plugins),
             plugins,
-            providers: Provider::all(wasm_plugins()),
+            providers,
             resources,
             broken,
             services,
@@ -112,16 +127,11 @@ impl<'a> Model<'a> {
             let rest = resource_name.strip_prefix(name);
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '-']))
         };
-        let is_broken = self.broken.iter().any(|document| match &document.key {
+        let is_broken = |document: &BrokenDocument| match &document.key {
             Some(key) => &*key.kind == "WasmPlugin" && may_be(&key.name),
             None => document.may_be_wasm_plugin,
-        });
-        let mut rejected = self.names.iter().filter(|(kind, name)| {
-            *kind == "WasmPlugin"
-                && may_be(name)
-                && !self.plugins.iter().any(|plugin| *plugin.resource.key.name == **name)
-        });
-        is_broken || rejected.next().is_some()
+        };
+        self.unread_plugins.iter().any(|name| may_be(name)) || self.broken.iter().any(is_broken)
     }
 
     /// The Ingress that match rules call by this name.
@@ -151,8 +161,13 @@ impl<'a> Model<'a> {
 
     /// Whether a domain has a ConfigMap.
     pub(crate) fn has_domain(&self, domain: &str) -> bool {
-        self.domain_names.contains(domain)
+        self.domain_by_name.contains_key(domain)
             || self.may_exist("ConfigMap", &format!("domain-{}", normalized_domain(domain)))
+    }
+
+    /// The ConfigMap of a domain.
+    pub(crate) fn domain(&self, domain: &str) -> Option<&Domain<'a>> {
+        self.domains.get(*self.domain_by_name.get(domain)?)
     }
 
     /// The domains that the console keeps, without the one that stands for
@@ -176,9 +191,9 @@ impl<'a> Model<'a> {
                 None => global,
             };
             let (id, _) = active_provider(config)?;
-            self.providers
-                .iter()
-                .find(|provider| provider.id == id && provider.resource.key == plugin.resource.key)
+            let places = self.provider_by_id.get(&id)?;
+            let mut providers = places.iter().filter_map(|place| self.providers.get(*place));
+            providers.find(|provider| std::ptr::eq(provider.resource, plugin.resource))
         })
     }
 }

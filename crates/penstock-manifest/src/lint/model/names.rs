@@ -1,5 +1,7 @@
 //! Which existing name was meant by one that does not exist.
 
+use std::cell::Cell;
+
 use crate::diagnostic::nearest;
 
 /// The parts of a derived name that say nothing about which one it is.
@@ -9,38 +11,109 @@ const SUFFIXES: &[&str] = &[".dns", ".static", ".svc.cluster.local", ".internal"
 /// How many names a hint lists at most.
 const LISTED_MAX: usize = 4;
 
-/// How many candidates are compared whatever they begin with.
-const COMPARED_MAX: usize = 1000;
 /// How many letters a slip of the pen changes at most.
 const TYPO_MAX: usize = 2;
+/// How many comparisons one list of names is good for.
+const COMPARISONS_MAX: usize = 500_000;
+
+/// Names that exist, to be asked which of them was meant by others that do
+/// not. After many comparisons it has no answer any more, so that thousands
+/// of dangling names among thousands of others do not take minutes.
+#[derive(Debug)]
+pub(crate) struct Candidates<'n> {
+    /// Sorted, each once.
+    pub(crate) names: Vec<&'n str>,
+    budget: Budget,
+}
+
+impl<'n> Candidates<'n> {
+    pub(crate) fn new(names: impl Iterator<Item = &'n str>) -> Self {
+        let mut names: Vec<&'n str> = names.collect();
+        names.sort_unstable();
+        names.dedup();
+        Self { names, budget: Budget::default() }
+    }
+
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        self.names.binary_search(&name).is_ok()
+    }
+
+    /// See [`closest`].
+    pub(crate) fn closest(&self, name: &str) -> Option<&'n str> {
+        if self.budget.allows(self.names.len()) { closest(name, &self.names) } else { None }
+    }
+
+    /// See [`typo_of`].
+    pub(crate) fn typo_of(&self, name: &str) -> Option<&'n str> {
+        if self.budget.allows(self.names.len()) { typo_of(name, &self.names) } else { None }
+    }
+
+    /// The closest candidate, or the only one there is.
+    pub(crate) fn meant(&self, name: &str) -> Option<&'n str> {
+        self.closest(name).or(match self.names.as_slice() {
+            [only] => Some(only),
+            _ => None,
+        })
+    }
+
+    /// A hint that names the closest candidate; else the candidates if they
+    /// are few, or the nearest of them.
+    pub(crate) fn did_you_mean(&self, name: &str) -> Option<String> {
+        if let Some(closest) = self.closest(name) {
+            return Some(format!("did you mean `{closest}`?"));
+        }
+        match self.names.as_slice() {
+            [] => None,
+            [only] => Some(format!("the only one is `{only}`")),
+            many if many.len() <= LISTED_MAX => Some(format!("there are {}", listed(many))),
+            many if self.budget.allows(many.len()) => {
+                let likeness = |candidate: &&&str| strsim::jaro_winkler(name, candidate);
+                let nearest = many.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
+                Some(format!("the nearest is `{nearest}`"))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// How many comparisons may still be made.
+#[derive(Debug)]
+pub(super) struct Budget(Cell<usize>);
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self(Cell::new(COMPARISONS_MAX))
+    }
+}
+
+impl Budget {
+    /// Takes the comparisons off, if they are left.
+    pub(super) fn allows(&self, comparisons: usize) -> bool {
+        let left = self.0.get().checked_sub(comparisons);
+        self.0.set(left.unwrap_or(0));
+        left.is_some()
+    }
+}
 
 /// The candidate that was most likely meant: one of which the name is a
 /// longer or shorter form, else the most similar one.
 pub(crate) fn closest<'n>(name: &str, candidates: &[&'n str]) -> Option<&'n str> {
     let wanted = core(name);
-    let initial = wanted.chars().next();
-    let is_few = candidates.len() <= COMPARED_MAX;
-    let compared = || {
-        let all = candidates.iter().map(|candidate| (core(candidate), *candidate));
-        all.filter(move |(core, _)| is_few || core.chars().next() == initial)
-    };
+    let cores = || candidates.iter().map(|candidate| (core(candidate), *candidate));
     let is_form =
         |core: &str| extends_at_boundary(wanted, core) || extends_at_boundary(core, wanted);
-    let mut forms: Vec<(&str, &'n str)> = compared().filter(|(core, _)| is_form(core)).collect();
-    if forms.is_empty() {
-        forms = compared().collect();
-    }
-    if let [(_, only)] = forms.as_slice()
-        && is_form(core(only))
-    {
-        return Some(only);
-    }
-    let likely = nearest(wanted, forms.iter().map(|(core, _)| *core))?;
-    forms.iter().find(|(core, _)| *core == likely).map(|(_, candidate)| *candidate)
+    let forms: Vec<(&str, &'n str)> = cores().filter(|(core, _)| is_form(core)).collect();
+    let compared = match forms.as_slice() {
+        [(_, only)] => return Some(only),
+        [] => cores().collect(),
+        _ => forms,
+    };
+    let likely = nearest(wanted, compared.iter().map(|(core, _)| *core))?;
+    compared.iter().find(|(core, _)| *core == likely).map(|(_, candidate)| *candidate)
 }
 
 /// The candidate that a name is a misspelling of.
-pub(crate) fn typo_of<'n>(name: &str, candidates: &[&'n str]) -> Option<&'n str> {
+fn typo_of<'n>(name: &str, candidates: &[&'n str]) -> Option<&'n str> {
     candidates
         .iter()
         .filter(|candidate| candidate.len().abs_diff(name.len()) <= TYPO_MAX)
@@ -48,28 +121,6 @@ pub(crate) fn typo_of<'n>(name: &str, candidates: &[&'n str]) -> Option<&'n str>
         .filter(|(distance, _)| *distance <= TYPO_MAX)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
-}
-
-/// The closest candidate, or the only one there is.
-pub(crate) fn meant<'n>(name: &str, candidates: &[&'n str]) -> Option<&'n str> {
-    closest(name, candidates).or(match candidates {
-        [only] => Some(only),
-        _ => None,
-    })
-}
-
-/// A hint that names the closest candidate, else the candidates if they are
-/// few.
-pub(crate) fn did_you_mean(name: &str, candidates: &[&str]) -> Option<String> {
-    if let Some(closest) = closest(name, candidates) {
-        return Some(format!("did you mean `{closest}`?"));
-    }
-    match candidates {
-        [] => None,
-        [only] => Some(format!("the only one is `{only}`")),
-        many if many.len() <= LISTED_MAX => Some(format!("there are {}", listed(many))),
-        _ => None,
-    }
 }
 
 /// `` `a`, `b` and `c` ``, cut off after a few.

@@ -282,3 +282,64 @@ fn scalar(node: &Node) -> Option<String> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_domain(listed: &str, host: &str, expected: bool) {
+        assert_eq!(domain_covers(listed, host), expected, "{listed} {host}");
+    }
+
+    #[test]
+    fn a_domain_covers_hosts_and_patterns() {
+        check_domain("*", "*", true);
+        check_domain("*", "a.example.com", true);
+        check_domain("*.example.com", "a.b.example.com", true);
+        check_domain("*.example.com", "*.b.example.com", true);
+        check_domain("*.example.com", "example.com", false);
+        check_domain("*.b.example.com", "*.example.com", false);
+        check_domain("a.example.com", "*", false);
+        check_domain("gate.*", "gate.example.com", true);
+        check_domain("gate.*", "*.example.com", false);
+        check_domain("a.example.com", "a.example.com", true);
+    }
+
+    #[test]
+    fn a_service_is_listed_with_or_without_its_port() {
+        assert!(service_covers("a.dns", "a.dns", Some(443)));
+        assert!(service_covers("A.dns:443", "a.dns", Some(443)));
+        assert!(!service_covers("a.dns:443", "a.dns", Some(80)));
+        assert!(!service_covers("a.dns:443", "a.dns", None));
+        assert!(!service_covers("b.dns", "a.dns", Some(443)));
+    }
+
+    #[test]
+    fn a_rule_has_one_category() {
+        let source = crate::Source { file: "x".into(), document: 0, at: Default::default() };
+        let node = Node::default();
+        let rule = |ingress: &[&'static str], domain: &[&'static str], service: &[&'static str]| {
+            MatchRule {
+                ingress: ingress.to_vec(),
+                domain: domain.to_vec(),
+                service: service.to_vec(),
+                config: None,
+                cursor: Cursor::root(&node, &source),
+                index: 0,
+            }
+        };
+        let request = Request { route: "r", host: "h", service: "s.dns", port: Some(80) };
+        let takes = |rule: MatchRule<'_>, is_go| matches(&rule, &request, is_go);
+        // With an Ingress, the domain does not count, and the service does.
+        assert!(takes(rule(&["r"], &["other"], &[]), true));
+        assert!(!takes(rule(&["r"], &[], &["other.dns"]), true));
+        assert!(takes(rule(&["r"], &[], &["s.dns:80"]), true));
+        assert!(!takes(rule(&["other"], &["h"], &["s.dns"]), true));
+        // Without, the SDKs disagree about which of the two counts.
+        assert!(takes(rule(&[], &["h"], &["other.dns"]), true));
+        assert!(!takes(rule(&[], &["h"], &["other.dns"]), false));
+        assert!(takes(rule(&[], &["other"], &["s.dns"]), false));
+        assert!(!takes(rule(&[], &[], &[]), true));
+    }
+}

@@ -32,6 +32,7 @@ pub(crate) struct Services<'a> {
     kubernetes_by_host: HashMap<String, usize>,
     /// Every host with its port, as hints name them.
     known: Vec<(String, Option<u16>)>,
+    budget: names::Budget,
     /// The types of all registries.
     types: Vec<&'a str>,
     is_bridge_unclear: bool,
@@ -124,6 +125,7 @@ impl<'a> Services<'a> {
             ),
             kubernetes_by_host: super::index(kubernetes.iter().map(KubernetesService::host)),
             known: known(&registries, &kubernetes),
+            budget: names::Budget::default(),
             bridge: default.map(|resource| &**resource),
             registries,
             kubernetes,
@@ -173,17 +175,26 @@ impl<'a> Services<'a> {
 
     /// The host and port that a name which does not exist most likely means.
     pub(crate) fn meant(&self, host: &str) -> Option<(&str, Option<u16>)> {
-        let hosts: Vec<&str> = self.known.iter().map(|(host, _)| host.as_str()).collect();
-        let meant = names::meant(host, &hosts)?;
-        self.known.iter().find(|(known, _)| known == meant).map(|(h, port)| (h.as_str(), *port))
+        let found = match self.known.as_slice() {
+            [only] => Some(only),
+            known if self.budget.allows(known.len()) => {
+                let hosts: Vec<&str> = known.iter().map(|(host, _)| host.as_str()).collect();
+                let meant = names::closest(host, &hosts)?;
+                known.iter().find(|(known, _)| known == meant)
+            }
+            _ => None,
+        };
+        found.map(|(host, port)| (host.as_str(), *port))
     }
 
     /// The one that is most like a name, however little that is.
     pub(crate) fn nearest(&self, host: &str) -> Option<(&str, Option<u16>)> {
-        let likeness = |known: &str| strsim::jaro_winkler(host, known);
+        if !self.budget.allows(self.known.len()) {
+            return None;
+        }
         self.known
             .iter()
-            .map(|(known, port)| (likeness(known), known.as_str(), *port))
+            .map(|(known, port)| (strsim::jaro_winkler(host, known), known.as_str(), *port))
             .max_by(|a, b| a.0.total_cmp(&b.0))
             .map(|(_, host, port)| (host, port))
     }

@@ -12,6 +12,7 @@ const BY_EVENTS: Pace = Pace {
     quiet: Duration::from_millis(20),
     settle_max: Duration::from_millis(400),
     poll: Duration::from_secs(600),
+    writing_max: Duration::from_secs(600),
     has_events: true,
 };
 const BY_POLLING: Pace = Pace { poll: Duration::from_millis(20), has_events: false, ..BY_EVENTS };
@@ -404,6 +405,35 @@ fn a_file_written_piece_by_piece_is_reported_when_it_rests() {
     assert!(has_changed(&mut changes, Duration::from_secs(10)));
     assert_eq!(summary(&store), "a=1");
     assert!(!has_changed(&mut changes, Duration::from_millis(500)));
+}
+
+#[test]
+fn a_file_is_not_read_before_it_is_closed() {
+    use std::io::Write;
+    let quick = Pace {
+        writing_max: Duration::from_millis(100),
+        poll: Duration::from_millis(20),
+        ..BY_EVENTS
+    };
+    for (pace, has_limit) in [(BY_EVENTS, false), (quick, true)] {
+        let dir = TempDir::new().unwrap();
+        write(dir.path().join("a.yaml"), &config_map("a", "1"));
+        let store = open_paced(dir.path(), pace);
+        let mut changes = store.watch();
+        assert_eq!(summary(&store), "a=1");
+        let mut file = fs::File::create(dir.path().join("a.yaml")).unwrap();
+        file.write_all(config_map("a", "2").as_bytes()).unwrap();
+        let mut created = fs::File::create(dir.path().join("b.yaml")).unwrap();
+        created.write_all(config_map("b", "1").as_bytes()).unwrap();
+        if has_limit {
+            wait_for(&store, &mut changes, "a=2, b=1");
+        } else {
+            write(dir.path().join("c.yaml"), &config_map("c", "1"));
+            wait_for(&store, &mut changes, "a=1, c=1");
+            drop((file, created));
+            wait_for(&store, &mut changes, "a=2, b=1, c=1");
+        }
+    }
 }
 
 #[test]

@@ -21,6 +21,7 @@ use tokio::sync::watch;
 
 use crate::store::directory::lock;
 use crate::store::directory::scan::{self, Identity, Scan};
+use crate::store::directory::unfinished::{Unfinished, is_manifest};
 
 /// How fast changes are noticed and reported.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +32,9 @@ pub(super) struct Pace {
     pub(super) settle_max: Duration,
     /// How often the tree is looked at without an event.
     pub(super) poll: Duration,
+    /// How long after a write a file that was not closed counts as being
+    /// written.
+    pub(super) writing_max: Duration,
     /// Whether the system's events are used at all.
     pub(super) has_events: bool,
 }
@@ -41,6 +45,7 @@ impl Default for Pace {
             quiet: Duration::from_millis(100),
             settle_max: Duration::from_secs(2),
             poll: Duration::from_secs(2),
+            writing_max: Duration::from_secs(60),
             has_events: true,
         }
     }
@@ -69,18 +74,23 @@ enum Signal {
 
 impl Watching {
     /// Starts to watch. Every change after this returns is reported.
-    pub(super) fn start(root: PathBuf, pace: Pace) -> Self {
+    pub(super) fn start(root: PathBuf, pace: Pace, unfinished: Unfinished) -> Self {
         let (signals, received) = channel();
         let changes = watch::Sender::new(0);
         let outside = Arc::new(Mutex::new(Outside::default()));
-        let watcher =
-            if pace.has_events { new_watcher(signals.clone(), outside.clone()) } else { None };
+        let watcher = if pace.has_events {
+            new_watcher(signals.clone(), outside.clone(), unfinished.clone())
+        } else {
+            None
+        };
         let mut watched = Watched { watcher, directories: HashMap::new(), has_warned: false };
         // A new directory may have got files before it was watched, so the
         // walk that counts comes after the watching.
         watched.follow(&root, scan::scan(&root).ok().as_ref(), &outside);
         let last = fingerprint(scan::scan(&root).ok().as_ref());
-        let thread = Thread { root, pace, watched, outside, received, changes: changes.clone() };
+        let changes_sent = changes.clone();
+        let thread =
+            Thread { root, pace, watched, outside, unfinished, received, changes: changes_sent };
         let spawned = std::thread::Builder::new()
             .name("store-watch".to_owned())
             .spawn(move || thread.run(last));
@@ -122,10 +132,14 @@ impl Outside {
 fn new_watcher(
     signals: Sender<Signal>,
     outside: Arc<Mutex<Outside>>,
+    unfinished: Unfinished,
 ) -> Option<RecommendedWatcher> {
     let on_event = move |event: notify::Result<Event>| {
         let signal = match event {
-            Ok(event) => signal_of(&event, &lock(&outside)),
+            Ok(event) => {
+                unfinished.note(&event);
+                signal_of(&event, &lock(&outside))
+            }
             Err(_) => Some(Signal::Event { is_write: false }),
         };
         if let Some(signal) = signal {
@@ -150,10 +164,7 @@ fn signal_of(event: &Event, outside: &Outside) -> Option<Signal> {
     if paths.peek().is_none() && !event.paths.is_empty() {
         return None;
     }
-    let is_manifest = |path: &PathBuf| {
-        path.file_name().and_then(|name| name.to_str()).is_some_and(scan::is_manifest)
-    };
-    Some(Signal::Event { is_write: is_write && paths.any(is_manifest) })
+    Some(Signal::Event { is_write: is_write && paths.any(|path| is_manifest(path)) })
 }
 
 struct Thread {
@@ -161,6 +172,7 @@ struct Thread {
     pace: Pace,
     watched: Watched,
     outside: Arc<Mutex<Outside>>,
+    unfinished: Unfinished,
     received: Receiver<Signal>,
     changes: watch::Sender<u64>,
 }
@@ -174,6 +186,7 @@ impl Thread {
                 Err(RecvTimeoutError::Timeout) => false,
                 Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => return,
             };
+            is_written |= self.unfinished.expire(self.pace.writing_max);
             let started = Instant::now();
             let mut now = self.look();
             poll = self.pace.poll.max(started.elapsed() * POLL_SHARE);

@@ -60,6 +60,7 @@ impl Request {
     }
 
     /// Sends it over a connection of its own.
+    #[track_caller]
     pub(crate) fn send(&self, to: SocketAddr) -> Answer {
         let mut connection = Connection::open(to);
         connection.send(self);
@@ -196,8 +197,14 @@ impl Connection {
         self.stream.shutdown(Shutdown::Write).unwrap();
     }
 
+    #[track_caller]
     pub(crate) fn head(&mut self) -> Head {
-        let head = self.read_until(b"\r\n\r\n").expect("the connection ended before a head");
+        self.try_head().expect("the connection ended before a head")
+    }
+
+    /// The next head; none where the connection ends before it.
+    pub(crate) fn try_head(&mut self) -> Option<Head> {
+        let head = self.read_until(b"\r\n\r\n")?;
         let head = String::from_utf8(head).unwrap();
         let mut lines = head.trim_end().split("\r\n");
         let status_line = lines.next().unwrap();
@@ -208,7 +215,7 @@ impl Connection {
                 (name.to_owned(), value.to_owned())
             })
             .collect();
-        Head { status: status.expect(status_line), headers }
+        Some(Head { status: status.expect(status_line), headers })
     }
 
     /// The next chunk of a chunked body.
@@ -225,6 +232,7 @@ impl Connection {
     }
 
     /// A whole answer to anything but HEAD.
+    #[track_caller]
     pub(crate) fn answer(&mut self) -> Answer {
         let head = self.head();
         self.body_of(head)
@@ -260,18 +268,6 @@ impl Connection {
     pub(crate) fn rest(&mut self) -> Vec<u8> {
         while self.fill() {}
         std::mem::take(&mut self.unread)
-    }
-
-    /// Whether nothing has come within a time that is long for this machine.
-    pub(crate) fn is_silent_for(&mut self, time: Duration) -> bool {
-        self.stream.set_read_timeout(Some(time)).unwrap();
-        let mut byte = [0];
-        let outcome = self.stream.peek(&mut byte);
-        self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        self.unread.is_empty()
-            && outcome.is_err_and(|error| {
-                matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
-            })
     }
 
     fn read_until(&mut self, end: &[u8]) -> Option<Vec<u8>> {

@@ -116,6 +116,7 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
+    #[track_caller]
     pub(crate) fn send(&self, request: &Request) -> Answer {
         request.send(self.http)
     }

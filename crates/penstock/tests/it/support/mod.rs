@@ -6,11 +6,13 @@ pub(crate) mod client;
 pub(crate) mod dns;
 pub(crate) mod gateway;
 pub(crate) mod manifests;
+pub(crate) mod site;
 pub(crate) mod upstream;
+pub(crate) mod wire;
 
 use serde_json::Value;
 
-pub(crate) use client::{Answer, Chunk, Connection, End, PATIENCE, Request};
+pub(crate) use client::{Answer, Chunk, Connection, End, Request};
 pub(crate) use gateway::{Gateway, Serve, eventually, penstock};
 pub(crate) use manifests::{
     Directory, HERON, HERON_KEY, HOST, Ingress, OTTER, OTTER_KEY, Plugin, ROUTE, TOKEN, bridge,
@@ -56,6 +58,7 @@ impl Harbor {
     }
 
     /// Sends [`CHAT`] as the consumer that is allowed.
+    #[track_caller]
     pub(crate) fn chat(&self) -> Answer {
         self.gateway.send(&chat())
     }

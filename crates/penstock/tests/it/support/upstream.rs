@@ -2,7 +2,7 @@
 //! moment the test says, and tells exactly what it received.
 
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -13,6 +13,7 @@ use std::time::Duration;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::client::PATIENCE;
+use super::wire::{self, Stream};
 
 /// What a whole answer of an LLM looks like, with the tokens it cost.
 pub(crate) const COMPLETION: &str = r#"{"id":"cmpl-1","object":"chat.completion","model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"aye"},"finish_reason":"stop"}],"usage":{"prompt_tokens":11,"completion_tokens":7,"total_tokens":18}}"#;
@@ -33,7 +34,7 @@ pub(crate) enum Scenario {
     /// The request is read and never answered.
     Silence,
     /// As the test says, step by step.
-    Stepped(Arc<Mutex<Receiver<Step>>>, Sender<Observed>),
+    Stepped(Arc<Mutex<Receiver<Step>>>),
 }
 
 impl Scenario {
@@ -54,49 +55,36 @@ impl Scenario {
 }
 
 /// One step of [`Scenario::Stepped`].
-pub(crate) enum Step {
-    Write(Vec<u8>),
-    /// Writes until nothing more is taken for the time, or the limit is
-    /// reached.
-    Flood {
-        limit: usize,
-        patience: Duration,
-    },
-    /// Reads so many bytes of the request's body as it comes.
-    Read(usize),
-    AwaitClose,
-    Close,
-}
+type Step = Box<dyn FnOnce(&mut dyn Stream, &TcpStream) + Send>;
 
-/// What a [`Step`] came to.
-#[derive(Debug)]
-pub(crate) enum Observed {
-    Read(Vec<u8>),
-    Flooded(usize),
-    /// With what came before.
-    Closed(Vec<u8>),
-}
-
-/// The test's hand on a [`Scenario::Stepped`].
-pub(crate) struct Steps {
-    steps: Sender<Step>,
-    observed: Receiver<Observed>,
-}
+/// The test's hand on a [`Scenario::Stepped`]. Each step is over when its
+/// method returns; the answer is over when this is dropped.
+pub(crate) struct Steps(Sender<Step>);
 
 /// The head of an event stream.
 pub(crate) const EVENT_STREAM: &str =
     "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
 
 impl Steps {
-    fn new() -> (Self, Scenario) {
-        let (steps, received) = channel();
-        let (observe, observed) = channel();
-        let scenario = Scenario::Stepped(Arc::new(Mutex::new(received)), observe);
-        (Self { steps, observed }, scenario)
+    fn run<T: Send + 'static>(
+        &self,
+        step: impl FnOnce(&mut dyn Stream, &TcpStream) -> T + Send + 'static,
+    ) -> T {
+        let (done, outcome) = channel();
+        let step: Step = Box::new(move |stream, socket| {
+            // A test that has given up does not listen any more.
+            let _ = done.send(step(stream, socket));
+        });
+        self.0.send(step).unwrap();
+        outcome.recv_timeout(PATIENCE).expect("the upstream is stuck, or was not asked")
     }
 
+    /// Writes bytes; a client that has gone does not matter here.
     pub(crate) fn write(&self, bytes: impl Into<Vec<u8>>) {
-        self.steps.send(Step::Write(bytes.into())).unwrap();
+        let bytes = bytes.into();
+        self.run(move |stream, _| {
+            let _ = stream.write_all(&bytes).and_then(|()| stream.flush());
+        });
     }
 
     /// Writes text as one chunk.
@@ -110,39 +98,31 @@ impl Steps {
     }
 
     pub(crate) fn close(self) {
-        self.steps.send(Step::Close).unwrap();
+        self.run(|_, socket| socket.shutdown(Shutdown::Both).unwrap());
     }
 
     /// Reads a part of the request's body as it stands on the wire.
     pub(crate) fn read(&self, count: usize) -> Vec<u8> {
-        self.steps.send(Step::Read(count)).unwrap();
-        match self.observe() {
-            Observed::Read(bytes) => bytes,
-            other => panic!("{other:?}"),
-        }
+        self.run(move |stream, _| {
+            let mut bytes = vec![0; count];
+            stream.read_exact(&mut bytes).unwrap();
+            bytes
+        })
     }
 
-    /// Writes until the other side takes nothing more; the bytes it took.
+    /// Writes until nothing more is taken for a time, or the limit is
+    /// reached; the bytes that were taken.
     pub(crate) fn flood(&self, limit: usize, patience: Duration) -> usize {
-        self.steps.send(Step::Flood { limit, patience }).unwrap();
-        match self.observe() {
-            Observed::Flooded(count) => count,
-            other => panic!("{other:?}"),
-        }
+        self.run(move |stream, socket| {
+            socket.set_write_timeout(Some(patience)).unwrap();
+            wire::flood(stream, limit)
+        })
     }
 
     /// Waits until the other side has closed the connection; what came
     /// before.
     pub(crate) fn await_close(&self) -> Vec<u8> {
-        self.steps.send(Step::AwaitClose).unwrap();
-        match self.observe() {
-            Observed::Closed(bytes) => bytes,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn observe(&self) -> Observed {
-        self.observed.recv_timeout(PATIENCE).expect("the upstream observed nothing")
+        self.run(|stream, _| wire::await_close(stream))
     }
 }
 
@@ -270,9 +250,9 @@ impl Upstream {
 
     /// Answers one request step by step.
     pub(crate) fn stepped(&self) -> Steps {
-        let (steps, scenario) = Steps::new();
-        self.once(scenario);
-        steps
+        let (sender, steps) = channel();
+        self.once(Scenario::Stepped(Arc::new(Mutex::new(steps))));
+        Steps(sender)
     }
 
     /// The next request that arrived.
@@ -280,9 +260,15 @@ impl Upstream {
         self.received.recv_timeout(PATIENCE).expect("no request arrived")
     }
 
+    /// The next request if it has arrived already.
+    pub(crate) fn try_received(&self) -> Option<Received> {
+        self.received.try_recv().ok()
+    }
+
     /// Asserts that no request has arrived that was not asked for.
+    #[track_caller]
     pub(crate) fn received_nothing(&self) {
-        assert!(self.received.try_recv().is_err(), "a request arrived");
+        assert!(self.try_received().is_none(), "a request arrived");
     }
 
     /// How many connections there were.
@@ -308,10 +294,6 @@ impl Drop for Upstream {
     }
 }
 
-/// A connection in the clear or encrypted.
-trait Stream: Read + Write {}
-impl<T: Read + Write> Stream for T {}
-
 impl Shared {
     fn connection(&self, tcp: TcpStream, number: usize) {
         tcp.set_nodelay(true).unwrap();
@@ -329,7 +311,7 @@ impl Shared {
                 Box::new(StreamOwned::new(tls, tcp))
             }
         };
-        while let Some((line, headers)) = read_head(&mut *stream) {
+        while let Some((line, headers)) = wire::read_head(&mut *stream) {
             let received = Received {
                 connection: number,
                 server_name: server_name.clone(),
@@ -355,11 +337,14 @@ impl Shared {
         mut received: Received,
         scenario: &Scenario,
     ) -> bool {
-        if let Scenario::Stepped(steps, observe) = scenario {
+        if let Scenario::Stepped(steps) = scenario {
             self.tell(received);
-            return run_steps(stream, socket, &steps.lock().unwrap(), observe);
+            while let Ok(step) = steps.lock().unwrap().recv() {
+                step(stream, socket);
+            }
+            return true;
         }
-        let Some(body) = read_body(stream, &received) else { return false };
+        let Some(body) = wire::read_body(stream, &received.headers) else { return false };
         received.body = body;
         self.tell(received.clone());
         let answer = match scenario {
@@ -367,8 +352,8 @@ impl Shared {
             Scenario::Status(status, body) => json(*status, body),
             Scenario::Echo => echo(&received),
             Scenario::Bytes(bytes) | Scenario::BytesThenClose(bytes) => bytes.clone(),
-            Scenario::Silence | Scenario::Stepped(..) => {
-                await_close(stream);
+            Scenario::Silence | Scenario::Stepped(_) => {
+                wire::await_close(stream);
                 return false;
             }
         };
@@ -399,102 +384,4 @@ fn echo(received: &Received) -> Vec<u8> {
         body.len()
     );
     [head.as_bytes(), &body].concat()
-}
-
-fn run_steps(
-    stream: &mut dyn Stream,
-    socket: &TcpStream,
-    steps: &Receiver<Step>,
-    observe: &Sender<Observed>,
-) -> bool {
-    let mut is_written = true;
-    while let Ok(step) = steps.recv() {
-        let observed = match step {
-            Step::Write(bytes) => {
-                is_written &= stream.write_all(&bytes).and_then(|()| stream.flush()).is_ok();
-                continue;
-            }
-            Step::Close => return false,
-            Step::AwaitClose => Observed::Closed(await_close(stream)),
-            Step::Read(count) => {
-                let mut bytes = vec![0; count];
-                stream.read_exact(&mut bytes).unwrap();
-                Observed::Read(bytes)
-            }
-            Step::Flood { limit, patience } => {
-                socket.set_write_timeout(Some(patience)).unwrap();
-                Observed::Flooded(flood(stream, limit))
-            }
-        };
-        // A test that is over does not listen any more.
-        let _ = observe.send(observed);
-    }
-    is_written
-}
-
-fn flood(stream: &mut dyn Stream, limit: usize) -> usize {
-    let piece = [b'x'; 64 << 10];
-    let mut written = 0;
-    while written < limit {
-        match stream.write(&piece[..piece.len().min(limit - written)]) {
-            Ok(count) => written += count,
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                break;
-            }
-            Err(error) => panic!("{error}"),
-        }
-    }
-    written
-}
-
-fn await_close(stream: &mut dyn Stream) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    // A reset is a close, too.
-    let _ = stream.read_to_end(&mut bytes);
-    bytes
-}
-
-/// The request line and the headers; none at the end of the connection.
-fn read_head(stream: &mut dyn Stream) -> Option<(String, Vec<(String, String)>)> {
-    let line = read_line(stream)?;
-    let mut headers = Vec::new();
-    loop {
-        let header = read_line(stream)?;
-        if header.is_empty() {
-            return Some((line, headers));
-        }
-        let (name, value) = header.split_once(": ")?;
-        headers.push((name.to_owned(), value.to_owned()));
-    }
-}
-
-fn read_line(stream: &mut dyn Stream) -> Option<String> {
-    let mut line = Vec::new();
-    let mut byte = [0];
-    while !line.ends_with(b"\r\n") {
-        stream.read_exact(&mut byte).ok()?;
-        line.push(byte[0]);
-    }
-    line.truncate(line.len() - 2);
-    String::from_utf8(line).ok()
-}
-
-fn read_body(stream: &mut dyn Stream, received: &Received) -> Option<Vec<u8>> {
-    let mut body = Vec::new();
-    if let Some(length) = received.header("content-length") {
-        body.resize(length.parse().ok()?, 0);
-        stream.read_exact(&mut body).ok()?;
-    } else if received.header("transfer-encoding").is_some() {
-        loop {
-            let size = usize::from_str_radix(&read_line(stream)?, 16).ok()?;
-            let start = body.len();
-            body.resize(start + size, 0);
-            stream.read_exact(&mut body[start..]).ok()?;
-            read_line(stream)?;
-            if size == 0 {
-                break;
-            }
-        }
-    }
-    Some(body)
 }

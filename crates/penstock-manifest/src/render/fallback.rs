@@ -1,0 +1,104 @@
+//! The EnvoyFilter of an AI route with a fallback
+//! (Higress console: templates/envoyfilter-route-fallback.yaml).
+
+use super::object::{Draft, flag, int, list, map, text};
+use crate::intent::AiRoute;
+use crate::intent::ai_route::Fallback;
+use crate::node::Node;
+use crate::resource::Resource;
+
+const TYPED_STRUCT: &str = "type.googleapis.com/udpa.type.v1.TypedStruct";
+const CUSTOM_RESPONSE: &str =
+    "type.googleapis.com/envoy.extensions.filters.http.custom_response.v3.CustomResponse";
+const REDIRECT_POLICY: &str =
+    "type.googleapis.com/envoy.extensions.http.custom_response.redirect_policy.v3.RedirectPolicy";
+const STATUS_CLASS: &str =
+    "type.googleapis.com/envoy.type.matcher.v3.HttpResponseStatusCodeClassMatchInput";
+
+pub(super) fn envoy_filter(route: &AiRoute, fallback: &Fallback) -> Resource {
+    let name = route.ingress_name();
+    let codes = fallback.response_codes.as_deref().unwrap_or_default();
+    let route_match = map([("name", text(&name))]);
+    let vhost = map([("vhost", map([("route", route_match)]))]);
+    let patch = map([
+        ("applyTo", text("HTTP_ROUTE")),
+        ("match", map([("context", text("GATEWAY")), ("routeConfiguration", vhost)])),
+        (
+            "patch",
+            map([
+                ("operation", text("MERGE")),
+                (
+                    "value",
+                    map([(
+                        "typed_per_filter_config",
+                        map([("envoy.filters.http.custom_response", filter(&name, codes))]),
+                    )]),
+                ),
+            ]),
+        ),
+    ]);
+    let spec = map([("configPatches", list([patch]))]);
+    Draft::new("EnvoyFilter", &name).finish([("spec", spec)])
+}
+
+fn typed(type_url: &str, value: Node) -> Node {
+    map([("@type", text(TYPED_STRUCT)), ("type_url", text(type_url)), ("value", value)])
+}
+
+fn filter(name: &str, codes: &[Box<str>]) -> Node {
+    let matcher = map([
+        ("predicate", predicate(codes)),
+        (
+            "on_match",
+            map([(
+                "action",
+                map([
+                    ("name", text("action")),
+                    ("typed_config", typed(REDIRECT_POLICY, redirect(name))),
+                ]),
+            )]),
+        ),
+    ]);
+    let matchers = map([("matcher_list", map([("matchers", list([matcher]))]))]);
+    typed(
+        CUSTOM_RESPONSE,
+        map([
+            ("custom_response_matcher", matchers),
+            ("with_request_body", map([("max_request_bytes", int(1_024_000))])),
+        ]),
+    )
+}
+
+fn predicate(codes: &[Box<str>]) -> Node {
+    let single = |code: &str| {
+        let input = map([
+            ("name", text(format!("{code}_response"))),
+            ("typed_config", map([("@type", text(STATUS_CLASS))])),
+        ]);
+        let value_match = map([("exact", text(code))]);
+        map([("single_predicate", map([("input", input), ("value_match", value_match)]))])
+    };
+    match codes {
+        [code] => single(code),
+        codes => {
+            let predicates = list(codes.iter().map(|code| single(code)));
+            map([("or_matcher", map([("predicate", predicates)]))])
+        }
+    }
+}
+
+fn redirect(name: &str) -> Node {
+    let header = || {
+        let header = map([("key", text("x-higress-fallback-from")), ("value", text(name))]);
+        list([map([("header", header), ("append", flag(false))])])
+    };
+    map([
+        ("max_internal_redirects", int(10)),
+        ("use_original_request_uri", flag(true)),
+        ("keep_original_response_code", flag(false)),
+        ("use_original_request_body", flag(true)),
+        ("only_redirect_upstream_code", flag(false)),
+        ("request_headers_to_add", header()),
+        ("response_headers_to_add", header()),
+    ])
+}

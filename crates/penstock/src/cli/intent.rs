@@ -1,0 +1,112 @@
+//! Intents as verbs read them: files, directories, standard input.
+
+use std::io::Read as _;
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use penstock_manifest::diagnostic::INTENT_SECRET;
+use penstock_manifest::intent::secret::{Lookup, resolve};
+use penstock_manifest::intent::{self, Intent, IntentFile};
+use penstock_manifest::{Diagnostic, Resource, Severity};
+
+/// The largest value that `${file:…}` reads, in bytes.
+const SECRET_BYTES_MAX: u64 = 1 << 20;
+
+/// Reads the intent that `-f` names: files, directories with files, or `-`.
+/// Findings go to standard error; an error among them ends the verb.
+pub fn read(sources: &[String]) -> anyhow::Result<Intent> {
+    let mut files = Vec::new();
+    for source in sources {
+        read_source(source, &mut files)?;
+    }
+    let files = files.iter().map(|(name, text)| IntentFile { name, text });
+    let (intent, diagnostics) = intent::parse(files);
+    report(&diagnostics, "the intent cannot be used")?;
+    Ok(intent)
+}
+
+fn read_source(source: &str, files: &mut Vec<(String, String)>) -> anyhow::Result<()> {
+    if source == "-" {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).context("reading standard input")?;
+        files.push(("<stdin>".to_owned(), text));
+        return Ok(());
+    }
+    let path = Path::new(source);
+    if !path.is_dir() {
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("cannot read `{source}`"))?;
+        files.push((source.to_owned(), text));
+        return Ok(());
+    }
+    let entries = std::fs::read_dir(path).with_context(|| format!("cannot read `{source}`"))?;
+    let mut names = Vec::new();
+    for entry in entries {
+        let name = entry.with_context(|| format!("cannot read `{source}`"))?.path();
+        let is_intent = name.extension().is_some_and(|end| {
+            ["yaml", "yml", "json"].iter().any(|known| end.eq_ignore_ascii_case(known))
+        });
+        let is_hidden =
+            name.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        if is_intent && !is_hidden && name.is_file() {
+            names.push(name);
+        }
+    }
+    if names.is_empty() {
+        bail!("`{source}` holds no .yaml, .yml or .json file");
+    }
+    names.sort();
+    for name in names {
+        let shown = name.display().to_string();
+        let text =
+            std::fs::read_to_string(&name).with_context(|| format!("cannot read `{shown}`"))?;
+        files.push((shown, text));
+    }
+    Ok(())
+}
+
+/// The Secrets that an intent's references to the environment and to files
+/// become, as far as they can be read here: the manifests only name them, so
+/// that one which cannot is a warning.
+pub fn secrets(intent: &Intent) -> anyhow::Result<Vec<Resource>> {
+    let (resources, mut diagnostics) = resolve(intent, look_up);
+    for diagnostic in &mut diagnostics {
+        if *diagnostic.code == INTENT_SECRET {
+            diagnostic.severity = Severity::Warning;
+        }
+    }
+    report(&diagnostics, "the secrets of the intent cannot be used")?;
+    Ok(resources)
+}
+
+fn look_up(lookup: Lookup<'_>) -> Result<String, String> {
+    match lookup {
+        Lookup::Env(name) => match std::env::var(name) {
+            Ok(value) => Ok(value),
+            Err(std::env::VarError::NotPresent) => Err("is not set".to_owned()),
+            Err(std::env::VarError::NotUnicode(_)) => Err("is not text".to_owned()),
+        },
+        Lookup::File(path) => {
+            let refused = |error: std::io::Error| format!("cannot be read: {error}");
+            let file = std::fs::File::open(path).map_err(refused)?;
+            let mut text = String::new();
+            let read =
+                file.take(SECRET_BYTES_MAX + 1).read_to_string(&mut text).map_err(refused)?;
+            match u64::try_from(read) {
+                Ok(read) if read <= SECRET_BYTES_MAX => Ok(text),
+                _ => Err("is larger than a secret may be".to_owned()),
+            }
+        }
+    }
+}
+
+/// Prints findings; an error among them becomes the verb's.
+pub fn report(diagnostics: &[Diagnostic], failure: &str) -> anyhow::Result<()> {
+    for diagnostic in diagnostics {
+        eprintln!("{diagnostic}");
+    }
+    if diagnostics.iter().any(|found| found.severity == Severity::Error) {
+        bail!("{failure}");
+    }
+    Ok(())
+}

@@ -1,0 +1,121 @@
+//! `explain` and `test` say what `serve` would do.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::support::*;
+
+fn explain(directory: &Directory, arguments: &[&str]) -> Value {
+    let path = directory.path().display().to_string();
+    let mut line = vec!["explain", "--config", &path, "-o", "json"];
+    line.extend(arguments);
+    let output = penstock(&line);
+    assert!(output.status.success(), "{output:?}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn site() -> Directory {
+    Directory::harbor("127.0.0.1:9".parse().unwrap())
+}
+
+#[test]
+fn a_request_that_passes_is_shown_as_it_would_be_sent() {
+    let authorization = format!("Authorization: Bearer {HERON_KEY}");
+    let url = format!("http://{HOST}/v1/chat/completions?a=b");
+    let body = r#"{"model":"m","messages":[]}"#;
+    let arguments =
+        ["--url", &url, "-H", &authorization, "-H", "Content-Type: application/json", "-d", body];
+    let answer = explain(&site(), &arguments);
+    assert_eq!(answer["candidates"][0]["chosen"], true);
+    let pass = &answer["passes"][0];
+    assert_eq!(pass["weight"], 100);
+    assert_eq!(pass["consumer"], "heron");
+    let plugins: Vec<&str> =
+        pass["plugins"].as_array().unwrap().iter().map(|p| p["plugin"].as_str().unwrap()).collect();
+    assert_eq!(plugins, ["key-auth", "ai-proxy"]);
+    assert!(pass["plugins"].as_array().unwrap().iter().all(|p| p["decision"] == "continue"));
+    let upstream = &pass["outcome"]["upstream"];
+    assert_eq!(upstream["method"], "POST");
+    assert!(upstream["url"].as_str().unwrap().contains("/chat/completions"), "{upstream}");
+    let text = answer.to_string();
+    assert!(!text.contains(TOKEN) && !text.contains(HERON_KEY), "secrets are hashes: {text}");
+}
+
+#[test]
+fn a_request_that_is_denied_shows_who_denied_it() {
+    let url = format!("http://{HOST}/v1/chat/completions");
+    let answer = explain(&site(), &["--url", &url, "-H", "Authorization: Bearer nobody"]);
+    let pass = &answer["passes"][0];
+    assert_eq!(pass["plugins"][0]["decision"], "reply");
+    assert_eq!(pass["plugins"].as_array().unwrap().len(), 1);
+    assert_eq!(pass["outcome"]["reply"]["status"], 401);
+    assert_eq!(pass["consumer"], Value::Null);
+}
+
+#[test]
+fn routes_that_lose_say_why() {
+    let directory = Directory::new().holding([
+        Ingress::new("short").at("a.test", "Prefix", "/v1").file(),
+        Ingress::new("long").at("a.test", "Prefix", "/v1/chat").file(),
+        Ingress::new("other").at("a.test", "Exact", "/v2").file(),
+    ]);
+    let answer = explain(&directory, &["--url", "http://a.test/v1/chat/x"]);
+    let shown: Vec<(&str, &str)> = answer["candidates"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|c| (c["route"].as_str().unwrap(), c["lost_because"].as_str().unwrap_or("")))
+        .collect();
+    let expected = [
+        ("other", "the path does not match"),
+        ("long", ""),
+        ("short", "another route comes first"),
+    ];
+    assert_eq!(shown, expected);
+    assert_eq!(answer["passes"][0]["outcome"]["reply"]["code"], "service_unknown");
+}
+
+#[test]
+fn the_scenario_of_the_examples_holds() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+    let file = examples.join("article.test.yaml").display().to_string();
+    let config = examples.join("article").display().to_string();
+    let output = penstock(&["test", &file, "--config", &config]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{text}");
+    assert!(text.ends_with("test result: ok. 5 passed; 0 failed\n"), "{text}");
+}
+
+#[test]
+fn an_expectation_that_does_not_hold_fails() {
+    let directory = site();
+    let config = directory.path().display().to_string();
+    let check = |tests: &str, code: i32, expected: &str| {
+        let elsewhere = Directory::new();
+        elsewhere.write("t.yaml", tests);
+        let file = elsewhere.file("t.yaml").display().to_string();
+        let output = penstock(&["test", &file, "--config", &config]);
+        let text = format!(
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        assert_eq!(output.status.code(), Some(code), "{text}");
+        assert!(text.contains(expected), "{text}");
+    };
+    let url = format!("http://{HOST}/v1/models");
+    let one = |expect: &str| {
+        format!("tests: [{{name: one, request: {{url: '{url}'}}, expect: {{{expect}}}}}]")
+    };
+    check(&one("status: 401"), 0, "1 passed; 0 failed");
+    check(&one("status: 200"), 1, "status is `401`, expected `200`");
+    check(&one("status: upstream"), 1, "0 passed; 1 failed");
+    check(&one("consumer: null, provider: null"), 0, "ok");
+    check(&one("consumer: heron"), 1, "consumer is nothing, expected `heron`");
+    check(&one("headers: {www-authenticate: nothing}"), 1, "header www-authenticate");
+    check(&one("stauts: 401"), 1, "did you mean `status`?");
+    check("tests: [{request: {url: /no-host}}]", 1, "no `url` with a host");
+    check("tests: 5", 1, "there is no list `tests`");
+    check("tests: [", 1, "error: ");
+}
