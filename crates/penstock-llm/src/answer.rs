@@ -56,6 +56,15 @@ impl AnswerReader {
                 }
             }
             Framing::Stream(decoder) => {
+                // Mostly a chunk is some whole events without a usage, and
+                // leaves the decoder as it is.
+                let is_idle = !self.is_whole
+                    && chunk.ends_with(b"\n\n")
+                    && decoder.is_between_events()
+                    && !may_have_usage(chunk);
+                if is_idle {
+                    return;
+                }
                 let mut pieces = Vec::new();
                 if decoder.push(chunk.clone(), &mut pieces).is_err() {
                     // The rest of the large event is no JSON by itself.
@@ -209,6 +218,8 @@ mod tests {
             let chunks: Vec<&[u8]> =
                 cuts.windows(2).map(|cut| &ANTHROPIC.as_bytes()[cut[0]..cut[1]]).collect();
             prop_assert_eq!(read(true, true, &chunks), read(true, true, &[ANTHROPIC.as_bytes()]));
+            let usage = |chunks: &[&[u8]]| read(true, false, chunks).0.usage;
+            prop_assert_eq!(usage(&chunks), usage(&[ANTHROPIC.as_bytes()]));
         }
     }
 }

@@ -124,6 +124,14 @@ impl SseDecoder {
         Some(self.piece(raw, is_terminated))
     }
 
+    /// Whether an event could begin with the next byte, whatever it is.
+    pub fn is_between_events(&self) -> bool {
+        self.pending.is_empty()
+            && self.lines.is_line_start
+            && !self.lines.ended_in_cr
+            && self.lines.last == Last::Other
+    }
+
     fn check_size(&mut self, more: usize) -> Result<(), LlmError> {
         self.has_failed = self.pending.len() + more > self.event_bytes_max;
         if self.has_failed { Err(LlmError::InvalidResponse) } else { Ok(()) }

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod body;
 #[cfg(test)]
+mod built_in;
+#[cfg(test)]
 mod connection;
 #[cfg(test)]
 mod cut;
