@@ -10,6 +10,8 @@ pub(crate) mod site;
 pub(crate) mod upstream;
 pub(crate) mod wire;
 
+use std::net::SocketAddr;
+
 use serde_json::Value;
 
 pub(crate) use client::{Answer, Chunk, Connection, End, Request};
@@ -19,6 +21,11 @@ pub(crate) use manifests::{
     dns_registry, harbor, static_registry,
 };
 pub(crate) use upstream::{Scenario, Upstream};
+
+/// An address at which nobody listens: everything here is at 127.0.0.1 to 3.
+pub(crate) fn dead_address(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 9], port))
+}
 
 /// A chat request for the scenario's route, with a model that is not mapped.
 pub(crate) const CHAT: &str = r#"{"model":"m","messages":[{"role":"user","content":"ahoy"}]}"#;
