@@ -10,7 +10,7 @@ use std::time::Duration;
 use http::header::{
     CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING,
 };
-use http::{HeaderMap, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use penstock_llm::LlmError;
 use penstock_llm::provider::{BodyEdit, Fetched, Provider, Target, UpstreamRequest};
@@ -315,6 +315,11 @@ pub(crate) fn prepare(
 
 /// What the provider wants to be asked, with the token of this attempt.
 fn ask(provider: &dyn Provider, cx: &RequestContext) -> Result<UpstreamRequest, GatewayError> {
+    // An upstream that answers TRACE would show the caller the provider's
+    // token.
+    if cx.method == Method::TRACE {
+        return Err(GatewayError::new(ErrorKind::UnsupportedApi));
+    }
     let tokens = provider.tokens();
     let sticky = cx.record.consumer.as_deref();
     let sticky = sticky.filter(|_| cx.api.is_some_and(|api| api.is_stateful()));

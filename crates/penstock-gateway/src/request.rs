@@ -395,10 +395,22 @@ async fn next_data(
 }
 
 /// Removes hop-by-hop headers, those that `Connection` names, and those only
-/// the gateway may set.
+/// the gateway may set, also as `X_Mse_Consumer`: upstreams that turn headers
+/// into variables cannot tell the two spellings apart.
 fn strip(headers: &mut HeaderMap) {
     strip_hop_by_hop(headers);
     for name in &GATEWAY_ONLY {
+        headers.remove(name);
+    }
+    let disguised: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| name.as_str().contains('_'))
+        .filter(|name| {
+            GATEWAY_ONLY.iter().any(|own| name.as_str().replace('_', "-") == own.as_str())
+        })
+        .cloned()
+        .collect();
+    for name in disguised {
         headers.remove(name);
     }
 }
@@ -515,6 +527,7 @@ mod tests {
         headers.insert("te", HeaderValue::from_static("trailers"));
         headers.insert("x-mse-consumer", HeaderValue::from_static("admin"));
         headers.insert("x-higress-fallback-from", HeaderValue::from_static("r"));
+        headers.insert("x_mse-consumer", HeaderValue::from_static("admin"));
         headers.insert("x-kept", HeaderValue::from_static("1"));
         strip(&mut headers);
         assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-kept"]);

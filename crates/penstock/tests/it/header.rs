@@ -183,3 +183,11 @@ fn they_do_not_get_through_behind_a_body_either() {
     let rest = String::from_utf8(steps.await_close()).unwrap().to_lowercase();
     assert!(!rest.contains("admin"), "{rest}");
 }
+
+#[test]
+fn a_provider_is_never_traced() {
+    let harbor = Harbor::start();
+    let request = Request::new("TRACE", HOST, "/v1/models").key(HERON_KEY);
+    assert_eq!(harbor.gateway.send(&request).status(), 501);
+    harbor.upstream.received_nothing();
+}
