@@ -236,6 +236,9 @@ impl Recorder {
 
 impl Drop for Recorder {
     fn drop(&mut self) {
+        if self.record.status.is_none() && self.record.error.is_none() {
+            self.record.error = Some("client_left");
+        }
         self.conclude();
         for instance in &self.plugins {
             instance.plugin.on_done(&self.record);
