@@ -62,7 +62,8 @@ pub fn compile(listing: &Listing, previous: &[Arc<Resource>], options: &Options)
     let unreadable = listing.broken.iter().filter(|broken| broken.may_be_wasm_plugin);
     let mut closing: Vec<Diagnostic> = unreadable
         .map(|broken| {
-            Diagnostic::in_file(&ROUTE_CLOSED, broken.file.clone(), Position::default(), CLOSES_ALL)
+            let begin = Position::new(1, 1);
+            Diagnostic::in_file(&ROUTE_CLOSED, broken.file.clone(), begin, CLOSES_ALL)
         })
         .chain(admitted.lost_plugins)
         .collect();
