@@ -223,7 +223,11 @@ async fn pass(live: &Live, cx: &mut RequestContext, body: &Bytes) -> Pass {
     let outcome = match run {
         Err(error) => replied(Reply::from(&error), error.cause, cx),
         Ok((_, Some(reply))) => replied(*reply, None, cx),
-        Ok((chosen, None)) => sent(live, chosen, cx, body),
+        Ok((chosen, None)) => {
+            let names = ran.iter().flat_map(|ran| ran.instance.plugin.secret_names());
+            let names: Vec<String> = names.map(str::to_ascii_lowercase).collect();
+            hidden(sent(live, chosen, cx, body), &names)
+        }
     };
     let service = chosen
         .and_then(|(_, target)| live.service(target.service?))
@@ -295,6 +299,27 @@ fn sent(live: &Live, chosen: Chosen<'_>, cx: &mut RequestContext, body: &Bytes) 
         Ok(request) => Outcome::Upstream(Box::new(upstream(&request, is_tls, cx, body))),
         Err(error) => fails(&error, cx),
     }
+}
+
+/// The same outcome without what stands under names of secrets.
+fn hidden(mut outcome: Outcome, names: &[String]) -> Outcome {
+    let is_secret = |name: &str| names.contains(&name.to_ascii_lowercase());
+    let Outcome::Upstream(upstream) = &mut outcome else {
+        return outcome;
+    };
+    for (name, value) in &mut upstream.headers {
+        if is_secret(name) && !value.starts_with("sha256:") {
+            *value = redact(value);
+        }
+    }
+    if let Some((path, query)) = upstream.url.split_once('?') {
+        let pairs = query.split('&').map(|pair| match pair.split_once('=') {
+            Some((name, value)) if is_secret(name) => format!("{name}={}", redact(value)),
+            _ => pair.to_owned(),
+        });
+        upstream.url = format!("{path}?{}", pairs.collect::<Vec<_>>().join("&"));
+    }
+    outcome
 }
 
 fn upstream(

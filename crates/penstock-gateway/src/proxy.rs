@@ -168,11 +168,43 @@ pub(crate) async fn run_chain<'a>(
                 if reroutes < REROUTES_MAX {
                     reroutes += 1;
                     chosen = find(live, cx)?;
+                    if let Some(reply) = authenticate(chain_of(live, chosen), order, cx, ran).await
+                    {
+                        return Ok((chosen, Some(reply)));
+                    }
                 }
             }
         }
     }
     Ok((chosen, None))
+}
+
+/// Runs what authenticates on a chain up to `order` and has not run: a route
+/// that is found late must not be reached past its own authentication.
+async fn authenticate(
+    chain: &Chain,
+    order: u16,
+    cx: &mut RequestContext,
+    ran: &mut Vec<Ran>,
+) -> Option<Box<Reply>> {
+    for step in chain.steps.iter().filter(|step| step.order < order) {
+        let Some(instance) = step.select(&cx.host).filter(|i| i.is_authentication) else {
+            continue;
+        };
+        if ran.iter().any(|before| Arc::ptr_eq(&before.instance, instance)) {
+            continue;
+        }
+        let settled = settle(instance.plugin.on_request(cx)).await;
+        let (decision, reply) = match settled {
+            Settled::Reply(reply) => ("reply", Some(reply)),
+            Settled::Continue | Settled::Reroute => ("continue", None),
+        };
+        ran.push(Ran { instance: instance.clone(), decision });
+        if reply.is_some() {
+            return reply;
+        }
+    }
+    None
 }
 
 /// A [`Flow`] after all waiting.

@@ -123,9 +123,14 @@ fn active(
     let Ok(entries) = entries else {
         return broken();
     };
-    match &entries.iter().find(|entry| entry.id == id)?.provider {
-        Some(provider) => Some(Arc::new(AiProxy { provider: provider.clone() })),
-        None => broken(),
+    match entries.iter().find(|entry| entry.id == id) {
+        Some(Entry { provider: Some(provider), .. }) => {
+            Some(Arc::new(AiProxy { provider: provider.clone() }))
+        }
+        Some(_) => broken(),
+        // An entry whose id cannot be read may be the one that is meant.
+        None if entries.iter().any(|entry| entry.id.is_empty()) => broken(),
+        None => None,
     }
 }
 

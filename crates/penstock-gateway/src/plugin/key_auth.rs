@@ -141,6 +141,10 @@ impl Plugin for KeyAuth {
         }
     }
 
+    fn secret_names(&self) -> Vec<&str> {
+        self.registry.key_names().collect()
+    }
+
     fn kind(&self) -> &'static str {
         "check"
     }

@@ -46,7 +46,13 @@ pub trait Plugin: Send + Sync {
     /// Sees the request before it is sent.
     fn on_request<'a>(&'a self, cx: &'a mut RequestContext) -> Flow<'a>;
 
-    /// What this instance does, for `explain` and tests: `check`, `503`, ….
+    /// The headers and query parameters that may hold a caller's secret, so
+    /// that nothing shows them.
+    fn secret_names(&self) -> Vec<&str> {
+        Vec::new()
+    }
+
+    /// What this instance does, for tests: `check`, `503`, ….
     fn kind(&self) -> &'static str {
         "acts"
     }

@@ -59,6 +59,20 @@ fn a_model_finds_its_route_and_a_header_does_not() {
 }
 
 #[test]
+fn a_route_that_is_found_late_still_authenticates() {
+    // Behind key-auth, which has seen no route by then.
+    let late = Plugin::new("model-router.internal", "model-router")
+        .field("phase", "STATS")
+        .default_config("{modelToHeader: x-higress-llm-model}");
+    let harbor = by_model(&[late]);
+    let status = |request: &Request| harbor.gateway.send(request).status();
+    let anonymous = Request::post(HOST, CHAT_PATH, r#"{"model":"deep/blue"}"#);
+    assert_eq!(status(&anonymous), 401);
+    harbor.upstream.received_nothing();
+    assert_eq!(status(&ask("deep/blue")), 200);
+}
+
+#[test]
 fn router_mapper_and_provider_change_one_body_in_turn() {
     let mapper = Plugin::new("model-mapper.internal", "model-mapper")
         .field("phase", "AUTHN")

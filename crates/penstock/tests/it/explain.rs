@@ -119,3 +119,27 @@ fn an_expectation_that_does_not_hold_fails() {
     check("tests: 5", 1, "there is no list `tests`");
     check("tests: [", 1, "error: ");
 }
+
+#[test]
+fn keys_under_names_of_their_own_are_not_shown() {
+    let directory = Directory::new().holding([
+        (
+            "mcpbridges/default.yaml".to_owned(),
+            bridge(&[static_registry("deck", &["127.0.0.1:9".parse().unwrap()])]),
+        ),
+        Ingress::new("pier").at("a.test", "Prefix", "/").file(),
+        Plugin::key_auth()
+            .default_config(
+                "{global_auth: true, consumers: [{name: a, keys: [x-tide], credential: secret-1}]}",
+            )
+            .file(),
+    ]);
+    for arguments in [
+        ["--url", "http://a.test/?x-tide=secret-1&b=c", "-H", "b: c"],
+        ["--url", "http://a.test/", "-H", "X-Tide: secret-1"],
+    ] {
+        let answer = explain(&directory, &arguments);
+        assert_eq!(answer["passes"][0]["consumer"], "a");
+        assert!(!answer["passes"].to_string().contains("secret-1"), "{answer}");
+    }
+}

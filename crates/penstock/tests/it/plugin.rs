@@ -214,6 +214,9 @@ fn a_provider_that_cannot_be_used_closes_its_own_service() {
     };
     check("{id: bad, type: nonsense}");
     check("{id: bad}");
+    // The entry whose id cannot be read may be the one that is meant.
+    check("{id: [bad], type: openai}");
+    check("{type: openai}");
     check("{id: bad, type: openai, modelMapping: {\"~(\": x}}");
     check("{id: bad, type: openai, apiTokens: {a: b}}");
     check("{id: bad, type: openai, openaiCustomUrl: \"http://\"}");

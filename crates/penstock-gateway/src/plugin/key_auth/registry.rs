@@ -182,6 +182,11 @@ impl Registry {
         }
     }
 
+    /// The names of the headers and parameters that are looked at.
+    pub(super) fn key_names(&self) -> impl Iterator<Item = &str> {
+        self.places.iter().map(|place| &*place.key.name)
+    }
+
     fn found(&self, owner: Owner) -> Found<'_> {
         match self.consumers.get(owner.consumer) {
             Some(_) if self.is_anonymous => Found::Anonymous,
