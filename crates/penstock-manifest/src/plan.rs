@@ -15,12 +15,13 @@ mod file;
 mod saved;
 mod show;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-pub use saved::{SavedPlan, SavedPlanError};
+pub use saved::{SavedPlan, SavedPlanError, unhex};
+pub use show::hex;
 
 use crate::diagnostic::{self, Diagnostic, PLAN_COMMENTS_LOST, Severity};
 use crate::ledger::Ledger;
@@ -223,6 +224,19 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Counts the changes by their actions.
+    pub fn count(&mut self) {
+        self.counts = Counts::default();
+        for change in &self.changes {
+            *match change.action {
+                Action::Create => &mut self.counts.create,
+                Action::Change => &mut self.counts.change,
+                Action::Delete => &mut self.counts.delete,
+                Action::Unchanged => &mut self.counts.unchanged,
+            } += 1;
+        }
+    }
+
     /// Whether nothing has to change.
     pub fn is_empty(&self) -> bool {
         self.files.is_empty()
@@ -261,14 +275,7 @@ pub fn plan(inputs: &Inputs<'_>, options: &Options) -> Plan {
     for outcome in merged.outcomes {
         plan.changes.push(change(outcome, &relative, options.stamp.as_ref()));
     }
-    for change in &plan.changes {
-        *match change.action {
-            Action::Create => &mut plan.counts.create,
-            Action::Change => &mut plan.counts.change,
-            Action::Delete => &mut plan.counts.delete,
-            Action::Unchanged => &mut plan.counts.unchanged,
-        } += 1;
-    }
+    plan.count();
     plan.deletion = Deletion {
         count: plan.counts.delete + merged.removed_entries,
         total: total(inputs.actual),
@@ -277,6 +284,28 @@ pub fn plan(inputs: &Inputs<'_>, options: &Options) -> Plan {
     report_lost_comments(&mut plan);
     diagnostic::sort(&mut plan.diagnostics);
     plan
+}
+
+/// What became of each resource between two listings: what a rollback or a
+/// hand edit changes. `files` names the files of both.
+pub fn compare(before: &Listing, after: &Listing, files: &[FilePath]) -> Vec<Change> {
+    let relative: HashMap<&str, &Arc<str>> =
+        files.iter().map(|path| (&*path.display, &path.relative)).collect();
+    let by_key = |listing: &Listing| -> BTreeMap<ResourceKey, Arc<Resource>> {
+        listing.resources.iter().map(|one| (one.key.clone(), one.clone())).collect()
+    };
+    let (old, new) = (by_key(before), by_key(after));
+    let keys: BTreeSet<&ResourceKey> = old.keys().chain(new.keys()).collect();
+    let outcomes = keys.into_iter().filter_map(|key| {
+        let (before, after) = (old.get(key), new.get(key));
+        let after = match (before, after) {
+            (Some(before), Some(after)) if before.root == after.root => return None,
+            (_, Some(after)) => After::Written(after.root.clone()),
+            (_, None) => After::Gone,
+        };
+        Some(Outcome { key: key.clone(), before: before.cloned(), after })
+    });
+    outcomes.map(|outcome| change(outcome, &relative, None)).collect()
 }
 
 fn change(outcome: Outcome, relative: &HashMap<&str, &Arc<str>>, stamp: Option<&Stamp>) -> Change {

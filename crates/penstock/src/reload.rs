@@ -105,6 +105,7 @@ impl Reloader {
     /// Lists, compiles and installs once. Blocks.
     pub fn reload(&self, is_forced: bool) {
         let began = Instant::now();
+        self.store.recover();
         match self.store.list() {
             Ok(listing) => self.take(listing, is_forced, began),
             Err(error) => self.fail(&error, began),

@@ -97,7 +97,8 @@ impl SavedPlan {
     }
 }
 
-fn unhex(text: &str) -> Option<[u8; 32]> {
+/// What [`super::hex`] wrote, if it is 32 bytes.
+pub fn unhex(text: &str) -> Option<[u8; 32]> {
     let mut bytes = [0; 32];
     if text.len() != 64 || !text.is_ascii() {
         return None;

@@ -8,9 +8,13 @@
 //! A file is read again only if its stamp changed, so that a reload of many
 //! thousands of files costs a stat for each and nothing more.
 //!
+//! What is committed and not yet in the files lies over them, so that no
+//! reader sees half of a revision; see [`journal`].
+//!
 //! Invariant: an equal tree gives an equal listing, whatever was cached.
 //! Invariant: a file that is being written is not read; see [`unfinished`].
 
+mod journal;
 mod scan;
 #[cfg(test)]
 mod tests;
@@ -25,13 +29,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use penstock_gateway::access_log::timestamp;
 use penstock_manifest::Listing;
 use penstock_manifest::diagnostic::{LIMIT, UNREADABLE_FILE};
 use penstock_manifest::listing::assemble;
-use penstock_manifest::read::{FileContent, FilePath, read_bytes, unreadable_file};
+use penstock_manifest::ledger::Ledger;
+use penstock_manifest::plan::{TargetFile, hex};
+use penstock_manifest::read::{FileContent, FilePath, read_bytes, read_file, unreadable_file};
 use tokio::sync::watch;
 
-use crate::store::{Store, StoreError};
+use crate::store::revision::{Commit, Record, Revised};
+use crate::store::{CommitError, Contents, Lock, Store, StoreError};
+use journal::Journal;
 use scan::{Found, Scan, Stamp};
 use unfinished::Unfinished;
 use watching::{Pace, Watching};
@@ -54,6 +63,7 @@ pub struct Directory {
     cache: Mutex<HashMap<Arc<str>, Cached>>,
     watching: Mutex<Option<Watching>>,
     unfinished: Unfinished,
+    journal: Journal,
     pace: Pace,
 }
 
@@ -78,7 +88,8 @@ impl Directory {
         }
         std::fs::read_dir(&root).map_err(unreadable)?;
         let (cache, watching) = (Mutex::default(), Mutex::default());
-        Ok(Self { root, cache, watching, unfinished: Unfinished::default(), pace })
+        let (unfinished, journal) = (Unfinished::default(), Journal::new(&root));
+        Ok(Self { root, cache, watching, unfinished, journal, pace })
     }
 
     /// The path of a file as the user would name it.
@@ -169,9 +180,69 @@ impl Directory {
         (contents, is_cached.into_inner())
     }
 
-    /// What each file holds, for callers that join several sources.
+    /// What each file holds, for callers that join several sources. A
+    /// revision that is on its way into the files lies over them.
     pub fn files(&self) -> Result<Vec<Arc<FileContent>>, StoreError> {
-        let unreadable = |reason| StoreError::Unreadable { path: self.root.clone(), reason };
+        let mut guard = None;
+        for attempt in 1.. {
+            let mark = self.journal.mark();
+            let contents = self.files_on_disk()?;
+            let contents = if mark.is_open() { self.overlaid(contents)? } else { contents };
+            if self.journal.mark() == mark || guard.is_some() {
+                return Ok(contents);
+            }
+            if attempt >= ATTEMPTS_MAX {
+                // One commit after another: keep the next one out.
+                guard = self.journal.lock().ok();
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    /// The files as the open revision makes them.
+    fn overlaid(
+        &self,
+        contents: Vec<Arc<FileContent>>,
+    ) -> Result<Vec<Arc<FileContent>>, StoreError> {
+        let Some(open) = self.journal.open().map_err(|reason| self.unreadable(reason))? else {
+            return Ok(contents);
+        };
+        let mut coming = open.by_path();
+        let mut laid = Vec::with_capacity(contents.len() + coming.len());
+        for content in contents {
+            let Some(file) = coming.remove(&*content.path.relative) else {
+                laid.push(content);
+                continue;
+            };
+            let is_base = file.base.as_deref() == Some(&hex(&content.hash));
+            match (&file.after, is_base) {
+                (_, false) => laid.push(content),
+                (Some(text), true) => laid.push(Arc::new(read_file(&content.path, text))),
+                (None, true) => {}
+            }
+        }
+        for file in coming.into_values().filter(|file| file.base.is_none()) {
+            if let Some(text) = &file.after {
+                laid.push(Arc::new(read_file(&self.path_of(&file.path), text)));
+            }
+        }
+        Ok(laid)
+    }
+
+    fn ledger(&self) -> Result<Ledger, StoreError> {
+        self.journal.ledger().map_err(|reason| self.unreadable(reason))
+    }
+
+    fn unwritable(&self, reason: io::Error) -> CommitError {
+        CommitError::Unwritable { path: self.root.clone(), reason }
+    }
+
+    fn unreadable(&self, reason: io::Error) -> StoreError {
+        StoreError::Unreadable { path: self.root.clone(), reason }
+    }
+
+    fn files_on_disk(&self) -> Result<Vec<Arc<FileContent>>, StoreError> {
+        let unreadable = |reason| self.unreadable(reason);
         let mut scan = scan::scan(&self.root).map_err(unreadable)?;
         let mut attempt = 1;
         loop {
@@ -192,12 +263,105 @@ impl Directory {
             attempt += 1;
         }
     }
+
+    /// The text of each file, as it stands on disk or in the open revision.
+    fn texts(&self, files: &[Arc<FileContent>]) -> Result<Vec<TargetFile>, StoreError> {
+        let open = self.journal.open().map_err(|reason| self.unreadable(reason))?;
+        let coming = open.iter().flat_map(Revised::by_path).collect::<HashMap<_, _>>();
+        let mut texts = Vec::with_capacity(files.len());
+        for file in files {
+            let path = &file.path;
+            let coming = coming.get(&*path.relative).and_then(|file| file.after.as_deref());
+            let is_coming = |text: &&str| journal::hash_of(text) == hex(&file.hash);
+            let text = match coming.filter(is_coming) {
+                Some(text) => text.into(),
+                None => match std::fs::read_to_string(self.root.join(&*path.relative)) {
+                    Ok(text) => text.into(),
+                    // What is no text cannot be changed, only replaced.
+                    Err(_) => continue,
+                },
+            };
+            texts.push(TargetFile { path: path.clone(), hash: file.hash, text });
+        }
+        Ok(texts)
+    }
+
+    /// Refuses what would not be written where it belongs, or over an edit.
+    fn check(&self, commit: &Commit<'_>) -> Result<(), CommitError> {
+        for file in commit.files {
+            if let Some(reason) = journal::refusal(&self.root, &file.path) {
+                return Err(CommitError::Path { path: file.path.to_string(), reason });
+            }
+        }
+        let files = self.files()?;
+        let there: HashMap<&str, [u8; 32]> =
+            files.iter().map(|file| (&*file.path.relative, file.hash)).collect();
+        let moved = commit.files.iter().find(|file| there.get(&*file.path).copied() != file.base);
+        if let Some(file) = moved {
+            return Err(CommitError::Edited(file.path.to_string()));
+        }
+        match assemble(files.iter().map(|file| &**file)).revision == *commit.base {
+            true => Ok(()),
+            false => Err(CommitError::Moved),
+        }
+    }
 }
 
 impl Store for Directory {
     fn list(&self) -> Result<Listing, StoreError> {
         let files = self.files()?;
         Ok(assemble(files.iter().map(|file| &**file)))
+    }
+
+    fn contents(&self) -> Result<Contents, StoreError> {
+        let files = self.files()?;
+        let listing = assemble(files.iter().map(|file| &**file));
+        let texts = self.texts(&files)?;
+        let ledger = self.ledger()?;
+        Ok(Contents { files, texts, listing, ledger })
+    }
+
+    fn lock(&self) -> Result<Lock, CommitError> {
+        let lock = self.journal.lock().map_err(|reason| self.unwritable(reason))?;
+        self.journal.recover().map_err(|reason| self.unwritable(reason))?;
+        Ok(Lock(Some(lock)))
+    }
+
+    fn commit(&self, _: &Lock, commit: &Commit<'_>) -> Result<Record, CommitError> {
+        self.check(commit)?;
+        let time = timestamp(SystemTime::now());
+        let committed = self.journal.commit(commit, time);
+        let (record, rolled) = committed.map_err(|reason| match self.journal.mark().is_open() {
+            true => CommitError::Unfinished(reason),
+            false => self.unwritable(reason),
+        })?;
+        match rolled.edited.is_empty() {
+            true => Ok(record),
+            false => Err(CommitError::Overtaken { id: record.id, paths: rolled.edited }),
+        }
+    }
+
+    fn history(&self) -> Result<Vec<Record>, StoreError> {
+        self.journal.records().map_err(|reason| self.unreadable(reason))
+    }
+
+    fn revision(&self, id: u64) -> Result<Option<Revised>, StoreError> {
+        self.journal.revision(id).map_err(|reason| self.unreadable(reason))
+    }
+
+    fn recover(&self) {
+        if !self.journal.mark().is_open() {
+            return;
+        }
+        // A writer that is at work needs no help.
+        let Some(_lock) = self.journal.try_lock() else { return };
+        match self.journal.recover() {
+            Ok(Some(rolled)) => {
+                tracing::info!(edited = ?rolled.edited, "a revision that was cut short is finished");
+            }
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "a committed revision cannot be finished"),
+        }
     }
 
     fn watch(&self) -> watch::Receiver<u64> {

@@ -1,0 +1,407 @@
+//! The journal of a directory: what is committed, on its way into the files,
+//! and then kept as history.
+//!
+//! A revision is one file of JSON lines: its record, the ledger, then a line
+//! for each file with its text before and after. Renaming it to
+//! `.penstock/journal` is the moment of commit; renaming that to
+//! `.penstock/history/ID` ends it. So a directory is, at every moment, either
+//! before a revision or, for whoever reads the journal, after it.
+//!
+//! Invariant: a file that holds neither what was there before nor what the
+//! journal writes was edited by hand, and is not overwritten.
+
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Component, Path, PathBuf};
+
+use penstock_manifest::ledger::Ledger;
+use penstock_manifest::plan::hex;
+use sha2::{Digest, Sha256};
+
+use super::scan;
+use crate::store::revision::{Commit, RECORD_VERSION, Record, Revised, RevisedFile};
+
+/// How many revisions are kept.
+pub(super) const REVISIONS_MAX: usize = 100;
+/// The mode of what may hold keys.
+const OWNER_ONLY: u32 = 0o600;
+const EVERYBODY_READS: u32 = 0o644;
+
+/// penstock's own folder in a directory of manifests.
+#[derive(Clone, Debug)]
+pub(super) struct Journal {
+    root: PathBuf,
+    folder: PathBuf,
+}
+
+/// What is committed and not finished, and how many revisions there were: two
+/// equal ones around a reading mean that no commit came between.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Mark {
+    /// The journal's inode and time of change, where there is one.
+    journal: Option<(u64, i64, i64)>,
+    last: u64,
+}
+
+impl Mark {
+    /// Whether a revision is on its way into the files.
+    pub(super) fn is_open(&self) -> bool {
+        self.journal.is_some()
+    }
+}
+
+/// What became of a journal that was rolled forward.
+#[derive(Debug, Default)]
+pub(super) struct Rolled {
+    /// The files that were edited by hand and stay so.
+    pub(super) edited: Vec<String>,
+}
+
+impl Journal {
+    pub(super) fn new(root: &Path) -> Self {
+        Self { root: root.to_owned(), folder: root.join(".penstock") }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.join("journal")
+    }
+
+    fn history(&self) -> PathBuf {
+        self.folder.join("history")
+    }
+
+    /// Keeps other writers out until the file is dropped.
+    pub(super) fn lock(&self) -> io::Result<File> {
+        self.create_folder(&self.folder)?;
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(OWNER_ONLY)
+            .open(self.folder.join("lock"))?;
+        file.lock()?;
+        Ok(file)
+    }
+
+    /// As [`lock`](Self::lock), but does not wait, and makes nothing.
+    pub(super) fn try_lock(&self) -> Option<File> {
+        let file = OpenOptions::new().write(true).open(self.folder.join("lock")).ok()?;
+        file.try_lock().ok()?;
+        Some(file)
+    }
+
+    fn create_folder(&self, folder: &Path) -> io::Result<()> {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+    }
+
+    /// Where the directory stands now.
+    pub(super) fn mark(&self) -> Mark {
+        let journal = fs::metadata(self.path()).ok();
+        let journal = journal.map(|found| (found.ino(), found.ctime(), found.ctime_nsec()));
+        Mark { journal, last: self.ids().last().copied().unwrap_or(0) }
+    }
+
+    /// The revision that is committed and not finished.
+    pub(super) fn open(&self) -> io::Result<Option<Revised>> {
+        match File::open(self.path()) {
+            Ok(file) => read(file).map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            // Another user's journal cannot be laid over the files.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The numbers of the finished revisions that are kept, ascending.
+    pub(super) fn ids(&self) -> Vec<u64> {
+        let entries = fs::read_dir(self.history()).into_iter().flatten();
+        let mut ids: Vec<u64> =
+            entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    fn file_of(&self, id: u64) -> PathBuf {
+        self.history().join(id.to_string())
+    }
+
+    /// The records of all revisions that are kept, ascending, the open one
+    /// included.
+    pub(super) fn records(&self) -> io::Result<Vec<Record>> {
+        let mut records = Vec::new();
+        for id in self.ids() {
+            match File::open(self.file_of(id)) {
+                Ok(file) => records.push(read_record(&mut BufReader::new(file))?),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if let Some(open) = self.open()?
+            && records.last().is_none_or(|last| last.id < open.record.id)
+        {
+            records.push(open.record);
+        }
+        Ok(records)
+    }
+
+    /// A revision with its files.
+    pub(super) fn revision(&self, id: u64) -> io::Result<Option<Revised>> {
+        if let Some(open) = self.open()?
+            && open.record.id == id
+        {
+            return Ok(Some(open));
+        }
+        match File::open(self.file_of(id)) {
+            Ok(file) => read(file).map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What is penstock's.
+    pub(super) fn ledger(&self) -> io::Result<Ledger> {
+        if let Some(open) = self.open()? {
+            return Ok(open.ledger);
+        }
+        let Some(id) = self.ids().last().copied() else { return Ok(Ledger::default()) };
+        let mut reader = BufReader::new(File::open(self.file_of(id))?);
+        read_record(&mut reader)?;
+        read_ledger(&mut reader)
+    }
+
+    /// Commits a revision and carries it into the files. Until the journal is
+    /// in its place every failure leaves the directory as it was.
+    pub(super) fn commit(&self, commit: &Commit<'_>, time: String) -> io::Result<(Record, Rolled)> {
+        self.create_folder(&self.history())?;
+        let record = Record {
+            penstock_revision: RECORD_VERSION,
+            id: self.ids().last().copied().unwrap_or(0) + 1,
+            time,
+            author: commit.author.clone(),
+            message: commit.message.clone(),
+            summary: commit.summary.clone(),
+            base: commit.base.to_string(),
+            revision: commit.revision.to_string(),
+        };
+        let mut files = Vec::with_capacity(commit.files.len());
+        for change in commit.files {
+            let before = read_text(&self.root.join(&*change.path))?;
+            files.push(RevisedFile {
+                path: change.path.to_string(),
+                base: change.base.as_ref().map(|hash| hex(hash)),
+                hash: change.text.as_deref().map(hash_of),
+                before,
+                after: change.text.as_deref().map(str::to_owned),
+            });
+        }
+        let revised = Revised { record, ledger: commit.ledger.clone(), files };
+        let prepared = self.prepare(&revised);
+        let journal = self.folder.join("journal.new");
+        let written = prepared.and_then(|()| write(&journal, &revised));
+        let committed = written.and_then(|()| fs::rename(&journal, self.path()));
+        if let Err(error) = committed {
+            // What is left behind is never read.
+            let _ = fs::remove_file(&journal);
+            for file in &revised.files {
+                let _ = fs::remove_file(beside(&self.root.join(&*file.path)));
+            }
+            return Err(error);
+        }
+        sync_folder(&self.folder)?;
+        let rolled = self.roll_forward(&revised)?;
+        Ok((revised.record, rolled))
+    }
+
+    /// Writes every new text beside its place, so that after the commit
+    /// nothing has to be written any more.
+    fn prepare(&self, revised: &Revised) -> io::Result<()> {
+        let mut temporaries = Vec::new();
+        for file in &revised.files {
+            let Some(text) = &file.after else { continue };
+            let path = self.root.join(&*file.path);
+            self.create_parents(&path)?;
+            temporaries.push(write_beside(&path, text)?);
+        }
+        // Written first and synced then, the system can do it in one go.
+        temporaries.iter().try_for_each(File::sync_all)
+    }
+
+    fn create_parents(&self, path: &Path) -> io::Result<()> {
+        let Some(parent) = path.parent().filter(|parent| !parent.is_dir()) else { return Ok(()) };
+        fs::create_dir_all(parent)?;
+        let made = parent.ancestors().take_while(|folder| folder.starts_with(&self.root));
+        made.filter_map(Path::parent).try_for_each(sync_folder)
+    }
+
+    /// Carries a committed revision into the files and ends it. May be done
+    /// again at any point.
+    fn roll_forward(&self, revised: &Revised) -> io::Result<Rolled> {
+        let mut rolled = Rolled::default();
+        let mut folders: Vec<PathBuf> = Vec::new();
+        for file in &revised.files {
+            let path = self.root.join(&*file.path);
+            let current = read_hash(&path)?;
+            if current == file.hash {
+                let _ = fs::remove_file(beside(&path));
+                continue;
+            }
+            if current != file.base {
+                let _ = fs::remove_file(beside(&path));
+                rolled.edited.push(file.path.clone());
+                continue;
+            }
+            match &file.after {
+                None => fs::remove_file(&path)?,
+                Some(text) => {
+                    let temporary = beside(&path);
+                    if read_hash(&temporary)? != file.hash {
+                        self.create_parents(&path)?;
+                        write_beside(&path, text)?.sync_all()?;
+                    }
+                    fs::rename(&temporary, &path)?;
+                }
+            }
+            folders.extend(path.parent().map(Path::to_path_buf));
+        }
+        folders.sort();
+        folders.dedup();
+        folders.iter().try_for_each(|folder| sync_folder(folder))?;
+        self.create_folder(&self.history())?;
+        fs::rename(self.path(), self.file_of(revised.record.id))?;
+        sync_folder(&self.history())?;
+        sync_folder(&self.folder)?;
+        self.forget_old();
+        Ok(rolled)
+    }
+
+    /// Finishes what a writer that died had committed. The caller holds the
+    /// lock.
+    pub(super) fn recover(&self) -> io::Result<Option<Rolled>> {
+        match self.open()? {
+            Some(revised) => self.roll_forward(&revised).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn forget_old(&self) {
+        let ids = self.ids();
+        let surplus = ids.len().saturating_sub(REVISIONS_MAX);
+        for id in ids.into_iter().take(surplus) {
+            // One that stays too long does no harm.
+            let _ = fs::remove_file(self.file_of(id));
+        }
+    }
+}
+
+impl Revised {
+    /// The files by path.
+    pub(super) fn by_path(&self) -> HashMap<&str, &RevisedFile> {
+        self.files.iter().map(|file| (&*file.path, file)).collect()
+    }
+}
+
+/// Why a path may not be written, where it may not: it leads out of the
+/// directory, or would not be read, or is a link.
+pub(super) fn refusal(root: &Path, path: &str) -> Option<&'static str> {
+    let is_plain = Path::new(path).components().all(|part| match part {
+        Component::Normal(name) => !name.to_string_lossy().starts_with('.'),
+        _ => false,
+    });
+    if !is_plain || path.is_empty() || !scan::is_manifest(path) {
+        return Some("is no place for a manifest");
+    }
+    let is_link = root.join(path).symlink_metadata().is_ok_and(|found| found.is_symlink());
+    is_link.then_some("is a symlink, and penstock does not write through links")
+}
+
+/// The SHA-256 of a text, in hexadecimal digits.
+pub(super) fn hash_of(text: &str) -> String {
+    hex(&<[u8; 32]>::from(Sha256::digest(text.as_bytes())))
+}
+
+fn read_hash(path: &Path) -> io::Result<Option<String>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(hex(&<[u8; 32]>::from(Sha256::digest(&bytes))))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn read_text(path: &Path) -> io::Result<Option<String>> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The name under which a file is written before it is renamed into place;
+/// no reader looks at it.
+fn beside(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.penstock"))
+}
+
+/// Writes a text beside its place, with the mode of what it replaces. What
+/// may hold keys is for its owner only.
+fn write_beside(path: &Path, text: &str) -> io::Result<File> {
+    let mode = match fs::metadata(path) {
+        Ok(found) => found.mode() & 0o777,
+        Err(_) if text.contains("kind: Secret") => OWNER_ONLY,
+        Err(_) => EVERYBODY_READS,
+    };
+    let temporary = beside(path);
+    // One that is left of an earlier attempt may have another mode.
+    let _ = fs::remove_file(&temporary);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
+    file.write_all(text.as_bytes())?;
+    Ok(file)
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+fn write(path: &Path, revised: &Revised) -> io::Result<()> {
+    let _ = fs::remove_file(path);
+    let file = OpenOptions::new().write(true).create_new(true).mode(OWNER_ONLY).open(path)?;
+    let mut writer = io::BufWriter::new(file);
+    serde_json::to_writer(&mut writer, &revised.record)?;
+    writer.write_all(b"\n")?;
+    serde_json::to_writer(&mut writer, &revised.ledger.to_json())?;
+    for file in &revised.files {
+        writer.write_all(b"\n")?;
+        serde_json::to_writer(&mut writer, file)?;
+    }
+    writer.write_all(b"\n")?;
+    writer.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
+}
+
+fn read(file: File) -> io::Result<Revised> {
+    let mut reader = BufReader::new(file);
+    let record = read_record(&mut reader)?;
+    let ledger = read_ledger(&mut reader)?;
+    let mut files = Vec::new();
+    for line in reader.lines() {
+        files.push(serde_json::from_str(&line?)?);
+    }
+    Ok(Revised { record, ledger, files })
+}
+
+fn read_record(reader: &mut impl BufRead) -> io::Result<Record> {
+    let mut line = String::new();
+    reader.read_line(&mut line)?;
+    let record: Record = serde_json::from_str(&line)?;
+    if record.penstock_revision != RECORD_VERSION {
+        return Err(io::Error::other("a later version of penstock wrote this revision"));
+    }
+    Ok(record)
+}
+
+fn read_ledger(reader: &mut impl BufRead) -> io::Result<Ledger> {
+    let mut line = String::new();
+    reader.read_line(&mut line)?;
+    Ledger::from_json(&serde_json::from_str(&line)?).map_err(io::Error::other)
+}
