@@ -36,6 +36,7 @@ fn main() -> ProcessExitCode {
         Verb::Serve(arguments) => cli::serve::run(arguments),
         Verb::Lint(arguments) => cli::lint::run(&arguments),
         Verb::Explain(arguments) => cli::explain::run(arguments),
+        Verb::Export(arguments) => cli::export::run(&arguments),
         Verb::Render(arguments) => cli::render::run(&arguments),
         Verb::Schema => cli::schema(),
         Verb::Quickstart(arguments) => cli::quickstart::run(arguments),

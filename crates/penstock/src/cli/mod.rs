@@ -1,6 +1,7 @@
 //! The command line: one file per verb.
 
 pub mod explain;
+pub mod export;
 pub mod intent;
 pub mod lint;
 pub mod lint_output;
@@ -34,6 +35,8 @@ pub enum Verb {
     Lint(lint::Arguments),
     /// Say what a request would meet, without sending it.
     Explain(explain::Arguments),
+    /// Print the intent that manifests came from.
+    Export(export::Arguments),
     /// Write the manifests of an intent.
     Render(render::Arguments),
     /// Print the JSON Schema of an intent file.

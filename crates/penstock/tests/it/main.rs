@@ -14,6 +14,8 @@ mod error;
 #[cfg(test)]
 mod explain;
 #[cfg(test)]
+mod export;
+#[cfg(test)]
 mod file;
 #[cfg(test)]
 mod header;
