@@ -37,6 +37,8 @@ fn main() -> ProcessExitCode {
         Verb::Lint(arguments) => cli::lint::run(&arguments),
         Verb::Explain(arguments) => cli::explain::run(arguments),
         Verb::Export(arguments) => cli::export::run(&arguments),
+        Verb::Get(arguments) => cli::get::run(&arguments),
+        Verb::Describe(arguments) => cli::describe::run(&arguments),
         Verb::Render(arguments) => cli::render::run(&arguments),
         Verb::Schema => cli::schema(),
         Verb::Quickstart(arguments) => cli::quickstart::run(arguments),

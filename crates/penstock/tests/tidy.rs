@@ -248,7 +248,7 @@ fn every_kind_is_documented() {
 fn every_flag_is_documented_with_its_default() {
     let documents: [(&[&str], &str); 4] = [
         (&["explain", "test"], "docs/explain.md"),
-        (&["export"], "docs/export.md"),
+        (&["export", "get", "describe"], "docs/export.md"),
         (&["lint"], "docs/lint.md"),
         (&["serve"], "docs/serve.md"),
     ];

@@ -18,6 +18,8 @@ mod export;
 #[cfg(test)]
 mod file;
 #[cfg(test)]
+mod get;
+#[cfg(test)]
 mod header;
 #[cfg(test)]
 mod key_auth;
