@@ -102,7 +102,7 @@ fn check_round_trip(first: &Listing) {
             .map(|r| &r.root)
             .eq(rendered(&inline, &HashMap::new()).iter().map(|r| &r.root))
     );
-    assert_eq!(export::check(&second, "x"), []);
+    assert_eq!(export::check(&second, Secrets::Ref, "x"), []);
 
     let named = export::from_resources(first, Secrets::Ref);
     let values = values_of(&inline, &yaml::render(&named.document), &named.variables);
@@ -188,7 +188,7 @@ fn the_examples_are_exported() {
     for name in ["article", "quickstart"] {
         let listing = example(name);
         check_round_trip(&listing);
-        assert_eq!(export::check(&listing, "x"), [], "{name}");
+        assert_eq!(export::check(&listing, Secrets::Inline, "x"), [], "{name}");
     }
     let export = export::from_resources(&example("article"), Secrets::Ref);
     assert_eq!(export.variables, ["CONSUMER_LABUBU_KEY"]);
@@ -253,7 +253,7 @@ fn told(file: &str, from: &str, to: &str) -> String {
     }
     let listing = listing_of(&files);
     let mut found = export::from_resources(&listing, Secrets::Inline).diagnostics;
-    found.extend(export::check(&listing, "x"));
+    found.extend(export::check(&listing, Secrets::Inline, "x"));
     let lines: Vec<String> =
         found.iter().map(|d| format!("{} {}", d.severity, d.message)).collect();
     lines.join("\n")
@@ -357,4 +357,28 @@ fn a_key_in_a_url_is_not_written() {
     let export = export::from_resources(&listing, Secrets::Ref);
     assert!(!yaml::render(&export.document).contains("sk-url"));
     assert_eq!(export.diagnostics[0].severity, Severity::Error);
+}
+
+#[test]
+fn a_reference_amid_a_text_stays() {
+    let url = "https://${secret.k.host}/v1";
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/article");
+    let mut files = Vec::new();
+    below(&folder, &mut files);
+    for (_, text) in &mut files {
+        *text = text.replace("https://lololo.com/v1", url);
+    }
+    let secret =
+        "kind: Secret\napiVersion: v1\nmetadata: {name: k}\nstringData: {host: lololo.com}\n";
+    files.push(("secrets/k.yaml".to_owned(), secret.to_owned()));
+    let listing = listing_of(&files);
+    assert_eq!(export::check(&listing, Secrets::Inline, "x"), []);
+    let inline = yaml::render(&export::from_resources(&listing, Secrets::Inline).document);
+    assert!(inline.contains("https://lololo.com/v1"), "{inline}");
+    let named = export::from_resources(&listing, Secrets::Ref);
+    assert!(yaml::render(&named.document).contains(url));
+    assert_eq!(named.diagnostics.len(), 1, "{:?}", named.diagnostics);
+    // A URL with a reference leads nowhere, so this intent is not rendered.
+    let errors = export::check(&listing, Secrets::Ref, "x");
+    assert!(errors.iter().any(|found| found.severity == Severity::Error), "{errors:?}");
 }

@@ -301,7 +301,7 @@ proptest! {
         // There are no Secrets in this store.
         let found = exported.diagnostics.iter().filter(|d| *d.code != SECRET_UNRESOLVED);
         prop_assert_eq!(found.count(), 0, "{:?}", exported.diagnostics);
-        let lost = export::check(&listing, "<export>");
+        let lost = export::check(&listing, export::Secrets::Inline, "<export>");
         prop_assert!(lost.is_empty(), "{lost:?}");
         let again = desired(&yaml::render(&exported.document));
         let keys = |list: &[Resource]| list.iter().map(|r| r.key.clone()).collect::<Vec<_>>();

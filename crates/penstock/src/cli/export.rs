@@ -79,7 +79,7 @@ pub fn export(
     let errors = listing.diagnostics.iter().filter(|found| found.severity == Severity::Error);
     let mut findings: Vec<Diagnostic> = errors.cloned().collect();
     findings.extend_from_slice(&exported.diagnostics);
-    findings.extend(export::check(listing, name));
+    findings.extend(export::check(listing, secrets, name));
     diagnostic::sort(&mut findings);
     (exported, findings)
 }

@@ -17,16 +17,15 @@ use crate::render::{self, Options};
 use crate::resource::{Listing, Resource, ResourceKey, SYSTEM_NAMESPACE};
 use crate::{template, yaml};
 
-/// Everything of a listing that its exported intent does not say, and what is
-/// wrong with that intent: `name` stands for its file.
-pub fn check(listing: &Listing, name: &str) -> Vec<Diagnostic> {
-    let text = yaml::render(&from_resources(listing, Secrets::Inline).document);
-    let (intent, mut found) = intent::parse([IntentFile { name, text: &text }]);
-    let rendered = render::render(&intent, &Options::default());
-    found.extend(rendered.diagnostics);
-    found.retain(|found| found.severity == Severity::Error);
+/// Everything of a listing that its exported intent does not say, and what
+/// keeps that intent from being rendered: `name` stands for its file.
+pub fn check(listing: &Listing, secrets: Secrets, name: &str) -> Vec<Diagnostic> {
+    let (rendered, mut found) = rendered(listing, Secrets::Inline, name);
+    // Hashes are not to be rendered.
+    if secrets == Secrets::Ref {
+        found = self::rendered(listing, secrets, name).1;
+    }
     let there: HashMap<&ResourceKey, &Resource> = rendered
-        .resources
         .iter()
         .map(|resource| {
             let same = same_plugin(resource, listing);
@@ -44,6 +43,16 @@ pub fn check(listing: &Listing, name: &str) -> Vec<Diagnostic> {
     }
     diagnostic::sort(&mut found);
     found
+}
+
+/// What an exported intent becomes, and its errors.
+fn rendered(listing: &Listing, secrets: Secrets, name: &str) -> (Vec<Resource>, Vec<Diagnostic>) {
+    let text = yaml::render(&from_resources(listing, secrets).document);
+    let (intent, mut found) = intent::parse([IntentFile { name, text: &text }]);
+    let rendered = render::render(&intent, &Options::default());
+    found.extend(rendered.diagnostics);
+    found.retain(|found| found.severity == Severity::Error);
+    (rendered.resources, found)
 }
 
 fn left_out(resource: &Resource) -> Diagnostic {

@@ -119,6 +119,10 @@ impl<'a> Texts<'a> {
             diagnostics.extend(missing);
             return text(value);
         }
+        if self.mode == Secrets::Ref && has_reference(value) {
+            let message = "a reference to a Secret amid a text stays: keep the Secret";
+            diagnostics.push(cursor.diagnostic(&EXPORT_INCOMPLETE, message));
+        }
         let Some(hidden) = without_keys(value) else { return text(value) };
         if self.mode == Secrets::Ref {
             let message = "a URL with a key in it: the key is left out";
