@@ -191,6 +191,8 @@ codes! {
         "Correct the document first: a change of what cannot be read would lose it.";
     PLAN_COMMENTS_LOST = "PS010", Warning, "comments of a document will be lost",
         "The document is written anew because it changes. Documents that do not change keep their text.";
+    EXPORT_INCOMPLETE = "PS011", Warning, "an exported intent does not say all that the manifests say",
+        "Rendering the intent would not give it back. Keep the manifest beside the intent, or write by hand what the message names.";
 
     UNREADABLE_FILE = "PS101", Error, "a file or directory cannot be read",
         "Check that it exists and that the process may read it. What it held before stays in force.";

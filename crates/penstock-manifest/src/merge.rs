@@ -29,6 +29,7 @@ use crate::resource::{Listing, Resource, ResourceKey};
 
 use part::Parts;
 
+pub(crate) use list::same_plugin;
 pub use list::{LISTS, ListRow, identity_of, lists_of};
 
 /// What may be taken over that is not penstock's.

@@ -10,7 +10,7 @@
 //! Invariant: neither `Debug`, nor the text form, nor the JSON form of a plan
 //! contains a secret. The files' texts do; [`Plan::files`] is for writing.
 
-mod diff;
+pub(crate) mod diff;
 mod file;
 mod saved;
 mod show;

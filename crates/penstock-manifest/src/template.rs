@@ -68,6 +68,18 @@ impl<'a> Secrets<'a> {
         marked.filter(|_| is_marked)
     }
 
+    /// A text with its references replaced.
+    ///
+    /// # Errors
+    /// The finding about one that leads nowhere.
+    pub fn text(&self, text: &str, cursor: &Cursor<'_>) -> Result<String, Diagnostic> {
+        self.replace(text, &mut Used::new()).map_err(|problem| {
+            let mut diagnostic = cursor.diagnostic(&SECRET_UNRESOLVED, problem.message);
+            diagnostic.hint = problem.hint;
+            diagnostic
+        })
+    }
+
     fn change(
         &self,
         resource: &Resource,

@@ -4,6 +4,7 @@ use super::route_setting::{
     AUTH, AuthConfig, CORS, Cors, HEADER_CONTROL, HeaderControl, KEYED, MODEL, PATH, Predicate,
     RETRY, Retry,
 };
+use super::secret::{self, Use};
 use super::{Place, domain, name};
 use crate::diagnostic::{
     Diagnostic, INTENT_DUPLICATE, INTENT_NAME, INTENT_WEIGHTS, INVALID_VALUE, MISSING_FIELD,
@@ -202,6 +203,36 @@ impl AiRoute {
             custom_configs: fields.text_map("customConfigs"),
             custom_labels: fields.text_map("customLabels"),
         })
+    }
+
+    /// The name of the Secret that holds what is looked up for it.
+    pub(crate) fn secret_name(&self) -> String {
+        secret::secret_name("route", &self.name)
+    }
+
+    /// The header values that are looked up.
+    pub(crate) fn secret_uses(&self) -> Vec<Use<'_>> {
+        let mut uses = Vec::new();
+        if let Some(control) = &self.header_control {
+            control.replace_secrets(&mut |text| {
+                let key = format!("header-{}", uses.len());
+                uses.push(Use { key, text, prefix: "", place: &self.place });
+                String::new()
+            });
+        }
+        uses
+    }
+
+    /// `headerControl` with references for what is looked up.
+    pub(crate) fn header_control_in_manifest(&self) -> Option<HeaderControl> {
+        let secret = self.secret_name();
+        let mut number = 0;
+        let control = self.header_control.as_ref()?;
+        Some(control.replace_secrets(&mut |text| {
+            let shown = text.in_manifest(&secret, &format!("header-{number}"));
+            number += 1;
+            shown
+        }))
     }
 
     /// The name of its ConfigMap.

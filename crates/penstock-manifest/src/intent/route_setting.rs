@@ -2,6 +2,7 @@
 //! authentication, retries, CORS, headers.
 
 use super::Place;
+use super::secret::SecretText;
 use crate::diagnostic::{Diagnostic, INVALID_VALUE};
 use crate::schema::{Fields, Object, Shape, optional, required};
 
@@ -135,7 +136,11 @@ pub const HEADER: Object = Object {
     doc: "A header and its value.",
     fields: &[
         required("key", Shape::Text, "The name."),
-        required("value", Shape::Text, "The value."),
+        required(
+            "value",
+            Shape::Secret,
+            "The value; `${env:NAME}` and `${file:PATH}` are looked up when applying.",
+        ),
     ],
 };
 
@@ -351,12 +356,35 @@ impl HeaderControl {
     }
 }
 
+impl HeaderControl {
+    /// The same with every value that is looked up replaced by what `found`
+    /// says, in the order of the file.
+    pub(crate) fn replace_secrets(&self, found: &mut dyn FnMut(SecretText) -> String) -> Self {
+        let mut replaced = self.clone();
+        let stages = [&mut replaced.request, &mut replaced.response];
+        for stage in stages.into_iter().flatten() {
+            for (_, value) in [&mut stage.add, &mut stage.set].into_iter().flatten().flatten() {
+                if let Ok(secret @ (SecretText::Env(_) | SecretText::File(_))) =
+                    SecretText::parse(value)
+                {
+                    *value = found(secret).into();
+                }
+            }
+        }
+        replaced
+    }
+}
+
 /// The annotation holds one header a line, so neither may hold a line end.
 fn read_header(fields: &Fields<'_>, diagnostics: &mut Vec<Diagnostic>) -> Option<Header> {
     let (key, value) = (fields.text("key")?, fields.text("value")?);
     let is_name = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic());
     if !is_name || value.chars().any(char::is_control) {
         let message = "a header needs a name without blanks and a value on one line";
+        diagnostics.push(fields.cursor.diagnostic(&INVALID_VALUE, message));
+        return None;
+    }
+    if let Err(message) = SecretText::parse(value) {
         diagnostics.push(fields.cursor.diagnostic(&INVALID_VALUE, message));
         return None;
     }

@@ -6,7 +6,7 @@
 //! `${secret.NAME.KEY}`, which Higress replaces when it serves, and
 //! [`resolve`] makes the Secrets.
 //!
-//! Each provider and each consumer has a Secret of its own, so that a missing
+//! Each provider, consumer and AI route has a Secret of its own, so that a missing
 //! one breaks only what uses it. Names and keys have no dot, because the dot
 //! is what separates them in a reference.
 
@@ -125,7 +125,7 @@ pub(crate) struct Use<'a> {
     pub(crate) place: &'a Place,
 }
 
-/// The name of the Secret of a provider or consumer: without a dot, and never
+/// The name of the Secret of a provider, consumer or route: without a dot, and never
 /// the same for two of them.
 pub fn secret_name(owner_kind: &str, owner: &str) -> String {
     let plain: String = owner
@@ -211,6 +211,9 @@ pub fn resolve(
         .chain(intent.consumers.iter().map(|consumer| {
             (consumer.secret_name(), consumer.secret_uses(), Some(&*consumer.name))
         }))
+        .chain(
+            intent.ai_routes.iter().map(|route| (route.secret_name(), route.secret_uses(), None)),
+        )
         .collect::<Vec<_>>();
     for (secret, uses, consumer) in &owners {
         let mut data = Map::default();

@@ -167,7 +167,7 @@ pub(super) fn has_no_entries(root: &Node, kind: &str) -> bool {
 
 /// The object of a plugin that the console's plugin pages show, under the
 /// name that its version has there.
-pub(super) fn same_plugin<'a>(
+pub(crate) fn same_plugin<'a>(
     desired: &Resource,
     actual: &'a Listing,
 ) -> Option<&'a Arc<Resource>> {

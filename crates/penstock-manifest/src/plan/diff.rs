@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 use super::FieldChange;
 use crate::merge::{ListRow, lists_of};
 use crate::node::{Node, Position, Value, join};
-use crate::redact::redact;
+use crate::redact::{self, is_secret_key};
 use crate::yaml;
 
 /// What a store keeps for itself.
@@ -22,7 +22,7 @@ const SERVER_FIELDS: &[&str] = &[
 ];
 
 /// The fields of a resource that differ.
-pub(super) fn diff(kind: &str, before: &Node, after: &Node) -> Vec<FieldChange> {
+pub(crate) fn diff(kind: &str, before: &Node, after: &Node) -> Vec<FieldChange> {
     let mut diff = Diff { kind, found: Vec::new() };
     diff.values(&Place { path: String::new(), is_secret: false }, Some(before), Some(after));
     diff.found
@@ -158,63 +158,12 @@ impl Diff<'_> {
     }
 
     fn push(&mut self, place: &Place, before: Option<&Node>, after: Option<&Node>) {
-        let shown = |node: Option<&Node>| node.map(|node| show(self.kind, place, node));
+        let shown = |node: Option<&Node>| {
+            let shown = |node| redact::below(self.kind, &place.path, place.is_secret, node);
+            node.map(|node| shown(node).to_json())
+        };
         let change =
             FieldChange { path: place.path.clone(), before: shown(before), after: shown(after) };
         self.found.push(change);
     }
-}
-
-/// A value as it may be seen.
-fn show(kind: &str, place: &Place, node: &Node) -> Json {
-    match &node.value {
-        Value::String(text) if place.is_secret && !is_reference(text) => redact(text).into(),
-        Value::Int(number) if place.is_secret => redact(&number.to_string()).into(),
-        Value::List(list) => list.iter().map(|item| show(kind, place, item)).collect(),
-        Value::Map(map) => Json::Object(
-            map.entries
-                .iter()
-                .map(|entry| {
-                    let place = place.child(kind, &entry.key);
-                    (entry.key.to_string(), show(kind, &place, &entry.node))
-                })
-                .collect(),
-        ),
-        _ => node.to_json(),
-    }
-}
-
-/// `${secret.NAME.KEY}`, possibly behind `Bearer `, tells nothing.
-fn is_reference(text: &str) -> bool {
-    let text = text.strip_prefix("Bearer ").unwrap_or(text);
-    text.strip_prefix("${secret.")
-        .and_then(|rest| rest.strip_suffix('}'))
-        .is_some_and(|inside| !inside.contains(['}', ' ']))
-}
-
-/// Whether what stands under a key is secret. Rather too much than too
-/// little: names of Secrets, headers and settings are the only exceptions.
-fn is_secret_key(kind: &str, path: &str, key: &str) -> bool {
-    let lower = key.to_ascii_lowercase();
-    match kind {
-        "Secret" => matches!(path, "data" | "stringData"),
-        "ConfigMap" => {
-            let is_record = path.starts_with("data.data.");
-            let is_header = is_record && path.contains("eaderControl") && key == "value";
-            is_header || (!is_record && path != "data" && is_sensitive(&lower))
-        }
-        "Ingress" => {
-            lower.ends_with("-header-control-add") || lower.ends_with("-header-control-update")
-        }
-        _ => is_sensitive(&lower),
-    }
-}
-
-fn is_sensitive(lower: &str) -> bool {
-    const PARTS: &[&str] = &["token", "secret", "passw", "credential", "apikey", "api_key"];
-    const NOT: &[&str] = &["key", "keys", "modelkey"];
-    if lower.ends_with("name") || NOT.contains(&lower) {
-        return false;
-    }
-    PARTS.iter().any(|part| lower.contains(part)) || lower.ends_with("key")
 }

@@ -141,7 +141,7 @@ fn record(route: &AiRoute) -> Node {
     );
     add("fallbackConfig", route.fallback.as_ref().map(fallback_record));
     add("cors", route.cors.as_ref().map(cors));
-    add("headerControl", route.header_control.as_ref().map(header_control));
+    add("headerControl", route.header_control_in_manifest().as_ref().map(header_control));
     add("proxyNextUpstream", Some(retry(&route.retry)));
     let text_map = |given: &Option<Vec<Header>>| {
         given.as_ref().map(|pairs| map(pairs.iter().map(|(key, value)| (key, text(value)))))

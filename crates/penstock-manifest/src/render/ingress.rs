@@ -168,8 +168,8 @@ fn add_settings(route: &AiRoute, annotations: &mut Annotations) {
     for (key, value) in values {
         put_switched(annotations, retry.is_enabled, key, value);
     }
-    if let Some(control) = &route.header_control {
-        add_header_control(control, annotations);
+    if let Some(control) = route.header_control_in_manifest() {
+        add_header_control(&control, annotations);
     }
     if let Some(cors) = &route.cors {
         add_cors(cors, annotations);

@@ -35,7 +35,7 @@ pub fn text(findings: &[Diagnostic]) -> String {
 }
 
 /// A text with its control characters written out.
-fn printable(text: &str) -> Cow<'_, str> {
+pub fn printable(text: &str) -> Cow<'_, str> {
     if !text.contains(char::is_control) {
         return Cow::Borrowed(text);
     }

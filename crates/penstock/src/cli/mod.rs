@@ -1,13 +1,18 @@
 //! The command line: one file per verb.
 
+pub mod describe;
 pub mod explain;
+pub mod export;
+pub mod get;
 pub mod intent;
 pub mod lint;
 pub mod lint_output;
+pub mod part;
 pub mod quickstart;
 pub mod render;
 pub mod serve;
 pub mod test;
+pub mod thing;
 
 use std::io::Write;
 
@@ -34,6 +39,12 @@ pub enum Verb {
     Lint(lint::Arguments),
     /// Say what a request would meet, without sending it.
     Explain(explain::Arguments),
+    /// Print the intent that manifests came from.
+    Export(export::Arguments),
+    /// List what manifests hold.
+    Get(get::Arguments),
+    /// Show everything about one thing.
+    Describe(describe::Arguments),
     /// Write the manifests of an intent.
     Render(render::Arguments),
     /// Print the JSON Schema of an intent file.

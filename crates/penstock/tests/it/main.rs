@@ -14,7 +14,11 @@ mod error;
 #[cfg(test)]
 mod explain;
 #[cfg(test)]
+mod export;
+#[cfg(test)]
 mod file;
+#[cfg(test)]
+mod get;
 #[cfg(test)]
 mod header;
 #[cfg(test)]
