@@ -104,6 +104,20 @@ impl Diagnostic {
         }
     }
 
+    /// The finding for programs. Stable: members are only ever added.
+    pub fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "code": self.code.id,
+            "severity": self.severity.as_str(),
+            "file": &*self.file,
+            "line": self.line,
+            "column": self.column,
+            "path": self.path,
+            "message": self.message,
+            "hint": self.hint,
+        })
+    }
+
     /// The same finding with a key path.
     pub fn with_path(mut self, path: impl Into<String>) -> Self {
         self.path = path.into();

@@ -1,5 +1,7 @@
 //! The command line: one file per verb.
 
+pub mod apply;
+pub mod change;
 pub mod describe;
 pub mod explain;
 pub mod export;
@@ -8,9 +10,12 @@ pub mod intent;
 pub mod lint;
 pub mod lint_output;
 pub mod part;
+pub mod plan;
 pub mod quickstart;
 pub mod render;
+pub mod revision;
 pub mod serve;
+pub mod target;
 pub mod test;
 pub mod thing;
 
@@ -47,6 +52,20 @@ pub enum Verb {
     Describe(describe::Arguments),
     /// Write the manifests of an intent.
     Render(render::Arguments),
+    /// Say what apply would change.
+    Plan(plan::Arguments),
+    /// Make a target as an intent says, whole or not at all.
+    Apply(apply::Arguments),
+    /// List what was applied.
+    History(revision::Arguments),
+    /// Show what a revision changed.
+    Show(revision::ShowArguments),
+    /// Show what differs between revisions, or was edited by hand.
+    Diff(revision::DiffArguments),
+    /// Say how a target stands.
+    Status(revision::Arguments),
+    /// Take revisions back.
+    Rollback(revision::RollbackArguments),
     /// Print the JSON Schema of an intent file.
     Schema,
     /// Run a small scenario with an LLM upstream of its own.

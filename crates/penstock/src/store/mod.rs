@@ -61,6 +61,7 @@ pub trait Store: Send + Sync {
 pub struct Lock(#[expect(dead_code, reason = "dropping it is its use")] Option<File>);
 
 /// What a store holds, with the texts.
+#[derive(Default)]
 pub struct Contents {
     /// What stands before the path of a file below the root, where the user
     /// is told of it; empty, or it ends with `/`.
