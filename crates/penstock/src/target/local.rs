@@ -11,7 +11,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use penstock_gateway::access_log::timestamp;
 use penstock_gateway::compile::Options;
 use penstock_manifest::Listing;
-use penstock_manifest::ledger::Ledger;
 use penstock_manifest::plan::{self, FileChange, Plan, Stamp};
 
 use super::drift;
@@ -77,7 +76,7 @@ impl Local {
         let prepared = self.prepare(&contents, request)?;
         refuse(&prepared)?;
         let plan = &prepared.plan;
-        let mut applied = prepared.applied();
+        let mut applied = prepared.applied(request);
         if !plan.is_empty() || plan.changes_ledger {
             let record = store.commit(
                 &lock,
@@ -88,7 +87,7 @@ impl Local {
                     ledger: &plan.ledger,
                     author: request.author.clone(),
                     message: prepared.message(request),
-                    summary: plan.summary(),
+                    summary: prepared.summary(),
                 },
             )?;
             applied.revision = Some(record);
@@ -167,7 +166,10 @@ impl Local {
     fn contents(&self) -> Result<Contents, Failure> {
         match &self.store {
             Some(store) => Ok(store.contents()?),
-            None => Ok(Contents::default()),
+            None => {
+                let root = format!("{}/", self.name.trim_end_matches('/')).into();
+                Ok(Contents { root, ..Contents::default() })
+            }
         }
     }
 

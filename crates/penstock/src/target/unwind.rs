@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use penstock_manifest::ledger::Ledger;
 use penstock_manifest::plan::FileChange;
+use sha2::{Digest, Sha256};
 
 use super::{Failure, FailureKind};
 use crate::store::revision::Record;
@@ -12,8 +13,6 @@ use crate::store::{Contents, Store};
 
 /// A state that was: the files that differ from now, and what was penstock's.
 pub(super) struct Past {
-    /// The number of the revision whose state it is.
-    pub(super) id: u64,
     /// What has to be written to come back to it.
     pub(super) files: Vec<FileChange>,
     /// What was penstock's.
@@ -62,7 +61,7 @@ pub(super) fn unwind(
         let change = FileChange { path: path.into(), base, text: text.map(Arc::from) };
         (!is_there).then_some(change)
     });
-    Ok(Past { id, files: files.collect(), ledger })
+    Ok(Past { files: files.collect(), ledger })
 }
 
 fn no_longer_kept(id: u64, history: &[Record]) -> String {
@@ -71,6 +70,5 @@ fn no_longer_kept(id: u64, history: &[Record]) -> String {
 }
 
 fn hash_of(text: &str) -> [u8; 32] {
-    use sha2::{Digest, Sha256};
     Sha256::digest(text.as_bytes()).into()
 }

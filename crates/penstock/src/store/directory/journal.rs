@@ -289,7 +289,7 @@ impl Journal {
     fn create_parents(&self, path: &Path) -> io::Result<()> {
         let Some(parent) = path.parent().filter(|parent| !parent.is_dir()) else { return Ok(()) };
         fs::create_dir_all(parent)?;
-        let made = parent.ancestors().take_while(|folder| folder.starts_with(&self.root));
+        let made = parent.ancestors().take_while(|folder| *folder != self.root);
         made.filter_map(Path::parent).try_for_each(sync_folder)
     }
 

@@ -255,7 +255,22 @@ impl Prepared {
     }
 
     /// What the change did, once it is made.
-    pub(super) fn applied(&self) -> Applied {
+    pub(super) fn applied(&self, request: &Request) -> Applied {
+        let text = match request.change {
+            ChangeRequest::Rollback { .. } => self.text(),
+            _ => self.lines(),
+        };
+        Applied {
+            plan: self.json(),
+            text,
+            notes: self.notes(),
+            revision: None,
+            content: self.revision().to_string(),
+            in_force: None,
+        }
+    }
+
+    fn lines(&self) -> String {
         let mut text = String::new();
         for change in &self.plan.changes {
             let what = match change.action {
@@ -266,13 +281,19 @@ impl Prepared {
             };
             let _ = writeln!(text, "{} {what}", change.key);
         }
-        Applied {
-            plan: self.json(),
-            text,
-            notes: self.notes(),
-            revision: None,
-            content: self.revision().to_string(),
-            in_force: None,
-        }
+        text
+    }
+
+    /// What the change did, counted.
+    pub(super) fn summary(&self) -> String {
+        let counts = &self.plan.counts;
+        let summary =
+            [(counts.create, "created"), (counts.change, "changed"), (counts.delete, "deleted")];
+        let parts: Vec<String> = summary
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| format!("{count} {what}"))
+            .collect();
+        if parts.is_empty() { "nothing but ownership".to_owned() } else { parts.join(", ") }
     }
 }
