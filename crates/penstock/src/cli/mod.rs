@@ -1,6 +1,8 @@
 //! The command line: one file per verb.
 
+pub mod completion;
 pub mod explain;
+pub mod fmt;
 pub mod intent;
 pub mod lint;
 pub mod lint_output;
@@ -32,6 +34,8 @@ pub enum Verb {
     Serve(serve::Arguments),
     /// Say what is wrong with manifests.
     Lint(lint::Arguments),
+    /// Bring intents and manifests into one form, comments kept.
+    Fmt(fmt::Arguments),
     /// Say what a request would meet, without sending it.
     Explain(explain::Arguments),
     /// Write the manifests of an intent.
@@ -42,6 +46,8 @@ pub enum Verb {
     Quickstart(quickstart::Arguments),
     /// Check what requests would meet against expectations.
     Test(test::Arguments),
+    /// Print what a shell needs to complete this command line.
+    Completion(completion::Arguments),
     /// Print the version.
     Version,
 }

@@ -6,6 +6,8 @@ mod body;
 #[cfg(test)]
 mod built_in;
 #[cfg(test)]
+mod completion;
+#[cfg(test)]
 mod connection;
 #[cfg(test)]
 mod cut;
@@ -15,6 +17,8 @@ mod error;
 mod explain;
 #[cfg(test)]
 mod file;
+#[cfg(test)]
+mod fmt;
 #[cfg(test)]
 mod header;
 #[cfg(test)]
