@@ -108,7 +108,8 @@ fn format_json(text: &str) -> Result<String, Refused> {
     if !errors.is_empty() {
         return Err(Refused::Broken(errors));
     }
-    if text.trim().is_empty() {
+    // A vertical tab or the like is a text, for YAML.
+    if text.trim_matches([' ', '\t', '\n']).is_empty() {
         return Ok(String::new());
     }
     if let Err(error) = serde_json::from_str::<&RawValue>(&text) {

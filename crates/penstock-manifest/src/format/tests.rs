@@ -43,6 +43,7 @@ fn what_would_be_lost_stays() {
     check_kept("a.yaml", "a: !!str 1\n", 1);
     check_kept("a.yaml", "%YAML 1.2\n---\na: 1\n", 1);
     check_kept("a.yaml", "a: 1\n...\n%YAML 1.2\n---\na: 1\n", 3);
+    check_kept("a.json", "\t\u{b}", 1);
     check_kept("a.json", "{\"a\": 1, # no\n\"b\": 2}\n", 1);
 }
 
