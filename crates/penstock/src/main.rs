@@ -37,6 +37,7 @@ fn main() -> ProcessExitCode {
     let outcome = match cli.verb {
         Verb::Serve(arguments) => cli::serve::run(arguments),
         Verb::Lint(arguments) => cli::lint::run(&arguments),
+        Verb::Fmt(arguments) => cli::fmt::run(&arguments),
         Verb::Explain(arguments) => cli::explain::run(arguments),
         Verb::Export(arguments) => cli::export::run(&arguments),
         Verb::Get(arguments) => cli::get::run(&arguments),
@@ -52,6 +53,7 @@ fn main() -> ProcessExitCode {
         Verb::Schema => cli::schema(),
         Verb::Quickstart(arguments) => cli::quickstart::run(arguments),
         Verb::Test(arguments) => cli::test::run(&arguments),
+        Verb::Completion(arguments) => cli::completion::run(&arguments),
         Verb::Version => cli::version(),
     };
     match outcome {

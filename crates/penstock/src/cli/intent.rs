@@ -78,12 +78,7 @@ fn read_source(source: &str, files: &mut Vec<(String, String)>) -> anyhow::Resul
     let mut names = Vec::new();
     for entry in entries {
         let name = entry.with_context(|| format!("cannot read `{source}`"))?.path();
-        let is_intent = name.extension().is_some_and(|end| {
-            ["yaml", "yml", "json"].iter().any(|known| end.eq_ignore_ascii_case(known))
-        });
-        let is_hidden =
-            name.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        if is_intent && !is_hidden && name.is_file() {
+        if has_extension(&name) && !is_hidden(&name) && name.is_file() {
             names.push(name);
         }
     }
@@ -98,6 +93,18 @@ fn read_source(source: &str, files: &mut Vec<(String, String)>) -> anyhow::Resul
         files.push((shown, text));
     }
     Ok(())
+}
+
+/// Whether a name is that of YAML or JSON.
+pub fn has_extension(path: &Path) -> bool {
+    path.extension().is_some_and(|end| {
+        ["yaml", "yml", "json"].iter().any(|known| end.eq_ignore_ascii_case(known))
+    })
+}
+
+/// Whether a name begins with a dot.
+pub fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'))
 }
 
 /// The Secrets that an intent's references to the environment and to files

@@ -2,9 +2,11 @@
 
 pub mod apply;
 pub mod change;
+pub mod completion;
 pub mod describe;
 pub mod explain;
 pub mod export;
+pub mod fmt;
 pub mod get;
 pub mod intent;
 pub mod lint;
@@ -42,6 +44,8 @@ pub enum Verb {
     Serve(serve::Arguments),
     /// Say what is wrong with manifests.
     Lint(lint::Arguments),
+    /// Bring intents and manifests into one form, comments kept.
+    Fmt(fmt::Arguments),
     /// Say what a request would meet, without sending it.
     Explain(explain::Arguments),
     /// Print the intent that manifests came from.
@@ -72,6 +76,8 @@ pub enum Verb {
     Quickstart(quickstart::Arguments),
     /// Check what requests would meet against expectations.
     Test(test::Arguments),
+    /// Print what a shell needs to complete this command line.
+    Completion(completion::Arguments),
     /// Print the version.
     Version,
 }
