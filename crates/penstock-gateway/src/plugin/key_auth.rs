@@ -10,6 +10,7 @@
 //! Invariant: a credential that two consumers share identifies nobody.
 
 mod config;
+mod expiry;
 mod registry;
 
 use std::collections::HashSet;

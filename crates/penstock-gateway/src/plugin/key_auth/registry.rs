@@ -9,6 +9,7 @@ use http::header::{HeaderName, HeaderValue};
 use subtle::ConstantTimeEq;
 
 use super::DEFAULT_CHALLENGE;
+use super::expiry::is_over;
 use crate::route::query_values;
 
 /// Where ai-proxy keeps the caller's key over an internal redirect; a
@@ -45,6 +46,15 @@ pub(super) struct KeyPlace {
     pub(super) in_query: bool,
 }
 
+/// A credential as it is added.
+#[derive(Clone, Copy)]
+pub(super) struct Credential<'a> {
+    /// Its text.
+    pub(super) text: &'a str,
+    /// When it ends, in seconds since 1970.
+    pub(super) expires_s: u64,
+}
+
 /// A key name with the credentials that count there.
 struct Place {
     key: KeyPlace,
@@ -53,11 +63,12 @@ struct Place {
 }
 
 /// The owner of a credential: where its consumer stands in the search order,
-/// and in the list.
+/// and in the list; and how long it is the owner.
 #[derive(Clone, Copy)]
 struct Owner {
     rank: (usize, usize),
     consumer: usize,
+    expires_s: u64,
 }
 
 /// What a search finds.
@@ -89,23 +100,23 @@ impl Registry {
     pub(super) fn add(
         &mut self,
         consumer: Consumer,
-        credentials: &[&str],
+        credentials: &[Credential<'_>],
         keys: &[KeyPlace],
         has_own_keys: bool,
     ) {
         let index = self.consumers.len();
         self.consumers.push(consumer);
-        let owner = Owner { rank: (usize::from(has_own_keys), index), consumer: index };
+        let rank = (usize::from(has_own_keys), index);
         if has_own_keys && let Some(first) = keys.first() {
             let original = KeyPlace { name: X_HI_ORIGINAL_AUTH.into(), ..first.clone() };
-            self.add_place(original, credentials, owner);
+            self.add_place(original, credentials, rank);
         }
         for key in keys {
-            self.add_place(key.clone(), credentials, owner);
+            self.add_place(key.clone(), credentials, rank);
         }
     }
 
-    fn add_place(&mut self, key: KeyPlace, credentials: &[&str], owner: Owner) {
+    fn add_place(&mut self, key: KeyPlace, credentials: &[Credential<'_>], rank: (usize, usize)) {
         let index = match self.places.iter().position(|place| place.key == key) {
             Some(index) => index,
             None => {
@@ -120,9 +131,18 @@ impl Registry {
         let Some(place) = self.places.get_mut(index) else {
             return;
         };
-        for credential in credentials {
-            let bytes: Box<[u8]> = credential.as_bytes().into();
+        for Credential { text, expires_s } in credentials {
+            let bytes: Box<[u8]> = text.as_bytes().into();
+            let mut owner = Owner { rank, consumer: rank.1, expires_s: *expires_s };
             let hash = self.hasher.hash_one(&*bytes);
+            // Entries of one name may repeat a credential; the end of one
+            // ends it.
+            if let Some((_, known)) = place.owners.find_mut(hash, |(known, _)| *known == bytes) {
+                owner.expires_s = owner.expires_s.min(known.expires_s);
+                *known = if owner.rank < known.rank { owner } else { *known };
+                known.expires_s = owner.expires_s;
+                continue;
+            }
             let hasher = &self.hasher;
             place
                 .owners
@@ -201,6 +221,7 @@ impl Registry {
             .owners
             .find(hash, |(credential, _)| bool::from(credential.ct_eq(value)))
             .map(|(_, owner)| *owner)
+            .filter(|owner| !is_over(owner.expires_s))
     }
 
     /// The value of `WWW-Authenticate`.
