@@ -27,6 +27,7 @@ pub mod render;
 pub mod resource;
 pub mod schema;
 pub mod template;
+pub mod time;
 pub mod yaml;
 
 pub use diagnostic::{Code, Diagnostic, Severity};
