@@ -14,8 +14,8 @@ use penstock_manifest::redact::redact;
 use penstock_manifest::{Cursor, Diagnostic, Node, Position, Source};
 
 use super::expiry;
-use super::registry::{Consumer, Credential, KeyPlace, Registry};
-use crate::plugin::repair_entries;
+use super::registry::{Credential, KeyPlace, Registry};
+use crate::plugin::{Consumer, repair_entries};
 
 const GLOBAL_FIELDS: &[&str] =
     &["global_auth", "consumers", "credentials", "keys", "in_header", "in_query", "realm", "allow"];
@@ -222,7 +222,7 @@ fn parse_registry(
 }
 
 fn nobody() -> Consumer {
-    Consumer { name: "".into(), header_value: HeaderValue::from_static("") }
+    Consumer { name: "".into(), header_value: HeaderValue::from_static(""), fingerprint: 0 }
 }
 
 /// The global key names; an empty list where none are needed, `None` where
@@ -427,7 +427,7 @@ fn registry_of(
             .filter(|credential| !shared.contains(credential.text))
             .collect();
         let Ok(header_value) = HeaderValue::from_bytes(candidate.name.as_bytes()) else { continue };
-        let consumer = Consumer { name: candidate.name.into(), header_value };
+        let consumer = Consumer { name: candidate.name.into(), header_value, fingerprint: 0 };
         match &candidate.keys {
             Some(own) => registry.add(consumer, &credentials, own, true),
             None => registry.add(consumer, &credentials, keys, false),

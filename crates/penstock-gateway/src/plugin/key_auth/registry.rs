@@ -1,6 +1,7 @@
 //! Consumers by credential.
 
-use std::hash::{BuildHasher, RandomState};
+use std::collections::HashSet;
+use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::Arc;
 
 use hashbrown::HashTable;
@@ -10,6 +11,8 @@ use subtle::ConstantTimeEq;
 
 use super::DEFAULT_CHALLENGE;
 use super::expiry::is_over;
+use crate::plugin::summary::hash_of;
+use crate::plugin::{Access, Consumer};
 use crate::route::query_values;
 
 /// Where ai-proxy keeps the caller's key over an internal redirect; a
@@ -27,16 +30,8 @@ pub(super) struct Registry {
     realm: Option<HeaderValue>,
 }
 
-/// A consumer as requests see it.
-pub(super) struct Consumer {
-    /// The name.
-    pub(super) name: Arc<str>,
-    /// The name as the value of `X-Mse-Consumer`.
-    pub(super) header_value: HeaderValue,
-}
-
 /// A key name and where it is looked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct KeyPlace {
     /// The name as written.
     pub(super) name: Box<str>,
@@ -47,7 +42,7 @@ pub(super) struct KeyPlace {
 }
 
 /// A credential as it is added.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Hash)]
 pub(super) struct Credential<'a> {
     /// Its text.
     pub(super) text: &'a str,
@@ -93,18 +88,27 @@ impl Registry {
         Self { is_anonymous, realm, ..Self::default() }
     }
 
+    /// Whom a rule lets pass that allows these names, or all.
+    pub(super) fn access<'a>(&'a self, allowed: Option<&'a HashSet<Arc<str>>>) -> Access<'a> {
+        match self.is_anonymous {
+            true => Access::Anonymous,
+            false => Access::Consumers { known: &self.consumers, allowed },
+        }
+    }
+
     /// Adds a consumer, whose credentials then count at `keys` in that order.
     /// Consumers without keys of their own are searched before all others
     /// (Higress 2.2.4); `has_own_keys` also makes it known under
     /// `X-HI-ORIGINAL-AUTH`.
     pub(super) fn add(
         &mut self,
-        consumer: Consumer,
+        mut consumer: Consumer,
         credentials: &[Credential<'_>],
         keys: &[KeyPlace],
         has_own_keys: bool,
     ) {
         let index = self.consumers.len();
+        consumer.fingerprint = fingerprint(credentials).wrapping_add(fingerprint(keys));
         self.consumers.push(consumer);
         let rank = (usize::from(has_own_keys), index);
         if has_own_keys && let Some(first) = keys.first() {
@@ -228,6 +232,12 @@ impl Registry {
     pub(super) fn challenge(&self) -> HeaderValue {
         self.realm.clone().unwrap_or(DEFAULT_CHALLENGE)
     }
+}
+
+/// The same for the same items in any order.
+fn fingerprint(items: &[impl Hash]) -> u64 {
+    let hashes = items.iter().map(|item| hash_of(|hasher| item.hash(hasher)));
+    hashes.fold(0, u64::wrapping_add)
 }
 
 impl Place {
