@@ -12,6 +12,7 @@
 
 pub mod annotation;
 pub mod diagnostic;
+pub mod edit;
 pub mod intent;
 pub mod kind;
 pub mod ledger;
@@ -26,6 +27,7 @@ pub mod render;
 pub mod resource;
 pub mod schema;
 pub mod template;
+pub mod time;
 pub mod yaml;
 
 pub use diagnostic::{Code, Diagnostic, Severity};
