@@ -22,6 +22,7 @@ mod rotate;
 mod rule;
 mod secret;
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use thiserror::Error;
@@ -179,7 +180,7 @@ pub enum EditError {
         by: Vec<String>,
     },
     /// It is there more than once, and nobody can say which one is meant.
-    #[error("{kind} `{name}` is defined more than once: in {}", listed(places))]
+    #[error("{kind} `{name}` is defined more than once, in {}", listed(places))]
     Several {
         /// What it is.
         kind: ThingKind,
@@ -245,6 +246,15 @@ impl EditError {
     ) -> Self {
         let nearest = crate::diagnostic::nearest(name, known.into_iter()).map(str::to_owned);
         Self::NotFound { kind, name: name.to_owned(), nearest }
+    }
+
+    fn several<'a>(
+        kind: ThingKind,
+        name: &str,
+        places: impl Iterator<Item = &'a ResourceKey>,
+    ) -> Self {
+        let places: BTreeSet<String> = places.map(ToString::to_string).collect();
+        Self::Several { kind, name: name.to_owned(), places: places.into_iter().collect() }
     }
 
     fn unreadable(what: impl fmt::Display, why: impl Into<String>) -> Self {

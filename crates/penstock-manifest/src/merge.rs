@@ -30,7 +30,7 @@ use crate::resource::{Listing, Resource, ResourceKey};
 use part::Parts;
 
 pub(crate) use entry::leaves;
-pub(crate) use list::same_plugin;
+pub(crate) use list::{CONSUMERS, MATCH_RULES, PROVIDERS, REGISTRIES, same_plugin};
 pub use list::{LISTS, ListRow, identity_of, lists_of};
 pub(crate) use shared::switch_off_without_providers;
 

@@ -177,7 +177,7 @@ fn remove(draft: &mut Draft<'_>, name: &str) -> Result<bool, EditError> {
     for (key, (root, removed)) in changed {
         draft.set(&key, root);
         draft.count_removed(removed.entries);
-        draft.disown_entry(&key, key_auth::CONSUMERS, name);
+        draft.disown_entry(&key, &merge::CONSUMERS.path_text(), name);
     }
     found |= remove_from_records(draft, name)?;
     if found {

@@ -11,7 +11,7 @@ use crate::intent::secret::secret_name;
 use crate::kind::config_map::{
     AI_ROUTE_PREFIX, DOMAIN_PREFIX, INTERNAL_SUFFIX, ai_route_name, domain_of,
 };
-use crate::merge::lists_of;
+use crate::merge::REGISTRIES;
 use crate::node::Node;
 use crate::resource::Resource;
 
@@ -93,13 +93,8 @@ fn ai_route(draft: &mut Draft<'_>, name: &str) -> Result<(), EditError> {
 
 fn service_source(draft: &mut Draft<'_>, name: &str) -> Result<(), EditError> {
     let bridge = key("McpBridge", "default");
-    let Some(row) = lists_of("McpBridge").find(|row| row.path.ends_with(&["registries"])) else {
-        return Ok(());
-    };
-    let root = draft.root(&bridge);
-    let list = root.and_then(|root| row.path.iter().try_fold(root, |node, key| node.get(key)));
-    let sources: Vec<(String, String)> = list
-        .and_then(Node::as_list)
+    let registries = draft.root(&bridge).map(|root| REGISTRIES.entries(root));
+    let sources: Vec<(String, String)> = registries
         .unwrap_or_default()
         .iter()
         .filter_map(|entry| Some((entry.get("name")?.as_str()?, entry.get("type")?.as_str()?)))
@@ -116,6 +111,6 @@ fn service_source(draft: &mut Draft<'_>, name: &str) -> Result<(), EditError> {
     let by = mention::of_hosts(draft, &is_host).into_iter().collect();
     unused(ThingKind::ServiceSource, name, by)?;
     let is_named = |entry: &Node| entry.get("name").and_then(Node::as_str) == Some(name);
-    draft.remove_entries(&bridge, row, &is_named);
+    draft.remove_entries(&bridge, &REGISTRIES, &is_named);
     Ok(())
 }

@@ -7,7 +7,7 @@ use super::EditError;
 use crate::diagnostic::{Diagnostic, REPEATED_RESOURCE};
 use crate::ledger::{Fields, Ledger, Owned};
 use crate::merge::{self, After, ListRow, Merged, Outcome};
-use crate::node::{Node, Value};
+use crate::node::Node;
 use crate::resource::{Listing, Resource, ResourceKey, SYSTEM_NAMESPACE};
 
 /// What is there, with changes.
@@ -91,8 +91,7 @@ impl<'a> Draft<'a> {
         goes: &dyn Fn(&Node) -> bool,
     ) -> usize {
         let Some(mut root) = self.root(key).cloned() else { return 0 };
-        let list = row.path.iter().try_fold(&mut root, |node, key| node.get_mut(key));
-        let Some(Value::List(list)) = list.map(|node| &mut node.value) else { return 0 };
+        let Some(list) = row.entries_mut(&mut root) else { return 0 };
         let count = list.len();
         let removed: Vec<Option<String>> =
             list.iter().filter(|entry| goes(entry)).map(|entry| row.identity(entry)).collect();

@@ -4,14 +4,13 @@
 use super::draft::Draft;
 use super::{EditError, ThingKind, texts_in};
 use crate::kind::wasm_plugin::plugin_of_url;
+use crate::merge::MATCH_RULES;
 use crate::node::{Cursor, Map, Node, Value};
 use crate::resource::{Resource, ResourceKey};
 use crate::template::Secrets;
 
 /// The name of the plugin.
 pub(super) const NAME: &str = "key-auth";
-/// The list in which penstock's own consumers stand.
-pub(super) const CONSUMERS: &str = "spec.defaultConfig.consumers";
 
 const GLOBAL: [&str; 2] = ["pluginConfig", "defaultConfig"];
 /// What a rule inside a configuration stands in (Higress: wasm-cpp
@@ -106,10 +105,7 @@ pub(super) fn only<'l, 'd>(
     match named.as_slice() {
         [only] => Ok(only),
         [] => Err(EditError::not_found(kind, name, all.iter().map(Definition::name))),
-        several => {
-            let places = several.iter().map(|d| d.plugin.to_string()).collect();
-            Err(EditError::Several { kind, name: name.to_owned(), places })
-        }
+        several => Err(EditError::several(kind, name, several.iter().map(|d| &d.plugin))),
     }
 }
 
@@ -123,8 +119,8 @@ pub(super) fn configs(root: &Node) -> Vec<(&Node, Scope<'_>)> {
         let rules = config.get(RULES).and_then(Node::as_list).unwrap_or_default();
         found.extend(rules.iter().map(|rule| (rule, Scope::Other)));
     }
-    let rules = spec.get("matchRules").and_then(Node::as_list).unwrap_or_default();
-    found.extend(rules.iter().filter_map(|rule| Some((rule.get("config")?, Scope::Rule(rule)))));
+    let rules = MATCH_RULES.entries(root).iter();
+    found.extend(rules.filter_map(|rule| Some((rule.get("config")?, Scope::Rule(rule)))));
     found
 }
 
@@ -143,9 +139,8 @@ pub(super) fn change_configs(root: &mut Node, change: &mut dyn FnMut(&mut Map)) 
             rules.iter_mut().for_each(&mut change);
         }
     }
-    if let Some(Value::List(rules)) = spec.get_mut("matchRules").map(|rules| &mut rules.value) {
-        rules.iter_mut().filter_map(|rule| rule.get_mut("config")).for_each(&mut change);
-    }
+    let rules = MATCH_RULES.entries_mut(root).into_iter().flatten();
+    rules.filter_map(|rule| rule.get_mut("config")).for_each(&mut change);
 }
 
 /// A list of another type may hold what an edit is about.

@@ -8,7 +8,7 @@ use super::mention::{self, record};
 use super::secret::{self, Vault, checked};
 use super::{EditError, ThingKind, rule, texts_in};
 use crate::intent::secret::secret_name;
-use crate::merge::{ListRow, lists_of, switch_off_without_providers};
+use crate::merge::{ListRow, MATCH_RULES, PROVIDERS, REGISTRIES, switch_off_without_providers};
 use crate::node::{Node, Value};
 use crate::render::object::texts;
 use crate::resource::ResourceKey;
@@ -29,8 +29,7 @@ pub(super) fn set_tokens(
         return Err(EditError::Invalid { what: format!("provider `{name}`"), why });
     }
     let plugin = plugin_of(draft, name)?;
-    let Some(row) = providers() else { return Ok(()) };
-    let path = row.path_text();
+    let path = PROVIDERS.path_text();
     let is_ours = draft.entry_fields(&plugin, &path, name).is_some();
     let secret = secret_name("provider", name);
     let vault = Vault { name: &secret, prefix: "token", is_ours };
@@ -54,12 +53,11 @@ pub(super) fn delete(draft: &mut Draft<'_>, name: &str) -> Result<(), EditError>
     if !by.is_empty() {
         return Err(used(name, by));
     }
-    let Some(row) = providers() else { return Ok(()) };
     let is_named = |entry: &Node| id_of(entry) == Some(name);
-    let is_vertex = entries(draft.root(&plugin), row)
+    let is_vertex = entries(draft, &plugin, &PROVIDERS)
         .iter()
         .any(|entry| is_named(entry) && is_of_vertex(entry));
-    draft.remove_entries(&plugin, row, &is_named);
+    draft.remove_entries(&plugin, &PROVIDERS, &is_named);
     remove_rules(draft, &plugin, name)?;
     let registry = format!("llm-{name}.internal");
     let is_host = is_host_of(&registry);
@@ -77,7 +75,7 @@ pub(super) fn delete(draft: &mut Draft<'_>, name: &str) -> Result<(), EditError>
     if !by.is_empty() {
         return Err(used(name, by));
     }
-    let has_vertex = entries(draft.root(&plugin), row).iter().any(is_of_vertex);
+    let has_vertex = entries(draft, &plugin, &PROVIDERS).iter().any(is_of_vertex);
     let is_auth = is_host_of(VERTEX);
     if is_vertex && !has_vertex && mention::of_hosts(draft, &is_auth).is_empty() {
         remove_registry(draft, VERTEX);
@@ -94,14 +92,8 @@ fn used(name: &str, mut by: Vec<String>) -> EditError {
     EditError::Used { kind: ThingKind::Provider, name: name.to_owned(), by }
 }
 
-/// The row of ai-proxy's providers.
-fn providers() -> Option<&'static ListRow> {
-    lists_of("WasmPlugin").find(|row| row.path.ends_with(&["providers"]))
-}
-
-fn entries<'n>(root: Option<&'n Node>, row: &ListRow) -> &'n [Node] {
-    let list = root.and_then(|root| row.path.iter().try_fold(root, |node, key| node.get(key)));
-    list.and_then(Node::as_list).unwrap_or_default()
+fn entries<'d>(draft: &'d Draft<'_>, key: &ResourceKey, row: &ListRow) -> &'d [Node] {
+    draft.root(key).map(|root| row.entries(root)).unwrap_or_default()
 }
 
 fn id_of(entry: &Node) -> Option<&str> {
@@ -123,7 +115,6 @@ fn is_host_of(registry: &str) -> impl Fn(&str) -> bool + use<> {
 
 /// The ai-proxy that defines a provider.
 fn plugin_of(draft: &Draft<'_>, name: &str) -> Result<ResourceKey, EditError> {
-    let Some(row) = providers() else { return Err(not_found(name, &[])) };
     let mut found: Vec<ResourceKey> = Vec::new();
     let mut known: Vec<&str> = Vec::new();
     for (resource, root) in draft.of_kind("WasmPlugin").filter(|(r, _)| is_plugin(r, NAME)) {
@@ -132,8 +123,7 @@ fn plugin_of(draft: &Draft<'_>, name: &str) -> Result<ResourceKey, EditError> {
         if list.is_some_and(|list| !list.is_null() && list.as_list().is_none()) {
             return Err(EditError::unreadable(&resource.key, "`providers` is no list"));
         }
-        let ids = entries(Some(root), row).iter().filter_map(id_of);
-        for id in ids {
+        for id in PROVIDERS.entries(root).iter().filter_map(id_of) {
             known.push(id);
             if id == name {
                 found.push(resource.key.clone());
@@ -142,25 +132,15 @@ fn plugin_of(draft: &Draft<'_>, name: &str) -> Result<ResourceKey, EditError> {
     }
     match found.as_slice() {
         [only] => Ok(only.clone()),
-        [] => Err(not_found(name, &known)),
-        several => Err(EditError::Several {
-            kind: ThingKind::Provider,
-            name: name.to_owned(),
-            places: several.iter().map(ToString::to_string).collect(),
-        }),
+        [] => Err(EditError::not_found(ThingKind::Provider, name, known)),
+        several => Err(EditError::several(ThingKind::Provider, name, several.iter())),
     }
 }
 
-fn not_found(name: &str, known: &[&str]) -> EditError {
-    EditError::not_found(ThingKind::Provider, name, known.iter().copied())
-}
-
 fn write(draft: &mut Draft<'_>, plugin: &ResourceKey, name: &str, tokens: &[String]) {
-    let Some(row) = providers() else { return };
     let Some(mut root) = draft.root(plugin).cloned() else { return };
-    let list = row.path.iter().try_fold(&mut root, |node, key| node.get_mut(key));
-    let Some(Value::List(list)) = list.map(|node| &mut node.value) else { return };
-    for entry in list.iter_mut().filter(|entry| id_of(entry) == Some(name)) {
+    let providers = PROVIDERS.entries_mut(&mut root);
+    for entry in providers.into_iter().flatten().filter(|entry| id_of(entry) == Some(name)) {
         if let Value::Map(entry) = &mut entry.value {
             entry.set("apiTokens", texts(tokens));
         }
@@ -180,8 +160,7 @@ fn users(draft: &Draft<'_>, name: &str) -> Result<Vec<String>, EditError> {
     }
     let mut services: BTreeSet<String> = BTreeSet::new();
     for (_, root) in draft.of_kind("WasmPlugin").filter(|(r, _)| is_plugin(r, NAME)) {
-        let rules = root.get("spec").and_then(|spec| spec.get("matchRules")?.as_list());
-        for rule in rules.unwrap_or_default().iter().filter(|rule| activates(rule, name)) {
+        for rule in MATCH_RULES.entries(root).iter().filter(|rule| activates(rule, name)) {
             users.extend(texts_in(rule, "ingress").map(mention::of_ingress));
             let hosts = texts_in(rule, "service");
             services.extend(hosts.map(|host| host.split(':').next().unwrap_or(host).to_owned()));
@@ -206,22 +185,16 @@ fn activates(rule: &Node, name: &str) -> bool {
 /// Removes the rules that bind services to a provider. One that binds a
 /// domain is somebody's choice.
 fn remove_rules(draft: &mut Draft<'_>, plugin: &ResourceKey, name: &str) -> Result<(), EditError> {
-    let Some(row) = lists_of("WasmPlugin").find(|row| row.id_field.is_none()) else {
-        return Ok(());
-    };
     let is_for_services =
         |rule: &Node| activates(rule, name) && texts_in(rule, "domain").next().is_none();
-    draft.remove_entries(plugin, row, &is_for_services);
-    match entries(draft.root(plugin), row).iter().any(|rule| activates(rule, name)) {
+    draft.remove_entries(plugin, &MATCH_RULES, &is_for_services);
+    match entries(draft, plugin, &MATCH_RULES).iter().any(|rule| activates(rule, name)) {
         true => Err(used(name, vec![plugin.to_string()])),
         false => Ok(()),
     }
 }
 
 fn remove_registry(draft: &mut Draft<'_>, name: &str) {
-    let row = lists_of("McpBridge").find(|row| row.path.ends_with(&["registries"]));
     let is_named = |entry: &Node| entry.get("name").and_then(Node::as_str) == Some(name);
-    if let Some(row) = row {
-        draft.remove_entries(&key("McpBridge", "default"), row, &is_named);
-    }
+    draft.remove_entries(&key("McpBridge", "default"), &REGISTRIES, &is_named);
 }

@@ -7,9 +7,10 @@
 use super::EditError;
 use super::consumer::check_free;
 use super::draft::Draft;
-use super::key_auth::{self, CONSUMERS, Definition, Scope};
+use super::key_auth::{self, Definition, Scope};
 use super::secret::{self, Vault, checked};
 use crate::intent::secret::secret_name;
+use crate::merge::CONSUMERS;
 use crate::node::{Map, Node, Value};
 use crate::redact::sha256_hex;
 use crate::render::object::{text, texts};
@@ -60,8 +61,9 @@ pub(super) fn rotate(
         let why = "takes one key of each consumer, so that old keys cannot end later";
         return Err(EditError::GoBuild { plugin, why });
     }
+    let list = CONSUMERS.path_text();
     let is_default = matches!(definition.scope, Scope::Default);
-    let is_ours = is_default && draft.entry_fields(&plugin, CONSUMERS, name).is_some();
+    let is_ours = is_default && draft.entry_fields(&plugin, &list, name).is_some();
     let secret = secret_name("consumer", name);
     // Values that nothing refers to any more make room for the new one.
     write(draft, &plugin, name, &kept);
@@ -70,7 +72,7 @@ pub(super) fn rotate(
     let reference = vault.put(draft, kept.credentials.len(), value)?;
     kept.credentials.push(format!("{prefix}{reference}"));
     write(draft, &plugin, name, &kept);
-    if let Some(fields) = draft.entry_fields(&plugin, CONSUMERS, name).filter(|_| is_ours) {
+    if let Some(fields) = draft.entry_fields(&plugin, &list, name).filter(|_| is_ours) {
         fields.insert("credentials".to_owned());
     }
     Ok(())
