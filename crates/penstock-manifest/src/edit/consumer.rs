@@ -14,7 +14,7 @@ use crate::ledger::{Ledger, Owned};
 use crate::merge;
 use crate::node::{Map, Node, Value};
 use crate::render::{self, gson, object};
-use crate::resource::ResourceKey;
+use crate::resource::{Resource, ResourceKey};
 use crate::template::Secrets;
 
 /// Adds a consumer as an intent would, with its key in a Secret.
@@ -38,6 +38,11 @@ pub(super) fn add(
     let known = key_auth::definitions(draft)?;
     if known.iter().any(|definition| definition.name() == name) {
         return Err(EditError::Exists { what });
+    }
+    let plugin = key("WasmPlugin", "key-auth.internal");
+    if draft.root(&plugin).is_some_and(key_auth::is_go) {
+        let why = "takes consumers of another shape";
+        return Err(EditError::GoBuild { plugin, why });
     }
     let values = vec![SecretText::Env("KEY".into())];
     let consumer =
@@ -75,7 +80,7 @@ pub(super) fn check_free(
 
 /// Merges the resources of one consumer. What else a plugin has is nobody's
 /// for that, so that its settings are only added to.
-fn add_desired(draft: &mut Draft<'_>, desired: &[crate::resource::Resource]) {
+fn add_desired(draft: &mut Draft<'_>, desired: &[Resource]) {
     let mut ledger = Ledger::default();
     for resource in desired {
         if let Some(owned) = draft.ledger.resources.get(&resource.key) {

@@ -6,7 +6,7 @@ use super::draft::{Draft, key};
 use crate::intent::secret::{base64, fault_of};
 use crate::node::{Map, Node, Value, join};
 use crate::render::object::{self, text};
-use crate::resource::ResourceKey;
+use crate::resource::SYSTEM_NAMESPACE;
 
 /// The parts of a Secret that hold values.
 const PARTS: [&str; 2] = ["data", "stringData"];
@@ -23,10 +23,6 @@ pub(super) struct Vault<'a> {
 }
 
 impl Vault<'_> {
-    fn resource(&self) -> ResourceKey {
-        key("Secret", self.name)
-    }
-
     /// Stores a value, under the key of its position where that is free, and
     /// returns the reference to it.
     pub(super) fn put(
@@ -35,37 +31,34 @@ impl Vault<'_> {
         position: usize,
         value: &str,
     ) -> Result<String, EditError> {
-        let resource = self.resource();
-        let value = text(base64(value.as_bytes()));
-        let Some(root) = draft.root(&resource) else {
-            let name = format!("{}-{position}", self.prefix);
-            let mut data = Map::default();
-            data.set(&name, value);
-            let secret = object::secret(self.name, data);
-            if self.is_ours {
-                draft.own(&resource, &secret.root);
-            }
-            draft.set(&resource, secret.root);
-            return Ok(self.reference(&name));
+        let resource = key("Secret", self.name);
+        let there = draft.root(&resource).cloned();
+        let is_new = there.is_none();
+        let mut root = there.unwrap_or_else(|| object::secret(self.name, Map::default()).root);
+        // A reference that leads nowhere must not come to life either.
+        let is_taken = |name: &str| {
+            PARTS.iter().any(|part| root.get(part).is_some_and(|part| part.get(name).is_some()))
+                || draft.kept().any(|(_, root)| refers(root, self.name, name))
         };
-        let mut root = root.clone();
-        let is_taken = |name: &str| PARTS.iter().any(|part| value_of(&root, part, name).is_some());
         let names = [position].into_iter().chain(0..).map(|n| format!("{}-{n}", self.prefix));
         let name = names.into_iter().find(|name| !is_taken(name)).unwrap_or_default();
-        let Value::Map(map) = &mut root.value else {
-            return Err(EditError::unreadable(&resource, "it is no mapping"));
-        };
-        if map.get("data").is_none_or(Node::is_null) {
-            map.set("data", object::map::<&str>([]));
+        if let Value::Map(root) = &mut root.value
+            && root.get("data").is_none_or(Node::is_null)
+        {
+            root.set("data", object::map::<&str>([]));
         }
         match root.get_mut("data").map(|data| &mut data.value) {
-            Some(Value::Map(data)) => data.set(&name, value),
+            Some(Value::Map(data)) => data.set(&name, text(base64(value.as_bytes()))),
             _ => return Err(EditError::unreadable(&resource, "its `data` is no mapping")),
         }
+        if is_new && self.is_ours {
+            draft.own(&resource, &root);
+        } else {
+            draft.change_fields(&resource, |fields| {
+                fields.insert(join("data", &name));
+            });
+        }
         draft.set(&resource, root);
-        draft.change_fields(&resource, |fields| {
-            fields.insert(join("data", &name));
-        });
         Ok(self.reference(&name))
     }
 
@@ -134,14 +127,10 @@ pub(super) fn checked<'v>(what: &str, value: &'v str) -> Result<&'v str, EditErr
     }
 }
 
-fn value_of<'a>(root: &'a Node, part: &str, name: &str) -> Option<&'a Node> {
-    root.get(part)?.get(name)
-}
-
 /// Whether any text refers to a value of a Secret.
 fn refers(root: &Node, secret: &str, name: &str) -> bool {
     let plain = format!("${{secret.{secret}.{name}}}");
-    let full = format!("${{secret.{}/{secret}.{name}}}", crate::resource::SYSTEM_NAMESPACE);
+    let full = format!("${{secret.{SYSTEM_NAMESPACE}/{secret}.{name}}}");
     root.any(&mut |node| {
         node.as_str().is_some_and(|text| text.contains(&plain) || text.contains(&full))
     })
