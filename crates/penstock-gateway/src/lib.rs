@@ -28,6 +28,7 @@ pub mod route;
 pub mod settings;
 pub mod snapshot;
 pub mod state;
+pub mod traffic;
 pub mod upstream;
 
 use std::sync::Arc;

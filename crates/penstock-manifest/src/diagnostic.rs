@@ -104,6 +104,20 @@ impl Diagnostic {
         }
     }
 
+    /// The finding for programs. Stable: members are only ever added.
+    pub fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "code": self.code.id,
+            "severity": self.severity.as_str(),
+            "file": &*self.file,
+            "line": self.line,
+            "column": self.column,
+            "path": self.path,
+            "message": self.message,
+            "hint": self.hint,
+        })
+    }
+
     /// The same finding with a key path.
     pub fn with_path(mut self, path: impl Into<String>) -> Self {
         self.path = path.into();
@@ -309,6 +323,8 @@ codes! {
         "Higress does not enforce it and lets everybody pass; penstock enforces it.";
     KEY_AUTH_GLOBAL_INVALID = "PS611", Error, "the global part of key-auth is broken",
         "Higress would let everybody pass; penstock keeps the last good version, or answers 503 on the routes it covers.";
+    EXPIRY_WITHOUT_CREDENTIAL = "PS612", Warning, "penstockExpiry names no credential of its consumer",
+        "Nothing expires by it. Its keys are the SHA-256 of a credential's whole text, in hex; remove an entry together with its credential.";
 
     PROVIDER_TYPE_UNKNOWN = "PS701", Error, "a provider type is not known",
         "Its routes answer 503. Use one of the known types.";

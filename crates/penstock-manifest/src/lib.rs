@@ -13,6 +13,7 @@
 pub mod annotation;
 pub mod diagnostic;
 pub mod edit;
+pub mod format;
 pub mod intent;
 pub mod kind;
 pub mod ledger;

@@ -14,6 +14,11 @@
 //! Invariant: memory is bounded by [`NODES_MAX`], [`EXPANDED_BYTES_MAX`] and
 //! [`DEPTH_MAX`] whatever aliases say.
 
+mod comment;
+pub(crate) mod format;
+pub(crate) mod layout;
+mod layout_text;
+mod mark;
 mod render;
 mod scalar;
 mod split;
@@ -238,21 +243,27 @@ struct Builder {
 
 impl Builder {
     fn read(text: &str, place: Place) -> Result<Node, YamlError> {
+        Self::read_text(text, place).map(|(node, _)| node)
+    }
+
+    /// Reads a value; also gives the text that the library could read, which
+    /// has the same lines and columns.
+    fn read_text(text: &str, place: Place) -> Result<(Node, Cow<'_, str>), YamlError> {
         let mut patched: Option<String> = None;
         let patches_max = PATCHED_BYTES_MAX / text.len().max(1);
         for _ in 0..patches_max {
-            let text = patched.as_deref().unwrap_or(text);
-            match Self::read_once(text, place) {
-                Err(Failure::TabAfterColon(marker)) => match with_space(text, marker.index()) {
+            let readable = patched.as_deref().unwrap_or(text);
+            match Self::read_once(readable, place) {
+                Err(Failure::TabAfterColon(marker)) => match with_space(readable, marker.index()) {
                     Some(text) => patched = Some(text),
                     None => break,
                 },
                 Err(Failure::Final(error)) => return Err(error),
-                Ok(node) => return Ok(node),
+                Ok(node) => return Ok((node, patched.map_or(Cow::Borrowed(text), Cow::Owned))),
             }
         }
         match Self::read_once(patched.as_deref().unwrap_or(text), place) {
-            Ok(node) => Ok(node),
+            Ok(node) => Ok((node, patched.map_or(Cow::Borrowed(text), Cow::Owned))),
             Err(Failure::Final(error)) => Err(error),
             Err(Failure::TabAfterColon(marker)) => {
                 let at = place.position(to_u32(marker.line()), to_u32(marker.col()));

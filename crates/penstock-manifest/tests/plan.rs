@@ -70,12 +70,12 @@ impl Store {
         let json = plan.ledger.to_json();
         self.ledger = Ledger::from_json(&json).unwrap();
         assert_eq!(self.ledger, plan.ledger);
-        let saved = SavedPlan::parse(&plan.to_saved()).unwrap();
+        let saved = SavedPlan::from_json(&plan.to_saved("here")).unwrap();
         assert_eq!(
             (&saved.base, &saved.files, &saved.ledger),
             (&plan.base, &plan.files, &plan.ledger)
         );
-        assert_eq!(saved.shown, plan.to_json());
+        assert_eq!((&*saved.target, saved.deletion), ("here", plan.deletion));
         self.revision += 1;
     }
 

@@ -7,6 +7,8 @@ use std::process::ExitCode as ProcessExitCode;
 pub enum ExitCode {
     /// Done; for `lint`, no finding at the asked level.
     Success,
+    /// Something would change, where `plan` is to tell so.
+    Changes,
     /// Something failed; for `lint`, there are findings.
     Failure,
     /// The command line cannot be understood.
@@ -18,6 +20,7 @@ impl From<ExitCode> for ProcessExitCode {
         Self::from(match code {
             ExitCode::Success => 0,
             ExitCode::Failure => 1,
+            ExitCode::Changes => 2,
             ExitCode::Usage => 64,
         })
     }

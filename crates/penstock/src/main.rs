@@ -6,9 +6,11 @@
 mod admin;
 mod cli;
 mod exit_code;
+mod expectation;
 mod last_good;
 mod reload;
 mod store;
+mod target;
 mod telemetry;
 
 use std::process::ExitCode as ProcessExitCode;
@@ -35,14 +37,23 @@ fn main() -> ProcessExitCode {
     let outcome = match cli.verb {
         Verb::Serve(arguments) => cli::serve::run(arguments),
         Verb::Lint(arguments) => cli::lint::run(&arguments),
+        Verb::Fmt(arguments) => cli::fmt::run(&arguments),
         Verb::Explain(arguments) => cli::explain::run(arguments),
         Verb::Export(arguments) => cli::export::run(&arguments),
         Verb::Get(arguments) => cli::get::run(&arguments),
         Verb::Describe(arguments) => cli::describe::run(&arguments),
         Verb::Render(arguments) => cli::render::run(&arguments),
+        Verb::Plan(arguments) => cli::plan::run(&arguments),
+        Verb::Apply(arguments) => cli::apply::run(&arguments),
+        Verb::History(arguments) => cli::revision::history(&arguments),
+        Verb::Show(arguments) => cli::revision::show(&arguments),
+        Verb::Diff(arguments) => cli::revision::diff(&arguments),
+        Verb::Status(arguments) => cli::revision::status(&arguments),
+        Verb::Rollback(arguments) => cli::revision::rollback(&arguments),
         Verb::Schema => cli::schema(),
         Verb::Quickstart(arguments) => cli::quickstart::run(arguments),
         Verb::Test(arguments) => cli::test::run(&arguments),
+        Verb::Completion(arguments) => cli::completion::run(&arguments),
         Verb::Version => cli::version(),
     };
     match outcome {

@@ -74,6 +74,11 @@ impl Reloader {
         })
     }
 
+    /// What a compilation depends on besides resources.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
     /// The state of the configuration.
     pub fn report(&self) -> Report {
         self.report.lock().unwrap_or_else(PoisonError::into_inner).clone()

@@ -45,6 +45,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("ArcSwapOption", &["penstock-gateway/src/lib.rs"]),
     ("arc_swap::", &["penstock-gateway/src/lib.rs", "penstock-gateway/src/state.rs"]),
     ("clap::", &["penstock/src/cli/", "penstock/src/main.rs", "penstock/src/telemetry.rs"]),
+    ("clap_complete::", &["penstock/src/cli/completion.rs"]),
     ("hickory_resolver", &["penstock-gateway/src/resolve.rs"]),
     ("hyper::client", &["penstock-gateway/src/upstream.rs"]),
     ("notify::", &["penstock/src/store/directory/"]),
@@ -246,9 +247,10 @@ fn every_kind_is_documented() {
 
 #[test]
 fn every_flag_is_documented_with_its_default() {
-    let documents: [(&[&str], &str); 4] = [
+    let documents: [(&[&str], &str); 5] = [
         (&["explain", "test"], "docs/explain.md"),
         (&["export", "get", "describe"], "docs/export.md"),
+        (&["fmt"], "docs/fmt.md"),
         (&["lint"], "docs/lint.md"),
         (&["serve"], "docs/serve.md"),
     ];

@@ -365,6 +365,21 @@ fn references_to_secrets_are_resolved_and_stay_out_of_sight() {
 }
 
 #[test]
+fn an_expiry_names_what_a_reference_stands_for() {
+    // The SHA-256 of `Bearer x`, and of the text before it is filled in.
+    let check = |hash: &str, expected: &[&str]| {
+        let auth = auth_with("Bearer ${secret.keys.a}").replace(
+            "${secret.keys.a}'",
+            &format!("${{secret.keys.a}}', penstockExpiry: {{{hash}: 2001-01-01T00:00:00Z}}"),
+        );
+        let compiled = compile_text(&format!("{BRIDGE}{}{auth}", secret("keys", "a: x")));
+        assert_eq!(codes(&compiled.diagnostics), expected, "{hash}");
+    };
+    check("b937a6fd6074f3650930dd9a8c3ea51fa502846a5301d74c252c768aef76dcda", &[]);
+    check("91a967f377bb4f9520ff03d36a45b9107564e3b1e97243c258851aeb21f71dca", &["PS612"]);
+}
+
+#[test]
 fn a_finding_about_a_resolved_value_shows_the_reference() {
     let text = format!(
         "{BRIDGE}{}{}{}",

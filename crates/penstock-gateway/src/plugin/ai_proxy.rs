@@ -17,21 +17,24 @@ use penstock_manifest::template::is_unresolved;
 use penstock_manifest::{Cursor, Diagnostic, Node, Value};
 
 use crate::error::{ErrorKind, GatewayError};
-use crate::plugin::{Broken, Built, Flow, Plugin, refuse, repair_entries};
+use crate::plugin::summary::{fingerprint, models_of};
+use crate::plugin::{Broken, Built, Destination, Flow, Plugin, refuse, repair_entries};
 use crate::request::{RequestBody, RequestContext};
 
 const FIELDS: &[&str] = &["providers", "activeProviderId", "provider"];
 
 /// ai-proxy with an active provider.
+#[derive(Clone)]
 struct AiProxy {
     provider: Arc<dyn Provider>,
+    destination: Destination,
 }
 
 /// An entry of `providers`.
 struct Entry {
     id: Box<str>,
     /// `None` where it cannot be used.
-    provider: Option<Arc<dyn Provider>>,
+    provider: Option<AiProxy>,
 }
 
 /// Reads all configurations of an ai-proxy WasmPlugin.
@@ -110,7 +113,7 @@ fn active(
     let broken = || Some(Arc::new(Broken) as Arc<dyn Plugin>);
     if let Some(single) = config.get("provider") {
         return match build_provider(&single, diagnostics) {
-            Some(provider) => Some(Arc::new(AiProxy { provider })),
+            Some(provider) => Some(Arc::new(provider)),
             None => broken(),
         };
     }
@@ -124,9 +127,7 @@ fn active(
         return broken();
     };
     match entries.iter().find(|entry| entry.id == id) {
-        Some(Entry { provider: Some(provider), .. }) => {
-            Some(Arc::new(AiProxy { provider: provider.clone() }))
-        }
+        Some(Entry { provider: Some(provider), .. }) => Some(Arc::new(provider.clone())),
         Some(_) => broken(),
         // An entry whose id cannot be read may be the one that is meant.
         None if entries.iter().any(|entry| entry.id.is_empty()) => broken(),
@@ -134,10 +135,7 @@ fn active(
     }
 }
 
-fn build_provider(
-    cursor: &Cursor<'_>,
-    diagnostics: &mut Vec<Diagnostic>,
-) -> Option<Arc<dyn Provider>> {
+fn build_provider(cursor: &Cursor<'_>, diagnostics: &mut Vec<Diagnostic>) -> Option<AiProxy> {
     // What leads nowhere has been reported, and is no value of any type.
     if is_unresolved(cursor.node) {
         return None;
@@ -154,7 +152,7 @@ fn build_provider(
                 diagnostic.hint = note.hint;
                 diagnostics.push(diagnostic);
             }
-            Some(built.provider)
+            Some(AiProxy::new(built.provider, &serde_json::Value::Object(object)))
         }
         Err(error) => {
             diagnostics.push(diagnostic_of(cursor, error));
@@ -182,6 +180,17 @@ pub(super) fn repair(config: &mut Node, last_good: &Node) -> Vec<String> {
     })
 }
 
+impl AiProxy {
+    fn new(provider: Arc<dyn Provider>, config: &serde_json::Value) -> Self {
+        let destination = Destination {
+            provider: Some((provider.id().into(), provider.type_name())),
+            models: models_of(config),
+            fingerprint: fingerprint(config, &["id", "type", "modelMapping"]),
+        };
+        Self { provider, destination }
+    }
+}
+
 impl Plugin for AiProxy {
     fn on_request<'a>(&'a self, cx: &'a mut RequestContext) -> Flow<'a> {
         cx.provider = Some(self.provider.clone());
@@ -195,6 +204,10 @@ impl Plugin for AiProxy {
                 Err(error) => refuse(cx, &error),
             }
         }))
+    }
+
+    fn destination(&self) -> Option<Destination> {
+        Some(self.destination.clone())
     }
 }
 

@@ -10,6 +10,7 @@
 //! Invariant: a credential that two consumers share identifies nobody.
 
 mod config;
+mod expiry;
 mod registry;
 
 use std::collections::HashSet;
@@ -21,7 +22,7 @@ use penstock_manifest::Diagnostic;
 use penstock_manifest::diagnostic::KEY_AUTH_GLOBAL_INVALID;
 use penstock_manifest::kind::wasm_plugin::{MatchRule, WasmPlugin};
 
-use crate::plugin::{Broken, Built, Flow, Plugin};
+use crate::plugin::{Access, Broken, Built, Flow, Plugin};
 use crate::reply::Reply;
 use crate::request::{RequestContext, X_MSE_CONSUMER};
 use config::{Global, RuleConfig};
@@ -143,6 +144,14 @@ impl Plugin for KeyAuth {
 
     fn secret_names(&self) -> Vec<&str> {
         self.registry.key_names().collect()
+    }
+
+    fn access(&self) -> Option<Access<'_>> {
+        let allowed = match &self.allowed {
+            Allowed::Anybody => None,
+            Allowed::Only(names) => Some(names),
+        };
+        Some(self.registry.access(allowed))
     }
 
     fn kind(&self) -> &'static str {

@@ -11,6 +11,7 @@ mod key_auth;
 mod model_key;
 mod model_mapper;
 mod model_router;
+mod summary;
 #[cfg(test)]
 mod testing;
 
@@ -28,6 +29,7 @@ use crate::reply::Reply;
 use crate::request::{RequestContext, ResponseContext};
 
 pub use broken::Broken;
+pub use summary::{Access, Consumer, Destination};
 
 /// How the chain goes on.
 pub enum Flow<'a> {
@@ -50,6 +52,17 @@ pub trait Plugin: Send + Sync {
     /// that nothing shows them.
     fn secret_names(&self) -> Vec<&str> {
         Vec::new()
+    }
+
+    /// Whom it lets pass; `None` where that is not its affair.
+    fn access(&self) -> Option<Access<'_>> {
+        None
+    }
+
+    /// What it makes of requests on their way to a target, as far as that
+    /// decides where they go and what they ask for.
+    fn destination(&self) -> Option<Destination> {
+        None
     }
 
     /// What this instance does, for tests: `check`, `503`, ….

@@ -10,7 +10,8 @@ use penstock_manifest::kind::wasm_plugin::WasmPlugin;
 use penstock_manifest::{Cursor, Diagnostic, Node};
 
 use crate::plugin::model_key::{ModelKey, PathSuffixes, parse_header, set_header};
-use crate::plugin::{Broken, Built, Flow, Plugin, refuse, repair_whole};
+use crate::plugin::summary::{fingerprint, models_of};
+use crate::plugin::{Broken, Built, Destination, Flow, Plugin, refuse, repair_whole};
 use crate::request::{RequestBody, RequestContext};
 
 const FIELDS: &[&str] = &[
@@ -33,6 +34,7 @@ struct ModelMapper {
     header: HeaderName,
     paths: PathSuffixes,
     names: Names,
+    destination: Destination,
 }
 
 /// `modelMapping`.
@@ -78,12 +80,19 @@ impl ModelMapper {
                 ));
             }
         }
+        let json = config.node.to_json();
+        let destination = Destination {
+            provider: None,
+            models: models_of(&json),
+            fingerprint: fingerprint(&json, &["modelMapping"]),
+        };
         let header = parse_header(config, "modelToHeader", diagnostics)?;
         Some(Self {
             key: ModelKey::parse(config, diagnostics)?,
             header: header.unwrap_or(X_HIGRESS_LLM_MODEL_FINAL),
             paths: PathSuffixes::parse(config, false, diagnostics)?,
             names: Names::parse(config, diagnostics)?,
+            destination,
         })
     }
 
@@ -162,6 +171,10 @@ impl Plugin for ModelMapper {
                 Err(error) => refuse(cx, &error),
             }
         }))
+    }
+
+    fn destination(&self) -> Option<Destination> {
+        Some(self.destination.clone())
     }
 
     fn kind(&self) -> &'static str {

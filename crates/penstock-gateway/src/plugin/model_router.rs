@@ -18,7 +18,8 @@ use penstock_manifest::{Cursor, Diagnostic, Node, Severity};
 use regex::Regex;
 
 use crate::plugin::model_key::{ModelKey, PathSuffixes, parse_header, set_header};
-use crate::plugin::{Broken, Built, Flow, Plugin, refuse, repair_whole};
+use crate::plugin::summary::fingerprint;
+use crate::plugin::{Broken, Built, Destination, Flow, Plugin, refuse, repair_whole};
 use crate::request::{RequestBody, RequestContext};
 
 const FIELDS: &[&str] = &[
@@ -48,6 +49,7 @@ struct ModelRouter {
     keeps_model: bool,
     paths: PathSuffixes,
     auto: Option<AutoRouting>,
+    destination: Destination,
 }
 
 /// `autoRouting`, enabled.
@@ -91,6 +93,11 @@ impl ModelRouter {
             auto: match config.get("autoRouting") {
                 Some(auto) => AutoRouting::parse(&auto, diagnostics)?,
                 None => None,
+            },
+            destination: Destination {
+                provider: None,
+                models: Vec::new(),
+                fingerprint: fingerprint(&config.node.to_json(), &[]),
             },
         })
     }
@@ -253,6 +260,10 @@ impl Plugin for ModelRouter {
                 Err(error) => refuse(cx, &error),
             }
         }))
+    }
+
+    fn destination(&self) -> Option<Destination> {
+        Some(self.destination.clone())
     }
 
     fn kind(&self) -> &'static str {

@@ -8,21 +8,23 @@ use serde_json::{Value as Json, json};
 use thiserror::Error;
 
 use super::show::hex;
-use super::{FileChange, Plan};
+use super::{Deletion, FileChange, Plan};
 use crate::ledger::{Ledger, LedgerError};
 use crate::resource::Revision;
 
 /// A plan that was stored.
 #[derive(Clone, Debug)]
 pub struct SavedPlan {
+    /// What the plan was made for.
+    pub target: Box<str>,
     /// The content that the plan was made against.
     pub base: Revision,
     /// The files that are written or removed, by path.
     pub files: Vec<FileChange>,
+    /// What is taken away.
+    pub deletion: Deletion,
     /// What is penstock's once the plan is applied.
     pub ledger: Ledger,
-    /// What [`Plan::to_json`] shows of it.
-    pub shown: Json,
 }
 
 /// Why a text is not a saved plan.
@@ -43,8 +45,9 @@ const VERSION: i64 = 1;
 const VERSION_KEY: &str = "penstockPlan";
 
 impl Plan {
-    /// The plan as a text that [`SavedPlan::parse`] reads. It holds secrets.
-    pub fn to_saved(&self) -> String {
+    /// The plan as JSON that [`SavedPlan::from_json`] reads. It holds secrets.
+    /// `target` says what it was made for.
+    pub fn to_saved(&self, target: &str) -> Json {
         let files = self.files.iter().map(|file| {
             json!({
                 "path": &*file.path,
@@ -52,31 +55,35 @@ impl Plan {
                 "text": file.text.as_deref(),
             })
         });
-        let saved = json!({
+        json!({
             VERSION_KEY: VERSION,
+            "target": target,
             "base": &*self.base.0,
             "files": files.collect::<Vec<_>>(),
             "ledger": self.ledger.to_json(),
             "plan": self.to_json(),
-        });
-        format!("{saved}\n")
+        })
     }
 }
 
 impl SavedPlan {
+    /// Whether a text may be a saved plan, and nothing else that is known.
+    pub fn is_one(json: &Json) -> bool {
+        json.get(VERSION_KEY).is_some()
+    }
+
     /// Reads what [`Plan::to_saved`] wrote.
     ///
     /// # Errors
     /// It is something else, or of a later version.
-    pub fn parse(text: &str) -> Result<Self, SavedPlanError> {
+    pub fn from_json(json: &Json) -> Result<Self, SavedPlanError> {
         let shape = SavedPlanError::Shape;
-        let json: Json = serde_json::from_str(text).map_err(|_| shape("it is not JSON"))?;
         match json.get(VERSION_KEY).and_then(Json::as_i64) {
             Some(VERSION) => {}
             Some(version) => return Err(SavedPlanError::Version(version)),
             None => return Err(shape("it has no version")),
         }
-        let base = json.get("base").and_then(Json::as_str).ok_or(shape("it has no base"))?;
+        let text = |key: &str| json.get(key).and_then(Json::as_str);
         let files = json.get("files").and_then(Json::as_array).ok_or(shape("it has no files"))?;
         let file = |file: &Json| {
             let path = file.get("path")?.as_str()?;
@@ -88,11 +95,16 @@ impl SavedPlan {
             Some(FileChange { path: path.into(), base, text })
         };
         let files: Option<Vec<FileChange>> = files.iter().map(file).collect();
+        let deletion = json.pointer("/plan/deletion").and_then(|deletion| {
+            let number = |key: &str| usize::try_from(deletion.get(key)?.as_u64()?).ok();
+            Some(Deletion { count: number("count")?, total: number("total")? })
+        });
         Ok(Self {
-            base: Revision(base.into()),
+            target: text("target").ok_or(shape("it has no target"))?.into(),
+            base: Revision(text("base").ok_or(shape("it has no base"))?.into()),
             files: files.ok_or(shape("a file has no path or a wrong hash"))?,
+            deletion: deletion.ok_or(shape("it does not say what it deletes"))?,
             ledger: Ledger::from_json(json.get("ledger").unwrap_or(&Json::Null))?,
-            shown: json.get("plan").cloned().unwrap_or_default(),
         })
     }
 }

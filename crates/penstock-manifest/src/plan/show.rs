@@ -71,7 +71,7 @@ impl Plan {
                 "removed": file.text.is_none(),
             })).collect::<Vec<_>>(),
             "stale": self.stale,
-            "diagnostics": self.diagnostics.iter().map(diagnostic_json).collect::<Vec<_>>(),
+            "diagnostics": self.diagnostics.iter().map(Diagnostic::to_json).collect::<Vec<_>>(),
         })
     }
 }
@@ -135,19 +135,6 @@ fn json_of(change: &Change) -> Json {
         "file": &*change.file,
         "losesComments": change.loses_comments,
         "fields": fields.collect::<Vec<_>>(),
-    })
-}
-
-fn diagnostic_json(found: &Diagnostic) -> Json {
-    json!({
-        "code": found.code.id,
-        "severity": found.severity.as_str(),
-        "file": &*found.file,
-        "line": found.line,
-        "column": found.column,
-        "path": found.path,
-        "message": found.message,
-        "hint": found.hint,
     })
 }
 

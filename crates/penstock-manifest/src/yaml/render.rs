@@ -77,7 +77,7 @@ fn push_map_value(out: &mut String, node: &Node, indent: usize) {
     }
 }
 
-fn push_key(out: &mut String, key: &str, indent: usize) {
+pub(super) fn push_key(out: &mut String, key: &str, indent: usize) {
     let start = out.len();
     push_text(out, key);
     if out.len() - start > SIMPLE_KEY_BYTES_MAX {
@@ -89,7 +89,7 @@ fn push_key(out: &mut String, key: &str, indent: usize) {
 }
 
 /// Prints a scalar or an empty collection; `indent` is that of a block's text.
-fn inline(out: &mut String, node: &Node, indent: usize) {
+pub(super) fn inline(out: &mut String, node: &Node, indent: usize) {
     match &node.value {
         Value::Null => out.push_str("null"),
         Value::Bool(flag) => out.push_str(if *flag { "true" } else { "false" }),
@@ -129,7 +129,7 @@ fn literal(out: &mut String, text: &str, indent: usize) {
     }
 }
 
-fn push_indent(out: &mut String, indent: usize) {
+pub(super) fn push_indent(out: &mut String, indent: usize) {
     out.extend(std::iter::repeat_n(' ', indent));
 }
 

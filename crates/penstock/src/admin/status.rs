@@ -40,25 +40,12 @@ pub fn json(admin: &Admin) -> String {
             "reloads": report.count,
             "closed": live.as_ref().and_then(|live| live.snapshot.closed),
             "routes": live.as_ref().map_or(0, |live| live.snapshot.routes.len()),
-            "diagnostics": report.diagnostics.iter().map(diagnostic).collect::<Vec<_>>(),
+            "diagnostics": report.diagnostics.iter().map(Diagnostic::to_json).collect::<Vec<_>>(),
         },
         "services": services,
         "buffered_bytes": admin.gateway.state.buffered_bytes(),
     });
     format!("{body:#}\n")
-}
-
-fn diagnostic(diagnostic: &Diagnostic) -> Value {
-    json!({
-        "code": diagnostic.code.id,
-        "severity": diagnostic.severity.as_str(),
-        "file": diagnostic.file.as_ref(),
-        "line": diagnostic.line,
-        "column": diagnostic.column,
-        "path": diagnostic.path,
-        "message": diagnostic.message,
-        "hint": diagnostic.hint,
-    })
 }
 
 /// The body of `/metrics`.

@@ -1,5 +1,6 @@
 //! Intents as verbs read them: files, directories, standard input.
 
+use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::Path;
 
@@ -9,20 +10,54 @@ use penstock_manifest::intent::secret::{Lookup, resolve};
 use penstock_manifest::intent::{self, Intent, IntentFile};
 use penstock_manifest::{Diagnostic, Resource, Severity};
 
+use crate::cli::lint_output;
+use crate::target::key_of;
+
 /// The largest value that `${file:…}` reads, in bytes.
 const SECRET_BYTES_MAX: u64 = 1 << 20;
 
 /// Reads the intent that `-f` names: files, directories with files, or `-`.
 /// Findings go to standard error; an error among them ends the verb.
 pub fn read(sources: &[String]) -> anyhow::Result<Intent> {
+    let (intent, diagnostics) = parse(&self::sources(sources)?);
+    report(&diagnostics, "the intent cannot be used")?;
+    Ok(intent)
+}
+
+fn parse(files: &[(String, String)]) -> (Intent, Vec<Diagnostic>) {
+    intent::parse(files.iter().map(|(name, text)| IntentFile { name, text }))
+}
+
+/// The names and texts of what `-f` names.
+pub fn sources(sources: &[String]) -> anyhow::Result<Vec<(String, String)>> {
     let mut files = Vec::new();
     for source in sources {
         read_source(source, &mut files)?;
     }
-    let files = files.iter().map(|(name, text)| IntentFile { name, text });
-    let (intent, diagnostics) = intent::parse(files);
-    report(&diagnostics, "the intent cannot be used")?;
-    Ok(intent)
+    Ok(files)
+}
+
+/// The values that an intent's references to the environment and to files
+/// have here, by `env:NAME` and `file:PATH`. One that cannot be read is an
+/// error: what refers to it would lose its secret.
+pub fn secret_values(files: &[(String, String)]) -> anyhow::Result<BTreeMap<String, String>> {
+    let (intent, diagnostics) = parse(files);
+    // The target says the rest again.
+    if diagnostics.iter().any(|found| found.severity == Severity::Error) {
+        eprint!("{}", lint_output::text(&diagnostics));
+        bail!("the intent cannot be used");
+    }
+    let mut values = BTreeMap::new();
+    let (_, diagnostics) = resolve(&intent, |lookup| {
+        let value = look_up(lookup)?;
+        values.insert(key_of(lookup), value.clone());
+        Ok(value)
+    });
+    eprint!("{}", lint_output::text(&diagnostics));
+    match diagnostics.is_empty() {
+        true => Ok(values),
+        false => bail!("the secrets of the intent cannot be used"),
+    }
 }
 
 fn read_source(source: &str, files: &mut Vec<(String, String)>) -> anyhow::Result<()> {
@@ -43,12 +78,7 @@ fn read_source(source: &str, files: &mut Vec<(String, String)>) -> anyhow::Resul
     let mut names = Vec::new();
     for entry in entries {
         let name = entry.with_context(|| format!("cannot read `{source}`"))?.path();
-        let is_intent = name.extension().is_some_and(|end| {
-            ["yaml", "yml", "json"].iter().any(|known| end.eq_ignore_ascii_case(known))
-        });
-        let is_hidden =
-            name.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        if is_intent && !is_hidden && name.is_file() {
+        if has_extension(&name) && !is_hidden(&name) && name.is_file() {
             names.push(name);
         }
     }
@@ -63,6 +93,18 @@ fn read_source(source: &str, files: &mut Vec<(String, String)>) -> anyhow::Resul
         files.push((shown, text));
     }
     Ok(())
+}
+
+/// Whether a name is that of YAML or JSON.
+pub fn has_extension(path: &Path) -> bool {
+    path.extension().is_some_and(|end| {
+        ["yaml", "yml", "json"].iter().any(|known| end.eq_ignore_ascii_case(known))
+    })
+}
+
+/// Whether a name begins with a dot.
+pub fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'))
 }
 
 /// The Secrets that an intent's references to the environment and to files

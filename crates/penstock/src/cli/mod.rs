@@ -1,16 +1,23 @@
 //! The command line: one file per verb.
 
+pub mod apply;
+pub mod change;
+pub mod completion;
 pub mod describe;
 pub mod explain;
 pub mod export;
+pub mod fmt;
 pub mod get;
 pub mod intent;
 pub mod lint;
 pub mod lint_output;
 pub mod part;
+pub mod plan;
 pub mod quickstart;
 pub mod render;
+pub mod revision;
 pub mod serve;
+pub mod target;
 pub mod test;
 pub mod thing;
 
@@ -37,6 +44,8 @@ pub enum Verb {
     Serve(serve::Arguments),
     /// Say what is wrong with manifests.
     Lint(lint::Arguments),
+    /// Bring intents and manifests into one form, comments kept.
+    Fmt(fmt::Arguments),
     /// Say what a request would meet, without sending it.
     Explain(explain::Arguments),
     /// Print the intent that manifests came from.
@@ -47,12 +56,28 @@ pub enum Verb {
     Describe(describe::Arguments),
     /// Write the manifests of an intent.
     Render(render::Arguments),
+    /// Say what apply would change.
+    Plan(plan::Arguments),
+    /// Make a target as an intent says, whole or not at all.
+    Apply(apply::Arguments),
+    /// List what was applied.
+    History(revision::Arguments),
+    /// Show what a revision changed.
+    Show(revision::ShowArguments),
+    /// Show what differs between revisions, or was edited by hand.
+    Diff(revision::DiffArguments),
+    /// Say how a target stands.
+    Status(revision::Arguments),
+    /// Take revisions back.
+    Rollback(revision::RollbackArguments),
     /// Print the JSON Schema of an intent file.
     Schema,
     /// Run a small scenario with an LLM upstream of its own.
     Quickstart(quickstart::Arguments),
     /// Check what requests would meet against expectations.
     Test(test::Arguments),
+    /// Print what a shell needs to complete this command line.
+    Completion(completion::Arguments),
     /// Print the version.
     Version,
 }

@@ -33,7 +33,6 @@ use penstock_gateway::access_log::timestamp;
 use penstock_manifest::Listing;
 use penstock_manifest::diagnostic::{LIMIT, UNREADABLE_FILE};
 use penstock_manifest::listing::assemble;
-use penstock_manifest::ledger::Ledger;
 use penstock_manifest::plan::{TargetFile, hex};
 use penstock_manifest::read::{FileContent, FilePath, read_bytes, read_file, unreadable_file};
 use tokio::sync::watch;
@@ -229,10 +228,6 @@ impl Directory {
         Ok(laid)
     }
 
-    fn ledger(&self) -> Result<Ledger, StoreError> {
-        self.journal.ledger().map_err(|reason| self.unreadable(reason))
-    }
-
     fn unwritable(&self, reason: io::Error) -> CommitError {
         CommitError::Unwritable { path: self.root.clone(), reason }
     }
@@ -317,8 +312,8 @@ impl Store for Directory {
         let files = self.files()?;
         let listing = assemble(files.iter().map(|file| &**file));
         let texts = self.texts(&files)?;
-        let ledger = self.ledger()?;
-        Ok(Contents { files, texts, listing, ledger })
+        let (ledger, hashes) = self.journal.state().map_err(|reason| self.unreadable(reason))?;
+        Ok(Contents { root: self.path_of("").display, files, texts, listing, ledger, hashes })
     }
 
     fn lock(&self) -> Result<Lock, CommitError> {
@@ -331,13 +326,11 @@ impl Store for Directory {
         self.check(commit)?;
         let time = timestamp(SystemTime::now());
         let committed = self.journal.commit(commit, time);
-        let (record, rolled) = committed.map_err(|reason| match self.journal.mark().is_open() {
-            true => CommitError::Unfinished(reason),
-            false => self.unwritable(reason),
-        })?;
+        let committed = committed.map_err(|reason| self.unwritable(reason))?;
+        let rolled = committed.carried.map_err(CommitError::Unfinished)?;
         match rolled.edited.is_empty() {
-            true => Ok(record),
-            false => Err(CommitError::Overtaken { id: record.id, paths: rolled.edited }),
+            true => Ok(committed.record),
+            false => Err(CommitError::Overtaken { id: committed.record.id, paths: rolled.edited }),
         }
     }
 

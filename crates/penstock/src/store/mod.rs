@@ -23,7 +23,7 @@ use thiserror::Error;
 use tokio::sync::watch;
 
 pub use directory::Directory;
-use revision::{Commit, Record, Revised};
+use revision::{Commit, Hashes, Record, Revised};
 
 /// A place that holds resources.
 pub trait Store: Send + Sync {
@@ -61,7 +61,11 @@ pub trait Store: Send + Sync {
 pub struct Lock(#[expect(dead_code, reason = "dropping it is its use")] Option<File>);
 
 /// What a store holds, with the texts.
+#[derive(Default)]
 pub struct Contents {
+    /// What stands before the path of a file below the root, where the user
+    /// is told of it; empty, or it ends with `/`.
+    pub root: Arc<str>,
     /// What each file holds.
     pub files: Vec<Arc<FileContent>>,
     /// The texts of the files.
@@ -70,6 +74,8 @@ pub struct Contents {
     pub listing: Listing,
     /// What is penstock's.
     pub ledger: Ledger,
+    /// What the files that penstock wrote held when it had written them.
+    pub hashes: Hashes,
 }
 
 /// Why a change was not committed.

@@ -1,5 +1,7 @@
 //! Revisions: what was changed in a store, by whom, and how to take it back.
 
+use std::collections::BTreeMap;
+
 use penstock_manifest::Revision;
 use penstock_manifest::ledger::Ledger;
 use penstock_manifest::plan::FileChange;
@@ -48,6 +50,10 @@ pub struct Commit<'a> {
     pub summary: String,
 }
 
+/// The SHA-256 of files by their paths below the root of the store, in
+/// hexadecimal digits.
+pub type Hashes = BTreeMap<String, String>;
+
 /// One file of a revision.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct RevisedFile {
@@ -77,6 +83,9 @@ pub struct Revised {
     pub record: Record,
     /// What was penstock's afterwards.
     pub ledger: Ledger,
+    /// What each file that penstock ever wrote, and that is still there, held
+    /// afterwards. Another content is a hand edit.
+    pub hashes: Hashes,
     /// The files.
     pub files: Vec<RevisedFile>,
 }

@@ -6,6 +6,8 @@ mod body;
 #[cfg(test)]
 mod built_in;
 #[cfg(test)]
+mod completion;
+#[cfg(test)]
 mod connection;
 #[cfg(test)]
 mod cut;
@@ -17,6 +19,8 @@ mod explain;
 mod export;
 #[cfg(test)]
 mod file;
+#[cfg(test)]
+mod fmt;
 #[cfg(test)]
 mod get;
 #[cfg(test)]

@@ -13,8 +13,9 @@ use penstock_manifest::kind::wasm_plugin::{MatchRule, WasmPlugin};
 use penstock_manifest::redact::redact;
 use penstock_manifest::{Cursor, Diagnostic, Node, Position, Source};
 
-use super::registry::{Consumer, KeyPlace, Registry};
-use crate::plugin::repair_entries;
+use super::expiry;
+use super::registry::{Credential, KeyPlace, Registry};
+use crate::plugin::{Consumer, repair_entries};
 
 const GLOBAL_FIELDS: &[&str] =
     &["global_auth", "consumers", "credentials", "keys", "in_header", "in_query", "realm", "allow"];
@@ -30,7 +31,7 @@ const RULE_FIELDS: &[&str] = &[
     "global_auth",
 ];
 const CONSUMER_FIELDS: &[&str] =
-    &["name", "credential", "credentials", "keys", "in_header", "in_query"];
+    &["name", "credential", "credentials", "keys", "in_header", "in_query", expiry::FIELD];
 
 /// The global part.
 pub(super) struct Global {
@@ -159,6 +160,8 @@ fn parse_allow(
 struct Candidate<'a> {
     name: &'a str,
     credentials: Vec<Cursor<'a>>,
+    /// When each of them ends.
+    ends: Vec<u64>,
     keys: Option<Vec<KeyPlace>>,
 }
 
@@ -191,12 +194,13 @@ fn parse_registry(
             }
             let realm = config.get("realm").and_then(|realm| realm.text(diagnostics));
             let mut registry = Registry::new(true, realm);
-            let texts: Vec<&str> = credentials
+            let credentials: Vec<Credential<'_>> = credentials
                 .items()
                 .filter_map(|item| item.text(diagnostics))
                 .filter(|text| !text.is_empty())
+                .map(|text| Credential { text, expires_s: expiry::NEVER })
                 .collect();
-            registry.add(nobody(), &texts, &keys, true);
+            registry.add(nobody(), &credentials, &keys, true);
             Some(registry)
         }
         (Some(_), Some(_)) => {
@@ -218,7 +222,7 @@ fn parse_registry(
 }
 
 fn nobody() -> Consumer {
-    Consumer { name: "".into(), header_value: HeaderValue::from_static("") }
+    Consumer { name: "".into(), header_value: HeaderValue::from_static(""), fingerprint: 0 }
 }
 
 /// The global key names; an empty list where none are needed, `None` where
@@ -347,17 +351,20 @@ fn read_consumer<'a>(
             return None;
         }
     };
+    let mut texts = Vec::with_capacity(credentials.len());
     for credential in &credentials {
-        if credential.text(diagnostics)?.is_empty() {
+        texts.push(credential.text(diagnostics)?);
+        if texts.last() == Some(&"") {
             diagnostics.push(invalid(credential, format!("a credential of `{text}` is empty")));
             return None;
         }
     }
+    let ends = expiry::read(entry, &texts, diagnostics)?;
     let keys = match entry.get("keys").filter(|_| !is_go) {
         None => None,
         Some(keys) => Some(own_keys(entry, &keys, diagnostics)?),
     };
-    Some(Candidate { name: text, credentials, keys })
+    Some(Candidate { name: text, credentials, ends, keys })
 }
 
 fn own_keys(
@@ -410,14 +417,17 @@ fn registry_of(
     }
     let mut registry = Registry::new(false, None);
     for candidate in candidates {
-        let credentials: Vec<&str> = candidate
+        let credentials: Vec<Credential<'_>> = candidate
             .credentials
             .iter()
-            .filter_map(|cursor| cursor.node.as_str())
-            .filter(|text| !shared.contains(text))
+            .zip(&candidate.ends)
+            .filter_map(|(cursor, end)| {
+                Some(Credential { text: cursor.node.as_str()?, expires_s: *end })
+            })
+            .filter(|credential| !shared.contains(credential.text))
             .collect();
         let Ok(header_value) = HeaderValue::from_bytes(candidate.name.as_bytes()) else { continue };
-        let consumer = Consumer { name: candidate.name.into(), header_value };
+        let consumer = Consumer { name: candidate.name.into(), header_value, fingerprint: 0 };
         match &candidate.keys {
             Some(own) => registry.add(consumer, &credentials, own, true),
             None => registry.add(consumer, &credentials, keys, false),

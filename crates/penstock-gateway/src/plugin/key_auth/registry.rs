@@ -1,6 +1,7 @@
 //! Consumers by credential.
 
-use std::hash::{BuildHasher, RandomState};
+use std::collections::HashSet;
+use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::Arc;
 
 use hashbrown::HashTable;
@@ -9,6 +10,9 @@ use http::header::{HeaderName, HeaderValue};
 use subtle::ConstantTimeEq;
 
 use super::DEFAULT_CHALLENGE;
+use super::expiry::is_over;
+use crate::plugin::summary::hash_of;
+use crate::plugin::{Access, Consumer};
 use crate::route::query_values;
 
 /// Where ai-proxy keeps the caller's key over an internal redirect; a
@@ -26,16 +30,8 @@ pub(super) struct Registry {
     realm: Option<HeaderValue>,
 }
 
-/// A consumer as requests see it.
-pub(super) struct Consumer {
-    /// The name.
-    pub(super) name: Arc<str>,
-    /// The name as the value of `X-Mse-Consumer`.
-    pub(super) header_value: HeaderValue,
-}
-
 /// A key name and where it is looked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct KeyPlace {
     /// The name as written.
     pub(super) name: Box<str>,
@@ -43,6 +39,15 @@ pub(super) struct KeyPlace {
     pub(super) in_header: bool,
     /// Whether the query is looked at.
     pub(super) in_query: bool,
+}
+
+/// A credential as it is added.
+#[derive(Clone, Copy, Hash)]
+pub(super) struct Credential<'a> {
+    /// Its text.
+    pub(super) text: &'a str,
+    /// When it ends, in seconds since 1970.
+    pub(super) expires_s: u64,
 }
 
 /// A key name with the credentials that count there.
@@ -53,11 +58,12 @@ struct Place {
 }
 
 /// The owner of a credential: where its consumer stands in the search order,
-/// and in the list.
+/// and in the list; and how long it is the owner.
 #[derive(Clone, Copy)]
 struct Owner {
     rank: (usize, usize),
     consumer: usize,
+    expires_s: u64,
 }
 
 /// What a search finds.
@@ -82,30 +88,39 @@ impl Registry {
         Self { is_anonymous, realm, ..Self::default() }
     }
 
+    /// Whom a rule lets pass that allows these names, or all.
+    pub(super) fn access<'a>(&'a self, allowed: Option<&'a HashSet<Arc<str>>>) -> Access<'a> {
+        match self.is_anonymous {
+            true => Access::Anonymous,
+            false => Access::Consumers { known: &self.consumers, allowed },
+        }
+    }
+
     /// Adds a consumer, whose credentials then count at `keys` in that order.
     /// Consumers without keys of their own are searched before all others
     /// (Higress 2.2.4); `has_own_keys` also makes it known under
     /// `X-HI-ORIGINAL-AUTH`.
     pub(super) fn add(
         &mut self,
-        consumer: Consumer,
-        credentials: &[&str],
+        mut consumer: Consumer,
+        credentials: &[Credential<'_>],
         keys: &[KeyPlace],
         has_own_keys: bool,
     ) {
         let index = self.consumers.len();
+        consumer.fingerprint = fingerprint(credentials).wrapping_add(fingerprint(keys));
         self.consumers.push(consumer);
-        let owner = Owner { rank: (usize::from(has_own_keys), index), consumer: index };
+        let rank = (usize::from(has_own_keys), index);
         if has_own_keys && let Some(first) = keys.first() {
             let original = KeyPlace { name: X_HI_ORIGINAL_AUTH.into(), ..first.clone() };
-            self.add_place(original, credentials, owner);
+            self.add_place(original, credentials, rank);
         }
         for key in keys {
-            self.add_place(key.clone(), credentials, owner);
+            self.add_place(key.clone(), credentials, rank);
         }
     }
 
-    fn add_place(&mut self, key: KeyPlace, credentials: &[&str], owner: Owner) {
+    fn add_place(&mut self, key: KeyPlace, credentials: &[Credential<'_>], rank: (usize, usize)) {
         let index = match self.places.iter().position(|place| place.key == key) {
             Some(index) => index,
             None => {
@@ -120,9 +135,18 @@ impl Registry {
         let Some(place) = self.places.get_mut(index) else {
             return;
         };
-        for credential in credentials {
-            let bytes: Box<[u8]> = credential.as_bytes().into();
+        for Credential { text, expires_s } in credentials {
+            let bytes: Box<[u8]> = text.as_bytes().into();
+            let mut owner = Owner { rank, consumer: rank.1, expires_s: *expires_s };
             let hash = self.hasher.hash_one(&*bytes);
+            // Entries of one name may repeat a credential; the end of one
+            // ends it.
+            if let Some((_, known)) = place.owners.find_mut(hash, |(known, _)| *known == bytes) {
+                owner.expires_s = owner.expires_s.min(known.expires_s);
+                *known = if owner.rank < known.rank { owner } else { *known };
+                known.expires_s = owner.expires_s;
+                continue;
+            }
             let hasher = &self.hasher;
             place
                 .owners
@@ -201,12 +225,19 @@ impl Registry {
             .owners
             .find(hash, |(credential, _)| bool::from(credential.ct_eq(value)))
             .map(|(_, owner)| *owner)
+            .filter(|owner| !is_over(owner.expires_s))
     }
 
     /// The value of `WWW-Authenticate`.
     pub(super) fn challenge(&self) -> HeaderValue {
         self.realm.clone().unwrap_or(DEFAULT_CHALLENGE)
     }
+}
+
+/// The same for the same items in any order.
+fn fingerprint(items: &[impl Hash]) -> u64 {
+    let hashes = items.iter().map(|item| hash_of(|hasher| item.hash(hasher)));
+    hashes.fold(0, u64::wrapping_add)
 }
 
 impl Place {

@@ -255,3 +255,93 @@ fn the_last_good_consumer_stays() {
     assert_eq!(repair(&mut spoilt, &old), ["defaultConfig"]);
     assert_eq!(spoilt, old);
 }
+
+/// SHA-256 of `one`, `Bearer two` and `four`.
+const ONE: &str = "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed";
+const BEARER_TWO: &str = "75c6fab9da471973bb94b233d3616c9cf4a642e906860bba3e23705b2ee4e74e";
+const FOUR: &str = "04efaf080f5a3e74e1c29d1ca6a48569382cbbcd324e8d59d2b83ef21c039f00";
+
+#[test]
+fn a_credential_is_unknown_from_its_expiry_on() {
+    let config = format!(
+        "
+    consumers:
+    - name: ada
+      credentials: [one, Bearer two, three]
+      penstockExpiry:
+        {ONE}: 2001-01-01T00:00:00Z
+        {BEARER_TWO}: '9000-01-01T00:00:00Z'
+    - {{name: bob, credential: four, penstockExpiry: {{{FOUR}: 1969-01-01T00:00:00Z}}}}
+    - {{name: cy, keys: [x-own], credential: five, penstockExpiry: {{}}}}
+    keys: [x-key]"
+    );
+    let cpp = registry(&config, false);
+    let check = |pairs: &[(&str, &str)], expected: &str| {
+        assert_eq!(name_of(cpp.search(&headers(pairs), None)), expected, "{pairs:?}");
+    };
+    check(&[("x-key", "one")], "<unknown>");
+    check(&[("x-key", "Bearer two")], "ada");
+    check(&[("x-key", "three")], "ada");
+    check(&[("x-key", "four")], "<unknown>");
+    check(&[("x-own", "five")], "cy");
+    check(&[("x-key", "one"), ("x-own", "five")], "cy");
+    let config = config.replace("keys: [x-key]", "keys: [x-key]\n    in_header: true");
+    let go = registry(&config, true);
+    assert_eq!(name_of(go.search_go(&headers(&[("x-key", "one")]), None)), "<unknown>");
+    assert_eq!(name_of(go.search_go(&headers(&[("x-key", "three")]), None)), "ada");
+}
+
+#[test]
+fn an_expiry_that_cannot_be_read_is_over() {
+    let check = |expiry: &str, expected: &str, expected_codes: &[&str]| {
+        let config = format!(
+            "
+    consumers:
+    - {{name: ada, keys: [k], credential: one, penstockExpiry: {expiry}}}
+    - {{name: bob, keys: [k], credential: two}}"
+        );
+        let registry = registry(&config, false);
+        assert_eq!(name_of(registry.search(&headers(&[("k", "one")]), None)), expected, "{expiry}");
+        assert_eq!(name_of(registry.search(&headers(&[("k", "two")]), None)), "bob");
+        let (_, diagnostics) =
+            build_from(&format!("url: oci://x/key-auth:1\ndefaultConfig:{config}"));
+        assert_eq!(codes(&diagnostics), expected_codes, "{expiry}");
+        assert!(!format!("{diagnostics:?}").contains("my-secret"), "{diagnostics:?}");
+    };
+    let upper = ONE.to_ascii_uppercase();
+    check("null", "ada", &[]);
+    check(&format!("{{{ONE}: 9000-01-01T00:00:00Z}}"), "ada", &[]);
+    check(&format!("{{{upper}: 2001-01-01T00:00:00Z}}"), "<unknown>", &[]);
+    let both = format!("{{{upper}: 9000-01-01T00:00:00Z, {ONE}: 2001-01-01T00:00:00Z}}");
+    check(&both, "<unknown>", &[]);
+    check(&format!("{{{ONE}: tomorrow}}"), "<unknown>", &["PS208"]);
+    check(&format!("{{{ONE}: 9000-01-01}}"), "<unknown>", &["PS208"]);
+    check(&format!("{{{ONE}: 5}}"), "<unknown>", &["PS208"]);
+    check(&format!("{{{ONE}: null}}"), "<unknown>", &["PS208"]);
+    check(&format!("{{{FOUR}: 2001-01-01T00:00:00Z}}"), "ada", &["PS612"]);
+    check("{my-secret: 2001-01-01T00:00:00Z}", "ada", &["PS612"]);
+    check("{my-secret: my-secret}", "ada", &["PS208", "PS612"]);
+    // The consumer is set aside, so that its last good version stays.
+    check("my-secret", "<unknown>", &["PS602"]);
+}
+
+#[test]
+fn the_earliest_end_of_a_repeated_credential_counts() {
+    let ends = [
+        ("2001-01-01T00:00:00Z", "9000-01-01T00:00:00Z"),
+        ("9000-01-01T00:00:00Z", "2001-01-01T00:00:00Z"),
+    ];
+    for (first, second) in ends {
+        let registry = registry(
+            &format!(
+                "
+    consumers:
+    - {{name: ada, keys: [k], credential: one, penstockExpiry: {{{ONE}: {first}}}}}
+    - {{name: ada, credential: one, penstockExpiry: {{{ONE}: {second}}}}}
+    keys: [k]"
+            ),
+            false,
+        );
+        assert_eq!(name_of(registry.search(&headers(&[("k", "one")]), None)), "<unknown>");
+    }
+}

@@ -1,8 +1,8 @@
 //! The journal of a directory: what is committed, on its way into the files,
 //! and then kept as history.
 //!
-//! A revision is one file of JSON lines: its record, the ledger, then a line
-//! for each file with its text before and after. Renaming it to
+//! A revision is one file of JSON lines: its record, the ledger with the hash
+//! of every file that penstock wrote, then a line for each file of the revision with its text before and after. Renaming it to
 //! `.penstock/journal` is the moment of commit; renaming that to
 //! `.penstock/history/ID` ends it. So a directory is, at every moment, either
 //! before a revision or, for whoever reads the journal, after it.
@@ -10,21 +10,29 @@
 //! Invariant: a file that holds neither what was there before nor what the
 //! journal writes was edited by hand, and is not overwritten.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File, OpenOptions};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 
 use penstock_manifest::ledger::Ledger;
 use penstock_manifest::plan::hex;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::scan;
-use crate::store::revision::{Commit, RECORD_VERSION, Record, Revised, RevisedFile};
+use crate::store::revision::{Commit, Hashes, RECORD_VERSION, Record, Revised, RevisedFile};
 
 /// How many revisions are kept.
-pub(super) const REVISIONS_MAX: usize = 100;
+const REVISIONS_MAX: usize = 100;
+/// How many bytes all revisions may take, except that
+/// [`REVISIONS_MIN`] are kept however large they are.
+const HISTORY_BYTES_MAX: u64 = 256 << 20;
+/// How many revisions are kept at least.
+const REVISIONS_MIN: usize = 10;
 /// The mode of what may hold keys.
 const OWNER_ONLY: u32 = 0o600;
 const EVERYBODY_READS: u32 = 0o644;
@@ -50,6 +58,14 @@ impl Mark {
     pub(super) fn is_open(&self) -> bool {
         self.journal.is_some()
     }
+
+    /// What tells one open revision from another; 0 where none is open.
+    pub(super) fn fingerprint(&self) -> u64 {
+        let Some(journal) = self.journal else { return 0 };
+        let mut hasher = DefaultHasher::new();
+        journal.hash(&mut hasher);
+        hasher.finish()
+    }
 }
 
 /// What became of a journal that was rolled forward.
@@ -59,6 +75,15 @@ pub(super) struct Rolled {
     pub(super) edited: Vec<String>,
 }
 
+/// A revision that is in force.
+#[derive(Debug)]
+pub(super) struct Committed {
+    /// Who, when and why.
+    pub(super) record: Record,
+    /// What became of carrying it into the files.
+    pub(super) carried: io::Result<Rolled>,
+}
+
 impl Journal {
     pub(super) fn new(root: &Path) -> Self {
         Self { root: root.to_owned(), folder: root.join(".penstock") }
@@ -66,6 +91,11 @@ impl Journal {
 
     fn path(&self) -> PathBuf {
         self.folder.join("journal")
+    }
+
+    /// The journal before its commit.
+    fn draft(&self) -> PathBuf {
+        self.folder.join("journal.new")
     }
 
     fn history(&self) -> PathBuf {
@@ -160,24 +190,45 @@ impl Journal {
         }
     }
 
-    /// What is penstock's.
-    pub(super) fn ledger(&self) -> io::Result<Ledger> {
+    /// What is penstock's, and what each file that penstock wrote should
+    /// hold, after the last revision.
+    pub(super) fn state(&self) -> io::Result<(Ledger, Hashes)> {
         if let Some(open) = self.open()? {
-            return Ok(open.ledger);
+            return Ok((open.ledger, open.hashes));
         }
-        let Some(id) = self.ids().last().copied() else { return Ok(Ledger::default()) };
+        let Some(id) = self.ids().last().copied() else { return Ok(Default::default()) };
         let mut reader = BufReader::new(File::open(self.file_of(id))?);
         read_record(&mut reader)?;
-        read_ledger(&mut reader)
+        read_state(&mut reader)
     }
 
-    /// Commits a revision and carries it into the files. Until the journal is
-    /// in its place every failure leaves the directory as it was.
-    pub(super) fn commit(&self, commit: &Commit<'_>, time: String) -> io::Result<(Record, Rolled)> {
+    /// The number of the last revision and its hashes. There is no open one:
+    /// the caller holds the lock.
+    fn last(&self) -> io::Result<Option<(u64, Hashes)>> {
+        let Some(id) = self.ids().last().copied() else { return Ok(None) };
+        Ok(Some((id, self.state()?.1)))
+    }
+
+    /// Commits a revision and carries it into the files. An error of the
+    /// outer result leaves the directory as it was; one of the inner result
+    /// leaves a journal that is in force and has to be rolled forward.
+    pub(super) fn commit(&self, commit: &Commit<'_>, time: String) -> io::Result<Committed> {
         self.create_folder(&self.history())?;
+        let revised = self.revised(commit, time)?;
+        if let Err(error) = self.prepare(&revised) {
+            self.sweep();
+            return Err(error);
+        }
+        let carried = sync_folder(&self.folder).and_then(|()| self.roll_forward(&revised));
+        Ok(Committed { record: revised.record, carried })
+    }
+
+    fn revised(&self, commit: &Commit<'_>, time: String) -> io::Result<Revised> {
+        let last = self.last()?;
+        let (id, mut hashes) = last.map_or((0, BTreeMap::new()), |last| (last.0, last.1));
         let record = Record {
             penstock_revision: RECORD_VERSION,
-            id: self.ids().last().copied().unwrap_or(0) + 1,
+            id: id + 1,
             time,
             author: commit.author.clone(),
             message: commit.message.clone(),
@@ -188,50 +239,57 @@ impl Journal {
         let mut files = Vec::with_capacity(commit.files.len());
         for change in commit.files {
             let before = read_text(&self.root.join(&*change.path))?;
+            let path = change.path.to_string();
+            let hash = change.text.as_deref().map(hash_of);
+            match &hash {
+                Some(hash) => hashes.insert(path.clone(), hash.clone()),
+                None => hashes.remove(&path),
+            };
             files.push(RevisedFile {
-                path: change.path.to_string(),
+                path,
                 base: change.base.as_ref().map(|hash| hex(hash)),
-                hash: change.text.as_deref().map(hash_of),
+                hash,
                 before,
                 after: change.text.as_deref().map(str::to_owned),
             });
         }
-        let revised = Revised { record, ledger: commit.ledger.clone(), files };
-        let prepared = self.prepare(&revised);
-        let journal = self.folder.join("journal.new");
-        let written = prepared.and_then(|()| write(&journal, &revised));
-        let committed = written.and_then(|()| fs::rename(&journal, self.path()));
-        if let Err(error) = committed {
-            // What is left behind is never read.
-            let _ = fs::remove_file(&journal);
-            for file in &revised.files {
-                let _ = fs::remove_file(beside(&self.root.join(&*file.path)));
-            }
-            return Err(error);
-        }
-        sync_folder(&self.folder)?;
-        let rolled = self.roll_forward(&revised)?;
-        Ok((revised.record, rolled))
+        Ok(Revised { record, ledger: commit.ledger.clone(), hashes, files })
     }
 
-    /// Writes every new text beside its place, so that after the commit
-    /// nothing has to be written any more.
+    /// Writes the journal and every new text beside its place, then commits,
+    /// so that after the commit nothing has to be written any more.
     fn prepare(&self, revised: &Revised) -> io::Result<()> {
-        let mut temporaries = Vec::new();
+        // The journal comes first: it says what there may be to sweep up.
+        let mut written = vec![write(&self.draft(), revised)?];
         for file in &revised.files {
             let Some(text) = &file.after else { continue };
             let path = self.root.join(&*file.path);
             self.create_parents(&path)?;
-            temporaries.push(write_beside(&path, text)?);
+            written.push(write_beside(&path, text)?);
         }
         // Written first and synced then, the system can do it in one go.
-        temporaries.iter().try_for_each(File::sync_all)
+        written.iter().try_for_each(File::sync_all)?;
+        fs::rename(self.draft(), self.path())
+    }
+
+    /// Removes what a writer left behind that did not come to its commit. The
+    /// caller holds the lock.
+    fn sweep(&self) {
+        let draft = self.draft();
+        let Ok(file) = File::open(&draft) else { return };
+        // The last line may be cut short; then nothing was written after it.
+        for line in BufReader::new(file).lines().map_while(Result::ok) {
+            if let Ok(file) = serde_json::from_str::<RevisedFile>(&line) {
+                let _ = fs::remove_file(beside(&self.root.join(&*file.path)));
+            }
+        }
+        let _ = fs::remove_file(&draft);
     }
 
     fn create_parents(&self, path: &Path) -> io::Result<()> {
         let Some(parent) = path.parent().filter(|parent| !parent.is_dir()) else { return Ok(()) };
         fs::create_dir_all(parent)?;
-        let made = parent.ancestors().take_while(|folder| folder.starts_with(&self.root));
+        let made = parent.ancestors().take_while(|folder| *folder != self.root);
         made.filter_map(Path::parent).try_for_each(sync_folder)
     }
 
@@ -276,9 +334,10 @@ impl Journal {
         Ok(rolled)
     }
 
-    /// Finishes what a writer that died had committed. The caller holds the
-    /// lock.
+    /// Finishes what a writer that died had committed, and sweeps up what it
+    /// had not. The caller holds the lock.
     pub(super) fn recover(&self) -> io::Result<Option<Rolled>> {
+        self.sweep();
         match self.open()? {
             Some(revised) => self.roll_forward(&revised).map(Some),
             None => Ok(None),
@@ -286,11 +345,15 @@ impl Journal {
     }
 
     fn forget_old(&self) {
-        let ids = self.ids();
-        let surplus = ids.len().saturating_sub(REVISIONS_MAX);
-        for id in ids.into_iter().take(surplus) {
-            // One that stays too long does no harm.
-            let _ = fs::remove_file(self.file_of(id));
+        let mut bytes = 0;
+        for (age, id) in self.ids().into_iter().rev().enumerate() {
+            let path = self.file_of(id);
+            bytes += fs::metadata(&path).map_or(0, |found| found.len());
+            let is_large = bytes > HISTORY_BYTES_MAX && age >= REVISIONS_MIN;
+            if is_large || age >= REVISIONS_MAX {
+                // One that stays too long does no harm.
+                let _ = fs::remove_file(&path);
+            }
         }
     }
 }
@@ -364,30 +427,38 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-fn write(path: &Path, revised: &Revised) -> io::Result<()> {
+fn write(path: &Path, revised: &Revised) -> io::Result<File> {
     let _ = fs::remove_file(path);
     let file = OpenOptions::new().write(true).create_new(true).mode(OWNER_ONLY).open(path)?;
     let mut writer = io::BufWriter::new(file);
     serde_json::to_writer(&mut writer, &revised.record)?;
     writer.write_all(b"\n")?;
-    serde_json::to_writer(&mut writer, &revised.ledger.to_json())?;
+    let state = State { ledger: revised.ledger.to_json(), hashes: Cow::Borrowed(&revised.hashes) };
+    serde_json::to_writer(&mut writer, &state)?;
     for file in &revised.files {
         writer.write_all(b"\n")?;
         serde_json::to_writer(&mut writer, file)?;
     }
     writer.write_all(b"\n")?;
-    writer.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
+    writer.into_inner().map_err(io::IntoInnerError::into_error)
+}
+
+/// The second line of a revision.
+#[derive(Serialize, Deserialize)]
+struct State<'a> {
+    ledger: serde_json::Value,
+    hashes: Cow<'a, Hashes>,
 }
 
 fn read(file: File) -> io::Result<Revised> {
     let mut reader = BufReader::new(file);
     let record = read_record(&mut reader)?;
-    let ledger = read_ledger(&mut reader)?;
+    let (ledger, hashes) = read_state(&mut reader)?;
     let mut files = Vec::new();
     for line in reader.lines() {
         files.push(serde_json::from_str(&line?)?);
     }
-    Ok(Revised { record, ledger, files })
+    Ok(Revised { record, ledger, hashes, files })
 }
 
 fn read_record(reader: &mut impl BufRead) -> io::Result<Record> {
@@ -400,8 +471,10 @@ fn read_record(reader: &mut impl BufRead) -> io::Result<Record> {
     Ok(record)
 }
 
-fn read_ledger(reader: &mut impl BufRead) -> io::Result<Ledger> {
+fn read_state(reader: &mut impl BufRead) -> io::Result<(Ledger, Hashes)> {
     let mut line = String::new();
     reader.read_line(&mut line)?;
-    Ledger::from_json(&serde_json::from_str(&line)?).map_err(io::Error::other)
+    let state: State<'_> = serde_json::from_str(&line)?;
+    let ledger = Ledger::from_json(&state.ledger).map_err(io::Error::other)?;
+    Ok((ledger, state.hashes.into_owned()))
 }

@@ -19,6 +19,7 @@ use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
 use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::watch;
 
+use crate::store::directory::journal::Journal;
 use crate::store::directory::lock;
 use crate::store::directory::scan::{self, Identity, Scan};
 use crate::store::directory::unfinished::{Unfinished, is_manifest};
@@ -87,7 +88,7 @@ impl Watching {
         // A new directory may have got files before it was watched, so the
         // walk that counts comes after the watching.
         watched.follow(&root, scan::scan(&root).ok().as_ref(), &outside);
-        let last = fingerprint(scan::scan(&root).ok().as_ref());
+        let last = fingerprint(&root, scan::scan(&root).ok().as_ref());
         let changes_sent = changes.clone();
         let thread =
             Thread { root, pace, watched, outside, unfinished, received, changes: changes_sent };
@@ -223,15 +224,17 @@ impl Thread {
     fn look(&mut self) -> u64 {
         let scan = scan::scan(&self.root).ok();
         if !self.watched.follow(&self.root, scan.as_ref(), &self.outside) {
-            return fingerprint(scan.as_ref());
+            return fingerprint(&self.root, scan.as_ref());
         }
-        fingerprint(scan::scan(&self.root).ok().as_ref())
+        fingerprint(&self.root, scan::scan(&self.root).ok().as_ref())
     }
 }
 
-fn fingerprint(scan: Option<&Scan>) -> u64 {
+fn fingerprint(root: &Path, scan: Option<&Scan>) -> u64 {
     // A root that cannot be read is a state of its own.
-    scan.map_or(u64::MAX, Scan::fingerprint)
+    let files = scan.map_or(u64::MAX, Scan::fingerprint);
+    // So is a revision that lies over the files.
+    files ^ Journal::new(root).mark().fingerprint()
 }
 
 /// The directories that events come from.

@@ -1,0 +1,212 @@
+//! `penstock apply` and what it shares with the other verbs that change a
+//! target: ask, make the change, wait for it, verify it.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::time::{Duration, Instant};
+
+use anyhow::bail;
+use clap::Args;
+
+use crate::cli::change::ChangeArguments;
+use crate::cli::target::{AccessArguments, Output, print, told};
+use crate::exit_code::ExitCode;
+use crate::target::{Applied, ChangeRequest, IntentText, Remote, Request, Target};
+
+/// The command line of `apply`.
+#[derive(Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    change: ChangeArguments,
+    #[command(flatten)]
+    making: MakingArguments,
+}
+
+/// How a change is made.
+#[derive(Args)]
+pub struct MakingArguments {
+    /// The directory with the manifests, or the URL of a gateway's admin listener; may be
+    /// repeated: one after another, until one fails
+    #[arg(long, required = true, value_name = "TARGET")]
+    to: Vec<String>,
+    #[command(flatten)]
+    access: AccessArguments,
+    /// Why, for the history
+    #[arg(short, long, value_name = "TEXT", default_value = "")]
+    message: String,
+    /// Only say what would change
+    #[arg(long)]
+    dry_run: bool,
+    /// Return when the gateway has the change in force
+    #[arg(long)]
+    wait: bool,
+    /// The admin listener of the gateway that serves the directory
+    #[arg(long, value_name = "URL")]
+    gateway: Option<String>,
+    /// How many seconds to wait at most
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    timeout: u64,
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
+    /// How the answer is printed
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
+}
+
+/// Where the gateway of this machine is asked.
+const GATEWAY: &str = "http://127.0.0.1:8001";
+/// How often a gateway is asked for what it has in force.
+const POLL: Duration = Duration::from_millis(50);
+
+/// `penstock apply`.
+pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    arguments.making.make(arguments.change.request()?)
+}
+
+impl MakingArguments {
+    /// Makes a change on every target, one after another.
+    pub fn make(&self, mut request: Request) -> anyhow::Result<ExitCode> {
+        request.message.clone_from(&self.message);
+        // The second waits for the first to be in force.
+        let waits = self.wait || self.gateway.is_some() || self.to.len() > 1;
+        for (index, name) in self.to.iter().enumerate() {
+            if self.to.len() > 1 {
+                eprintln!("{name}:");
+            }
+            let made = self.make_on(name, request.clone(), waits);
+            if let Err(error) = made {
+                let left = self.to.len() - index - 1;
+                return Err(match left {
+                    0 => error,
+                    left => error.context(format!("{name} failed; {left} more were not touched")),
+                });
+            }
+        }
+        Ok(ExitCode::Success)
+    }
+
+    fn make_on(&self, name: &str, mut request: Request, waits: bool) -> anyhow::Result<()> {
+        let target = self.access.open(name)?;
+        if self.dry_run || self.asks() {
+            let planned = target.plan(&request).map_err(told)?;
+            match self.dry_run {
+                true => print(self.output, &planned, &planned.text)?,
+                false => eprint!("{}", planned.text),
+            }
+            if let Some(failure) = planned.failure() {
+                return Err(told(failure));
+            }
+            eprint!("{}", planned.notes);
+            if self.dry_run {
+                return Ok(());
+            }
+            if planned.has_changes && !confirmed()? {
+                bail!("nothing was changed");
+            }
+            request.base = Some(planned.base);
+        }
+        let verify = request.verify.clone();
+        let applied = target.apply(&request).map_err(told)?;
+        eprint!("{}", applied.notes);
+        print(self.output, &applied, &applied.text)?;
+        match &applied.revision {
+            Some(revision) => eprintln!("revision {}: {}", revision.id, revision.summary),
+            None => eprintln!("nothing to change"),
+        }
+        if waits {
+            self.follow(&target, &applied, verify.as_ref())?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the gateway, and verifies what it does.
+    fn follow(
+        &self,
+        target: &Target,
+        applied: &Applied,
+        verify: Option<&IntentText>,
+    ) -> anyhow::Result<()> {
+        let local;
+        let gateway = match (target, &self.gateway) {
+            (Target::Remote(remote), None) => remote,
+            (_, url) => {
+                let url = url.as_deref().unwrap_or(GATEWAY);
+                local = Remote::new(url, &self.access.access()?)?;
+                &local
+            }
+        };
+        if let Err(error) = wait(gateway, applied, Duration::from_secs(self.timeout)) {
+            return Err(match &applied.revision {
+                Some(revision) => error.context(format!("revision {} stays applied", revision.id)),
+                None => error,
+            });
+        }
+        let Some(table) = verify else { return Ok(()) };
+        let outcome = gateway.test(table).map_err(told)?;
+        if outcome.passed {
+            return Ok(());
+        }
+        eprint!("{}", outcome.text);
+        let Some(revision) = &applied.revision else { bail!("the verification failed") };
+        let mut back = Request::new(ChangeRequest::Rollback { to: Some(revision.id - 1) });
+        back.message = format!("the verification of revision {} failed", revision.id);
+        back.author.clone_from(&revision.author);
+        back.base = Some(applied.content.clone());
+        match target.apply(&back) {
+            Ok(_) => bail!("the verification failed; revision {} is taken back", revision.id),
+            Err(failure) => {
+                let kept = format!("the verification failed, and revision {} stays", revision.id);
+                Err(told(failure).context(kept))
+            }
+        }
+    }
+
+    /// Whether to ask: only where somebody can answer.
+    fn asks(&self) -> bool {
+        !self.yes && std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+    }
+}
+
+fn confirmed() -> anyhow::Result<bool> {
+    eprint!("make these changes? [y/N] ");
+    std::io::stderr().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+/// Waits until a gateway has a content in force.
+fn wait(gateway: &Remote, applied: &Applied, timeout: Duration) -> anyhow::Result<()> {
+    let end = Instant::now() + timeout;
+    loop {
+        let seen = gateway.status();
+        match &seen {
+            Ok(status) if status.revision == applied.content => {
+                eprintln!("in force at {}", gateway.url());
+                return Ok(());
+            }
+            Ok(status) if status.seen == applied.content => {
+                eprint!("{}", status.notes);
+                let error = status.error.as_deref().unwrap_or("it is not in force");
+                bail!("{} refused it: {error}", gateway.url());
+            }
+            _ => {}
+        }
+        if Instant::now() >= end {
+            return Err(match seen {
+                Ok(status) => anyhow::anyhow!(
+                    "{} did not take it within {} s; it has {} in force",
+                    gateway.url(),
+                    timeout.as_secs(),
+                    status.revision
+                ),
+                Err(failure) => anyhow::Error::from(failure).context(format!(
+                    "{} did not answer within {} s",
+                    gateway.url(),
+                    timeout.as_secs()
+                )),
+            });
+        }
+        std::thread::sleep(POLL);
+    }
+}

@@ -1,0 +1,112 @@
+//! What a change would lead to: the content, what is wrong with it that was
+//! not wrong before, and what it means for traffic.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use penstock_gateway::compile::{self, Options};
+use penstock_gateway::snapshot::Snapshot;
+use penstock_gateway::traffic::{self, Traffic};
+use penstock_manifest::listing::assemble;
+use penstock_manifest::plan::FileChange;
+use penstock_manifest::read::{FilePath, read_file};
+use penstock_manifest::{Diagnostic, Listing, Revision, Severity, diagnostic, lint};
+
+use crate::store::Contents;
+
+impl Contents {
+    /// The path of a file below the root.
+    pub(super) fn path_of(&self, relative: &Arc<str>) -> FilePath {
+        FilePath::new(format!("{}{relative}", self.root), relative.clone())
+    }
+
+    /// The listing with some files changed.
+    pub(super) fn with(&self, changes: &[FileChange]) -> Listing {
+        let mut changed: HashMap<&str, &FileChange> =
+            changes.iter().map(|change| (&*change.path, change)).collect();
+        let mut files = Vec::with_capacity(self.files.len() + changes.len());
+        for file in &self.files {
+            match changed.remove(&*file.path.relative) {
+                None => files.push(file.clone()),
+                Some(FileChange { text: Some(text), .. }) => {
+                    files.push(Arc::new(read_file(&file.path, text)));
+                }
+                Some(FileChange { text: None, .. }) => {}
+            }
+        }
+        for change in changed.into_values() {
+            if let Some(text) = &change.text {
+                files.push(Arc::new(read_file(&self.path_of(&change.path), text)));
+            }
+        }
+        assemble(files.iter().map(|file| &**file))
+    }
+}
+
+/// A configuration that is not in force yet.
+pub(super) struct Candidate {
+    /// Its content.
+    pub(super) revision: Revision,
+    /// What it means for traffic.
+    pub(super) traffic: Traffic,
+    /// The findings that are new in it.
+    pub(super) findings: Vec<Diagnostic>,
+}
+
+impl Candidate {
+    /// Compiles both sides of a change and compares them. The other result is
+    /// what requests would meet.
+    pub(super) fn of(before: &Listing, after: &Listing, options: &Options) -> (Self, Snapshot) {
+        let ((old, known), (new, found)) = std::thread::scope(|scope| {
+            let old = scope.spawn(|| look(before, options));
+            let new = look(after, options);
+            match old.join() {
+                Ok(old) => (old, new),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        });
+        let traffic = traffic::compare(&old, &new);
+        let findings = new_ones(&known, found);
+        (Self { revision: after.revision.clone(), traffic, findings }, new)
+    }
+
+    /// The new findings that are errors.
+    pub(super) fn errors(&self) -> usize {
+        self.findings.iter().filter(|found| found.severity == Severity::Error).count()
+    }
+}
+
+/// A listing compiled, with everything that is wrong with it.
+fn look(listing: &Listing, options: &Options) -> (Snapshot, Vec<Diagnostic>) {
+    let compiled = compile::compile(listing, &[], options);
+    let mut findings = compiled.diagnostics;
+    findings.extend(lint::lint_listing(listing, &lint::Options { console: false }));
+    findings.extend_from_slice(&listing.diagnostics);
+    (compiled.snapshot, findings)
+}
+
+/// What of a finding stays the same when lines above it come or go.
+type Gist = (&'static str, Arc<str>, String, String);
+
+fn gist(found: &Diagnostic) -> Gist {
+    // A message may name another place by its line.
+    let message = found.message.chars().filter(|c| !c.is_ascii_digit()).collect();
+    (found.code.id, found.file.clone(), found.path.clone(), message)
+}
+
+/// The findings that were not there before, sorted.
+fn new_ones(known: &[Diagnostic], mut found: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    let mut counts: HashMap<Gist, usize> = HashMap::new();
+    for one in known {
+        *counts.entry(gist(one)).or_default() += 1;
+    }
+    found.retain(|one| match counts.get_mut(&gist(one)) {
+        Some(count) if *count > 0 => {
+            *count -= 1;
+            false
+        }
+        _ => true,
+    });
+    diagnostic::sort(&mut found);
+    found
+}

@@ -1,0 +1,81 @@
+//! Why a target did not do what was asked.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::store::{CommitError, StoreError};
+
+/// What kind of failure it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum FailureKind {
+    /// The request makes no sense.
+    Invalid,
+    /// There is no such revision or thing.
+    NotFound,
+    /// The target is not as it was, or holds what somebody else put there.
+    Conflict,
+    /// It would break something: a finding, a guard or an expectation says so.
+    Refused,
+    /// The token is missing or wrong.
+    Unauthorized,
+    /// The target cannot be read or written.
+    Unavailable,
+}
+
+/// Why a target did not do what was asked. Unless the message says so, nothing
+/// was changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Failure {
+    /// What kind it is.
+    pub kind: FailureKind,
+    /// One sentence for the user, without a full stop.
+    pub message: String,
+    /// The findings behind it, as lines.
+    #[serde(default)]
+    pub notes: String,
+}
+
+impl Failure {
+    /// A failure without findings.
+    pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), notes: String::new() }
+    }
+
+    /// With the findings behind it.
+    #[must_use]
+    pub fn with_notes(self, notes: String) -> Self {
+        Self { notes, ..self }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::new(FailureKind::Unavailable, error.to_string())
+    }
+}
+
+impl From<CommitError> for Failure {
+    fn from(error: CommitError) -> Self {
+        let kind = match &error {
+            CommitError::Edited(_) | CommitError::Moved | CommitError::Overtaken { .. } => {
+                FailureKind::Conflict
+            }
+            CommitError::Path { .. } => FailureKind::Refused,
+            CommitError::Store(_) | CommitError::Unwritable { .. } | CommitError::Unfinished(_) => {
+                FailureKind::Unavailable
+            }
+        };
+        Self::new(kind, error.to_string())
+    }
+}
