@@ -28,6 +28,7 @@ use std::fmt;
 use thiserror::Error;
 
 use crate::intent::consumer::KeySource;
+use crate::kind::config_map::{AI_ROUTE_PREFIX, DOMAIN_PREFIX};
 use crate::ledger::Ledger;
 use crate::lint::listed;
 use crate::node::Node;
@@ -302,8 +303,8 @@ fn check_readable(actual: &Listing, edit: &Edit) -> Result<(), EditError> {
     let concerns = |key: &ResourceKey| {
         kinds.contains(&&*key.kind)
             && (&*key.kind != "ConfigMap"
-                || key.name.starts_with("ai-route-")
-                || key.name.starts_with("domain-"))
+                || key.name.starts_with(AI_ROUTE_PREFIX)
+                || key.name.starts_with(DOMAIN_PREFIX))
     };
     let broken = actual.broken.iter().find(|broken| match &broken.key {
         Some(key) => concerns(key),
