@@ -11,6 +11,7 @@ use std::{fs, io};
 use penstock_gateway::access_log::timestamp;
 use penstock_gateway::compile::Options;
 use penstock_manifest::Listing;
+use penstock_manifest::listing::assemble;
 use penstock_manifest::plan::{self, FileChange, Plan, Stamp};
 
 use super::candidate::both;
@@ -180,7 +181,7 @@ impl Local {
             Some(store) => Ok(store.contents()?),
             None => {
                 let root = format!("{}/", self.name.trim_end_matches('/')).into();
-                Ok(Contents { root, ..Contents::default() })
+                Ok(Contents { root, listing: assemble([]), ..Contents::default() })
             }
         }
     }
