@@ -299,17 +299,17 @@ impl Remote {
             _ => FailureKind::Unavailable,
         };
         match (told, status) {
-            (Some(ErrorBody { error }), _) if kind == FailureKind::Unavailable => error,
-            (Some(ErrorBody { error }), _) => {
-                Failure { message: format!("`{url}`: {}", error.message), ..error }
-            }
-            (None, StatusCode::UNAUTHORIZED) => {
+            (_, StatusCode::UNAUTHORIZED) => {
                 let what = match self.authorization {
                     None => "wants a token; name a --token-file",
                     Some(_) => "does not accept the token",
                 };
                 Failure::new(kind, format!("`{url}` {what}"))
             }
+            (Some(ErrorBody { error }), StatusCode::FORBIDDEN) => {
+                Failure { message: format!("`{url}`: {}", error.message), ..error }
+            }
+            (Some(ErrorBody { error }), _) => error,
             (None, _) if is_penstock => Failure::new(
                 kind,
                 format!("`{url}` answers {status} and what cannot be understood here{differs}"),
