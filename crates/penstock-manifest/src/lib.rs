@@ -12,6 +12,7 @@
 
 pub mod annotation;
 pub mod diagnostic;
+pub mod edit;
 pub mod format;
 pub mod intent;
 pub mod kind;

@@ -29,8 +29,10 @@ use crate::resource::{Listing, Resource, ResourceKey};
 
 use part::Parts;
 
-pub(crate) use list::same_plugin;
+pub(crate) use entry::leaves;
+pub(crate) use list::{CONSUMERS, MATCH_RULES, PROVIDERS, REGISTRIES, same_plugin};
 pub use list::{LISTS, ListRow, identity_of, lists_of};
+pub(crate) use shared::switch_off_without_providers;
 
 /// What may be taken over that is not penstock's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -88,7 +90,7 @@ pub enum After {
 
 impl After {
     /// What is written, if that is another than what is there.
-    fn of(before: &Resource, after: Node) -> Self {
+    pub(crate) fn of(before: &Resource, after: Node) -> Self {
         if after == before.root { Self::Same } else { Self::Written(after) }
     }
 }
@@ -156,6 +158,19 @@ pub fn merge(desired: &[Resource], actual: &Listing, ledger: &Ledger, options: &
         }
     }
     merge.finish()
+}
+
+/// Puts outcomes into the order of writing.
+pub(crate) fn sort(outcomes: &mut [Outcome]) {
+    let rank = |outcome: &Outcome| {
+        let rank = render::rank_of(&outcome.key);
+        match (&outcome.after, is_route(&outcome.key)) {
+            (After::Gone, true) => (0, u8::MAX - rank),
+            (After::Same | After::Written(_), _) => (1, rank),
+            (After::Gone, false) => (2, u8::MAX - rank),
+        }
+    };
+    outcomes.sort_by(|a, b| (rank(a), &a.key).cmp(&(rank(b), &b.key)));
 }
 
 /// Whether a resource is a route or a part of one.
@@ -297,15 +312,7 @@ impl Merge<'_> {
         self.merged.ledger = Ledger { resources: self.owned };
         self.merged.stale.sort();
         diagnostic::sort(&mut self.merged.diagnostics);
-        let rank = |outcome: &Outcome| {
-            let rank = render::rank_of(&outcome.key);
-            match (&outcome.after, is_route(&outcome.key)) {
-                (After::Gone, true) => (0, u8::MAX - rank),
-                (After::Same | After::Written(_), _) => (1, rank),
-                (After::Gone, false) => (2, u8::MAX - rank),
-            }
-        };
-        self.merged.outcomes.sort_by(|a, b| (rank(a), &a.key).cmp(&(rank(b), &b.key)));
+        sort(&mut self.merged.outcomes);
         self.merged
     }
 }

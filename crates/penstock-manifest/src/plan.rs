@@ -25,7 +25,7 @@ pub use show::hex;
 
 use crate::diagnostic::{self, Diagnostic, PLAN_COMMENTS_LOST, Severity};
 use crate::ledger::Ledger;
-use crate::merge::{self, After, Outcome, lists_of};
+use crate::merge::{self, After, Merged, Outcome, lists_of};
 use crate::node::{Map, Node, Position, Value};
 use crate::read::FilePath;
 use crate::render;
@@ -262,6 +262,11 @@ impl Plan {
 /// Plans what has to change.
 pub fn plan(inputs: &Inputs<'_>, options: &Options) -> Plan {
     let merged = merge::merge(inputs.desired, inputs.actual, inputs.ledger, &options.merge);
+    of_merged(merged, inputs, options.stamp.as_ref())
+}
+
+/// The plan that leads to what came of a merge.
+pub(crate) fn of_merged(merged: Merged, inputs: &Inputs<'_>, stamp: Option<&Stamp>) -> Plan {
     let mut plan = Plan {
         changes_ledger: merged.ledger != *inputs.ledger,
         ledger: merged.ledger,
@@ -273,14 +278,14 @@ pub fn plan(inputs: &Inputs<'_>, options: &Options) -> Plan {
     let relative: HashMap<&str, &Arc<str>> =
         inputs.files.iter().map(|file| (&*file.path.display, &file.path.relative)).collect();
     for outcome in merged.outcomes {
-        plan.changes.push(change(outcome, &relative, options.stamp.as_ref()));
+        plan.changes.push(change(outcome, &relative, stamp));
     }
     plan.count();
     plan.deletion = Deletion {
         count: plan.counts.delete + merged.removed_entries,
         total: total(inputs.actual),
     };
-    file::write(&mut plan, inputs);
+    file::write(&mut plan, inputs.files);
     report_lost_comments(&mut plan);
     diagnostic::sort(&mut plan.diagnostics);
     plan

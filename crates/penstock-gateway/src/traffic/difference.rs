@@ -15,7 +15,7 @@ type Moves = BTreeMap<(SetId, SetId), Vec<Arc<RouteId>>>;
 
 /// How often a consumer and a route may be told together. Beyond, the routes
 /// tell it: that 10,000 consumers each lose 5,000 routes fits no memory.
-const PAIRS_MAX: usize = 250_000;
+const PAIRS_MAX: usize = 100_000;
 
 /// Compares what is in force with what would be.
 pub fn compare(before: &Snapshot, after: &Snapshot) -> Traffic {

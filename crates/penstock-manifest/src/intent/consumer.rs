@@ -127,13 +127,23 @@ impl Consumer {
     }
 }
 
+/// Why a name cannot be a consumer's, in one clause.
+pub(crate) fn fault_of_name(name: &str) -> Option<String> {
+    (!(NAME.is_valid)(name)).then(|| format!("cannot be used as a name: {}", NAME.allowed))
+}
+
+/// Whether a header or parameter of this name can hold a key.
+pub(crate) fn is_key(key: &str) -> bool {
+    !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
 fn read_source(credential: &Fields<'_>, diagnostics: &mut Vec<Diagnostic>) -> Option<KeySource> {
     let source = credential.text("source")?;
     if source == "BEARER" {
         return Some(KeySource::Bearer);
     }
     let key = credential.text("key").unwrap_or_default();
-    if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+    if !is_key(key) {
         let at = credential.get("key").unwrap_or_else(|| credential.cursor.clone());
         let message = format!(
             "a credential from {source} needs a `key`: the name of the header or parameter"

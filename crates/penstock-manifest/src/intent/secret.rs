@@ -284,21 +284,26 @@ fn find<'a>(
             let value = lookup(what).map_err(|reason| format!("{what} {reason}"))?;
             let value = value.strip_suffix('\n').unwrap_or(&value);
             let value = value.strip_suffix('\r').unwrap_or(value);
-            if value.is_empty() {
-                return Err(format!("{what} is empty"));
+            match fault_of(value) {
+                Some(fault) => Err(format!("{what} {fault}")),
+                None => Ok(value.to_owned()),
             }
-            if value.contains(|c: char| c == '"' || c == '\\' || c.is_control()) {
-                return Err(format!(
-                    "{what} has a quote, a backslash or a control character, which cannot be put into JSON as it is"
-                ));
-            }
-            Ok(value.to_owned())
         })
         .clone()
 }
 
+/// Why a value cannot be that of a Secret, in one clause.
+pub(crate) fn fault_of(value: &str) -> Option<&'static str> {
+    if value.is_empty() {
+        return Some("is empty");
+    }
+    value.contains(|c: char| c == '"' || c == '\\' || c.is_control()).then_some(
+        "has a quote, a backslash or a control character, which cannot be put into JSON as it is",
+    )
+}
+
 /// Base64 with padding (RFC 4648 section 4), the form of a Secret's `data`.
-fn base64(bytes: &[u8]) -> String {
+pub(crate) fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {

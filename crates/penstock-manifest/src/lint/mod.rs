@@ -38,6 +38,7 @@ mod rule_order;
 mod rule_target;
 
 pub use model::Model;
+pub(crate) use model::listed;
 
 use std::sync::Arc;
 

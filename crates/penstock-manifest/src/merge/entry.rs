@@ -92,7 +92,7 @@ fn is_settled_at<'a>(
 
 /// The key paths of everything in a value that is not a mapping, and of empty
 /// mappings.
-pub(super) fn leaves(node: &Node) -> Vec<String> {
+pub(crate) fn leaves(node: &Node) -> Vec<String> {
     let mut found = Vec::new();
     add_leaves(node, "", &mut found);
     found

@@ -20,42 +20,52 @@ pub struct ListRow {
     pub managed: &'static [&'static str],
 }
 
+/// The services that McpBridge knows.
+pub(crate) const REGISTRIES: ListRow = ListRow {
+    kind: "McpBridge",
+    path: &["spec", "registries"],
+    id_field: Some("name"),
+    managed: &["name", "type", "domain", "port", "protocol", "sni", "proxyName", "vport"],
+};
+
+/// The proxy servers that McpBridge knows.
+const PROXIES: ListRow =
+    ListRow { kind: "McpBridge", path: &["spec", "proxies"], id_field: Some("name"), managed: &[] };
+
+/// The providers of ai-proxy.
+pub(crate) const PROVIDERS: ListRow = ListRow {
+    kind: "WasmPlugin",
+    path: &["spec", "defaultConfig", "providers"],
+    id_field: Some("id"),
+    managed: &["id", "type", "protocol", "apiTokens", "failover", "retryOnFailure"],
+};
+
+/// The consumers of key-auth.
+pub(crate) const CONSUMERS: ListRow = ListRow {
+    kind: "WasmPlugin",
+    path: &["spec", "defaultConfig", "consumers"],
+    id_field: Some("name"),
+    managed: &["name", "keys", "credentials", "credential", "in_header", "in_query"],
+};
+
+/// What a plugin does where.
+pub(crate) const MATCH_RULES: ListRow = ListRow {
+    kind: "WasmPlugin",
+    path: &["spec", "matchRules"],
+    id_field: None,
+    managed: &[
+        "ingress",
+        "domain",
+        "service",
+        "configDisable",
+        "config.allow",
+        "config.activeProviderId",
+        "config.modelMapping",
+    ],
+};
+
 /// Every list whose entries have owners of their own.
-pub const LISTS: &[ListRow] = &[
-    ListRow {
-        kind: "McpBridge",
-        path: &["spec", "registries"],
-        id_field: Some("name"),
-        managed: &["name", "type", "domain", "port", "protocol", "sni", "proxyName", "vport"],
-    },
-    ListRow { kind: "McpBridge", path: &["spec", "proxies"], id_field: Some("name"), managed: &[] },
-    ListRow {
-        kind: "WasmPlugin",
-        path: &["spec", "defaultConfig", "providers"],
-        id_field: Some("id"),
-        managed: &["id", "type", "protocol", "apiTokens", "failover", "retryOnFailure"],
-    },
-    ListRow {
-        kind: "WasmPlugin",
-        path: &["spec", "defaultConfig", "consumers"],
-        id_field: Some("name"),
-        managed: &["name", "keys", "credentials", "credential", "in_header", "in_query"],
-    },
-    ListRow {
-        kind: "WasmPlugin",
-        path: &["spec", "matchRules"],
-        id_field: None,
-        managed: &[
-            "ingress",
-            "domain",
-            "service",
-            "configDisable",
-            "config.allow",
-            "config.activeProviderId",
-            "config.modelMapping",
-        ],
-    },
-];
+pub const LISTS: &[ListRow] = &[REGISTRIES, PROXIES, PROVIDERS, CONSUMERS, MATCH_RULES];
 
 impl ListRow {
     /// The key path as one text.
@@ -68,6 +78,20 @@ impl ListRow {
         match self.id_field {
             Some(field) => entry.get(field)?.as_str().map(str::to_owned),
             None => targets_of(entry),
+        }
+    }
+
+    /// The entries of a resource.
+    pub(crate) fn entries<'n>(&self, root: &'n Node) -> &'n [Node] {
+        find(root, self).and_then(Node::as_list).unwrap_or_default()
+    }
+
+    /// The entries of a resource, to be changed.
+    pub(crate) fn entries_mut<'n>(&self, root: &'n mut Node) -> Option<&'n mut Vec<Node>> {
+        let list = self.path.iter().try_fold(root, |node, key| node.get_mut(key))?;
+        match &mut list.value {
+            Value::List(list) => Some(list),
+            _ => None,
         }
     }
 

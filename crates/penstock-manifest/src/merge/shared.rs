@@ -358,7 +358,7 @@ fn set_in(root: &mut Node, path: &[&str], value: Node) {
 
 /// Higress console: LlmProviderServiceImpl — ai-proxy's global part goes off
 /// with its last provider.
-fn switch_off_without_providers(before: &Resource, after: &mut Node) {
+pub(crate) fn switch_off_without_providers(before: &Resource, after: &mut Node) {
     let row = list::lists_of(&before.key.kind).find(|row| row.path.ends_with(&["providers"]));
     let Some(row) = row else { return };
     let count = |root: &Node| list::find(root, row).and_then(Node::as_list).map(<[Node]>::len);

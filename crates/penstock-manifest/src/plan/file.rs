@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::{Action, Change, FileChange, Inputs, Plan, TargetFile};
+use super::{Action, Change, FileChange, Plan, TargetFile};
 use crate::diagnostic::{Diagnostic, MERGE_UNREADABLE};
 use crate::node::{Node, Position};
 use crate::yaml::{self, Document};
 
 /// Adds the files of a plan, and finds out which documents lose comments.
-pub(super) fn write(plan: &mut Plan, inputs: &Inputs<'_>) {
+pub(super) fn write(plan: &mut Plan, files: &[TargetFile]) {
     let files: HashMap<&str, &TargetFile> =
-        inputs.files.iter().map(|file| (&*file.path.relative, file)).collect();
+        files.iter().map(|file| (&*file.path.relative, file)).collect();
     let mut by_file: BTreeMap<Arc<str>, Vec<usize>> = BTreeMap::new();
     for (index, change) in plan.changes.iter().enumerate() {
         if change.action != Action::Unchanged {

@@ -67,6 +67,7 @@ impl MakingArguments {
     /// Makes a change on every target, one after another.
     pub fn make(&self, mut request: Request) -> anyhow::Result<ExitCode> {
         request.message.clone_from(&self.message);
+        request.details = self.output == Output::Json;
         // The second waits for the first to be in force.
         let waits = self.wait || self.gateway.is_some() || self.to.len() > 1;
         for (index, name) in self.to.iter().enumerate() {
@@ -149,6 +150,7 @@ impl MakingArguments {
         eprint!("{}", outcome.text);
         let Some(revision) = &applied.revision else { bail!("the verification failed") };
         let mut back = Request::new(ChangeRequest::Rollback { to: Some(revision.id - 1) });
+        back.details = false;
         back.message = format!("the verification of revision {} failed", revision.id);
         back.author.clone_from(&revision.author);
         back.base = Some(applied.content.clone());

@@ -41,6 +41,10 @@ pub fn sources(sources: &[String]) -> anyhow::Result<Vec<(String, String)>> {
 /// have here, by `env:NAME` and `file:PATH`. One that cannot be read is an
 /// error: what refers to it would lose its secret.
 pub fn secret_values(files: &[(String, String)]) -> anyhow::Result<BTreeMap<String, String>> {
+    let may_refer = |(_, text): &(String, String)| text.contains("${");
+    if !files.iter().any(may_refer) {
+        return Ok(BTreeMap::new());
+    }
     let (intent, diagnostics) = parse(files);
     // The target says the rest again.
     if diagnostics.iter().any(|found| found.severity == Severity::Error) {

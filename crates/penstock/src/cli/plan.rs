@@ -33,6 +33,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let mut request = arguments.change.request()?;
     request.save = arguments.out.is_some();
+    request.details = arguments.output == Output::Json;
     let mut planned = arguments.target.open()?.plan(&request).map_err(told)?;
     let saved = planned.saved.take();
     print(arguments.output, &planned, &planned.text)?;

@@ -10,7 +10,7 @@ use crate::store::revision::Record;
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Planned {
-    /// For programs.
+    /// For programs; null where it was not asked for.
     pub plan: Json,
     /// For people.
     pub text: String,
@@ -39,9 +39,16 @@ pub struct Refusal {
 impl Planned {
     /// The refusals as a failure, where there are any.
     pub fn failure(&self) -> Option<Failure> {
-        let first = self.refusals.first()?;
-        let messages: Vec<&str> = self.refusals.iter().map(|one| &*one.message).collect();
-        Some(Failure::new(first.kind, messages.join("; ")).with_notes(self.notes.clone()))
+        Failure::of(&self.refusals, || self.notes.clone())
+    }
+}
+
+impl Failure {
+    /// The failure of a change that is refused for these reasons, if any.
+    pub(super) fn of(refusals: &[Refusal], notes: impl FnOnce() -> String) -> Option<Self> {
+        let first = refusals.first()?;
+        let messages: Vec<&str> = refusals.iter().map(|one| &*one.message).collect();
+        Some(Self::new(first.kind, messages.join("; ")).with_notes(notes()))
     }
 }
 
@@ -49,7 +56,8 @@ impl Planned {
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Applied {
-    /// For programs: the plan that was applied.
+    /// For programs: the plan that was applied; null where it was not asked
+    /// for.
     pub plan: Json,
     /// For people: a line for each resource.
     pub text: String,

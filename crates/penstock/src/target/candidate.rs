@@ -9,7 +9,7 @@ use penstock_gateway::snapshot::Snapshot;
 use penstock_gateway::traffic::{self, Traffic};
 use penstock_manifest::listing::assemble;
 use penstock_manifest::plan::FileChange;
-use penstock_manifest::read::{FilePath, read_file};
+use penstock_manifest::read::{FileContent, FilePath, read_file};
 use penstock_manifest::{Diagnostic, Listing, Revision, Severity, diagnostic, lint};
 
 use crate::store::Contents;
@@ -25,22 +25,48 @@ impl Contents {
         let mut changed: HashMap<&str, &FileChange> =
             changes.iter().map(|change| (&*change.path, change)).collect();
         let mut files = Vec::with_capacity(self.files.len() + changes.len());
+        let mut texts = Vec::with_capacity(changes.len());
         for file in &self.files {
             match changed.remove(&*file.path.relative) {
                 None => files.push(file.clone()),
-                Some(FileChange { text: Some(text), .. }) => {
-                    files.push(Arc::new(read_file(&file.path, text)));
-                }
+                Some(FileChange { text: Some(text), .. }) => texts.push((file.path.clone(), text)),
                 Some(FileChange { text: None, .. }) => {}
             }
         }
         for change in changed.into_values() {
-            if let Some(text) = &change.text {
-                files.push(Arc::new(read_file(&self.path_of(&change.path), text)));
-            }
+            texts.extend(change.text.as_ref().map(|text| (self.path_of(&change.path), text)));
         }
+        files.extend(read_all(&texts));
         assemble(files.iter().map(|file| &**file))
     }
+}
+
+/// From how many files on reading them is worth more than one thread.
+const PARALLEL_FILES_MIN: usize = 64;
+
+fn read_all(texts: &[(FilePath, &Arc<str>)]) -> Vec<Arc<FileContent>> {
+    let read = |texts: &[(FilePath, &Arc<str>)]| -> Vec<Arc<FileContent>> {
+        texts.iter().map(|(path, text)| Arc::new(read_file(path, text))).collect()
+    };
+    if texts.len() < PARALLEL_FILES_MIN {
+        return read(texts);
+    }
+    let (left, right) = texts.split_at(texts.len() / 2);
+    let (mut files, others) = both(|| read(left), || read(right));
+    files.extend(others);
+    files
+}
+
+/// The results of two pieces of work that are done at the same time.
+fn both<A: Send, B>(first: impl FnOnce() -> A + Send, second: impl FnOnce() -> B) -> (A, B) {
+    std::thread::scope(|scope| {
+        let first = scope.spawn(first);
+        let second = second();
+        match first.join() {
+            Ok(first) => (first, second),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
 }
 
 /// A configuration that is not in force yet.
@@ -57,14 +83,7 @@ impl Candidate {
     /// Compiles both sides of a change and compares them. The other result is
     /// what requests would meet.
     pub(super) fn of(before: &Listing, after: &Listing, options: &Options) -> (Self, Snapshot) {
-        let ((old, known), (new, found)) = std::thread::scope(|scope| {
-            let old = scope.spawn(|| look(before, options));
-            let new = look(after, options);
-            match old.join() {
-                Ok(old) => (old, new),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        });
+        let ((old, known), (new, found)) = both(|| look(before, options), || look(after, options));
         let traffic = traffic::compare(&old, &new);
         let findings = new_ones(&known, found);
         (Self { revision: after.revision.clone(), traffic, findings }, new)
@@ -78,9 +97,9 @@ impl Candidate {
 
 /// A listing compiled, with everything that is wrong with it.
 fn look(listing: &Listing, options: &Options) -> (Snapshot, Vec<Diagnostic>) {
-    let compiled = compile::compile(listing, &[], options);
-    let mut findings = compiled.diagnostics;
-    findings.extend(lint::lint_listing(listing, &lint::Options { console: false }));
+    let lint = || lint::lint_listing(listing, &lint::Options { console: false });
+    let (mut findings, compiled) = both(lint, || compile::compile(listing, &[], options));
+    findings.extend(compiled.diagnostics);
     findings.extend_from_slice(&listing.diagnostics);
     (compiled.snapshot, findings)
 }

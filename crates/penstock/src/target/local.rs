@@ -246,7 +246,7 @@ impl Local {
 }
 
 fn refuse(prepared: &Prepared) -> Result<(), Failure> {
-    prepared.planned().failure().map_or(Ok(()), Err)
+    prepared.failure().map_or(Ok(()), Err)
 }
 
 /// What was written last, where it is not there any more.

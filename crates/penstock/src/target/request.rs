@@ -42,6 +42,13 @@ pub struct Request {
     /// secrets.
     #[serde(default)]
     pub save: bool,
+    /// Whether the answer holds `plan`, the form for programs.
+    #[serde(default = "yes")]
+    pub details: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl Request {
@@ -58,6 +65,7 @@ impl Request {
             base: None,
             verify: None,
             save: false,
+            details: true,
         }
     }
 }

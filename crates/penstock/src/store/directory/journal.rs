@@ -11,7 +11,7 @@
 //! journal writes was edited by hand, and is not overwritten.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, BufRead, BufReader, Write};
@@ -267,8 +267,7 @@ impl Journal {
             self.create_parents(&path)?;
             written.push(write_beside(&path, text)?);
         }
-        // Written first and synced then, the system can do it in one go.
-        written.iter().try_for_each(File::sync_all)?;
+        sync_all(&written)?;
         fs::rename(self.draft(), self.path())
     }
 
@@ -325,7 +324,8 @@ impl Journal {
         }
         folders.sort();
         folders.dedup();
-        folders.iter().try_for_each(|folder| sync_folder(folder))?;
+        let opened = folders.iter().map(File::open).collect::<io::Result<Vec<_>>>()?;
+        sync_all(&opened)?;
         self.create_folder(&self.history())?;
         fs::rename(self.path(), self.file_of(revised.record.id))?;
         sync_folder(&self.history())?;
@@ -375,8 +375,12 @@ pub(super) fn refusal(root: &Path, path: &str) -> Option<&'static str> {
     if !is_plain || path.is_empty() || !scan::is_manifest(path) {
         return Some("is no place for a manifest");
     }
-    let is_link = root.join(path).symlink_metadata().is_ok_and(|found| found.is_symlink());
-    is_link.then_some("is a symlink, and penstock does not write through links")
+    let mut below = PathBuf::from(root);
+    let is_link = Path::new(path).components().any(|part| {
+        below.push(part);
+        below.symlink_metadata().is_ok_and(|found| found.is_symlink())
+    });
+    is_link.then_some("leads through a symlink, and penstock does not write through links")
 }
 
 /// The SHA-256 of a text, in hexadecimal digits.
@@ -421,6 +425,24 @@ fn write_beside(path: &Path, text: &str) -> io::Result<File> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
     file.write_all(text.as_bytes())?;
     Ok(file)
+}
+
+/// From how many files on it is worth syncing the whole file system.
+const SYNC_FILES_MAX: usize = 32;
+
+/// Brings what was written to the disk.
+fn sync_all(written: &[File]) -> io::Result<()> {
+    if written.len() <= SYNC_FILES_MAX {
+        return written.iter().try_for_each(File::sync_all);
+    }
+    // There may be a file system within another.
+    let mut synced = HashSet::new();
+    for file in written {
+        if synced.insert(file.metadata()?.dev()) {
+            rustix::fs::syncfs(file)?;
+        }
+    }
+    Ok(())
 }
 
 fn sync_folder(folder: &Path) -> io::Result<()> {

@@ -121,6 +121,8 @@ pub(super) struct Prepared {
     /// The files that were edited by hand.
     drift: Vec<String>,
     refusals: Vec<Refusal>,
+    /// Whether to tell programs.
+    has_details: bool,
     /// What a failed verification says.
     verification: String,
 }
@@ -135,7 +137,9 @@ impl Prepared {
     ) -> Result<Self, Failure> {
         let drift = drift::drifted(contents).into_iter().map(str::to_owned).collect();
         let (refusals, verification) = (Vec::new(), String::new());
-        let mut prepared = Self { plan, candidate: None, drift, refusals, verification };
+        let has_details = request.details;
+        let mut prepared =
+            Self { plan, candidate: None, drift, refusals, has_details, verification };
         for conflict in conflicts {
             prepared.refuse(FailureKind::Conflict, conflict);
         }
@@ -186,6 +190,11 @@ impl Prepared {
         Ok(())
     }
 
+    /// Why the change is not made, where it is not.
+    pub(super) fn failure(&self) -> Option<Failure> {
+        Failure::of(&self.refusals, || self.notes())
+    }
+
     fn refuse(&mut self, kind: FailureKind, message: String) {
         self.refusals.push(Refusal { kind, message });
     }
@@ -215,6 +224,9 @@ impl Prepared {
     }
 
     fn json(&self) -> Json {
+        if !self.has_details {
+            return Json::Null;
+        }
         let mut json = self.plan.to_json();
         if let Some(candidate) = &self.candidate {
             json["traffic"] = candidate.traffic.to_json();
