@@ -100,10 +100,14 @@ impl Remote {
     pub fn new(url: &str, access: &Access) -> Result<Self, Failure> {
         let invalid = |message: String| Failure::new(FailureKind::Invalid, message);
         let uri: Uri = url.parse().map_err(|_| invalid(format!("`{url}` is not a URL")))?;
-        let host = uri.host().ok_or_else(|| invalid(format!("`{url}` has no host")))?;
-        if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        let authority = uri.authority().ok_or_else(|| invalid(format!("`{url}` has no host")))?;
+        if authority.as_str().contains('@') {
             let message = "a URL with a user or a password is not used; name a --token-file";
             return Err(invalid(message.to_owned()));
+        }
+        let host = authority.host();
+        if host.len() != authority.as_str().len() && authority.port_u16().is_none() {
+            return Err(invalid(format!("`{url}` has no usable port")));
         }
         if uri.query().is_some() {
             return Err(invalid(format!("`{url}` is not the URL of a listener: it has a `?`")));
