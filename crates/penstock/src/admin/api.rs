@@ -110,7 +110,7 @@ impl Api {
             has_token: self.token.is_some(),
         };
         match self.run(endpoint, call, body, &head).await {
-            Ok(answer) => json(StatusCode::OK, &answer),
+            Ok(answer) => in_json(StatusCode::OK, answer),
             Err(refused) => refused.response(),
         }
     }
@@ -121,7 +121,7 @@ impl Api {
         call: Call,
         body: Incoming,
         head: &Parts,
-    ) -> Result<Json, Refused> {
+    ) -> Result<String, Refused> {
         let turns = match endpoint.needs {
             Needs::Read => &self.reads,
             Needs::Change => &self.changes,
@@ -139,7 +139,8 @@ impl Api {
         };
         let api = self.clone();
         let done = tokio::task::spawn_blocking(move || {
-            let answer = (endpoint.run)(&api, &call);
+            // Writing a large answer takes its time, too.
+            let answer = (endpoint.run)(&api, &call).map(|answer| format!("{answer}\n"));
             drop(turn);
             answer
         });
@@ -168,7 +169,11 @@ impl Api {
 
 /// An answer in JSON.
 pub fn json(status: StatusCode, body: &Json) -> AdminResponse {
-    let mut response = plain(status, format!("{body}\n"));
+    in_json(status, format!("{body}\n"))
+}
+
+fn in_json(status: StatusCode, body: String) -> AdminResponse {
+    let mut response = plain(status, body);
     for (name, value) in [
         (CONTENT_TYPE, "application/json"),
         (CACHE_CONTROL, "no-store"),
