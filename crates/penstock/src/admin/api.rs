@@ -74,6 +74,11 @@ impl Api {
         Arc::new(Self { token, gateway, target, audit, reads, changes })
     }
 
+    /// Whether no change is under way.
+    pub fn is_idle(&self) -> bool {
+        self.changes.running.available_permits() > 0
+    }
+
     /// Answers a request.
     pub async fn answer(
         self: &Arc<Self>,

@@ -118,8 +118,9 @@ fn signed(mut request: Request, call: &Call) -> Result<Request, Failure> {
     if author.len() > AUTHOR_BYTES_MAX || author.chars().any(char::is_control) {
         return Err(invalid(format!("`author` is no line of up to {AUTHOR_BYTES_MAX} bytes")));
     }
-    if request.message.len() > MESSAGE_BYTES_MAX {
-        return Err(invalid(format!("`message` is longer than {MESSAGE_BYTES_MAX} bytes")));
+    let is_odd = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    if request.message.len() > MESSAGE_BYTES_MAX || request.message.chars().any(is_odd) {
+        return Err(invalid(format!("`message` is no text of up to {MESSAGE_BYTES_MAX} bytes")));
     }
     Ok(request)
 }

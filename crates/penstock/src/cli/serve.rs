@@ -271,7 +271,9 @@ impl Server {
         self.admin.is_draining.store(true, Ordering::Release);
         self.shutdown.begin();
         let deadline = Instant::now() + self.drain;
-        while Instant::now() < deadline && !self.workers.iter().all(JoinHandle::is_finished) {
+        let is_done =
+            || self.workers.iter().all(JoinHandle::is_finished) && self.admin.api.is_idle();
+        while Instant::now() < deadline && !is_done() {
             std::thread::sleep(Duration::from_millis(10));
         }
         let unfinished = self.workers.iter().filter(|worker| !worker.is_finished()).count();

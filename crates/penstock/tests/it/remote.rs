@@ -233,6 +233,37 @@ fn several_gateways_follow_one_another_until_one_fails() {
 }
 
 #[test]
+fn a_change_is_verified_before_and_after_it_is_made() {
+    let afar = Afar::start();
+    let intent = afar.path("intent.yaml");
+    let apply = |route: &str| {
+        let request = r#"{url: "http://a.test/v1/models"}"#;
+        let table = format!("tests: [{{request: {request}, expect: {{route: {route}}}}}]");
+        afar.desk.write("test.yaml", table);
+        afar.run(&["apply", "-f", &intent, "--verify", &afar.path("test.yaml"), "--wait"])
+    };
+    failed(&apply("another"), &["the verification failed", "FAILED"]);
+    assert_eq!(afar.revisions(), 0);
+    assert!(succeeded(apply("ai-route-pond.internal")).contains("in force at"));
+    assert_eq!(afar.revisions(), 1);
+}
+
+#[test]
+fn a_token_that_leaves_the_machine_in_clear_text_is_one_warning() {
+    let afar = Afar::start();
+    let warned = |url: &str| {
+        let arguments = ["--token-file", &afar.path("token"), "--to", url, "--to", url];
+        let intent = afar.path("intent.yaml");
+        let told = succeeded(run(&[&["apply", "-f", &intent][..], &arguments].concat()));
+        check_hidden(&told);
+        told.matches("warning: the token goes to").count()
+    };
+    assert_eq!(warned(&afar.url()), 0);
+    // Linux takes this for itself; it is no loopback address.
+    assert_eq!(warned(&format!("http://0.0.0.0:{}", afar.gateway.admin.port())), 1);
+}
+
+#[test]
 fn a_gateway_that_is_gone_after_the_change_is_told_clearly() {
     let afar = Afar::start();
     let intent = afar.path("intent.yaml");
@@ -464,6 +495,7 @@ fn what_makes_no_sense_is_refused_by_name() {
     check("/api/v1/plan", json!({"change": {"rollback": {"till": 1}}}), "unknown field `till`");
     check("/api/v1/apply", with("author", "a\nb".into()), "`author`");
     check("/api/v1/apply", with("message", "m".repeat(5000).into()), "`message`");
+    check("/api/v1/apply", with("message", "\u{1b}[2J".into()), "`message`");
     check("/api/v1/apply?prune", rollback.clone(), "unknown parameter `prune`");
     check("/api/v1/rollback", json!({"too": 1}), "unknown field `too`");
     check("/api/v1/explain", json!({"url": "http://a/", "header": {}}), "unknown field `header`");
@@ -571,6 +603,51 @@ fn the_listener_answers_while_a_change_waits() {
         }
     });
     assert_eq!(afar.revisions(), 2);
+}
+
+#[test]
+fn too_many_changes_at_once_are_sent_away() {
+    let afar = Afar::start();
+    afar.directory.write(".penstock/lock", "");
+    let lock = File::options().write(true).open(afar.directory.file(".penstock/lock")).unwrap();
+    lock.lock().unwrap();
+    let afar = &afar;
+    thread::scope(|scope| {
+        let mut changes: Vec<_> =
+            (0..20).map(|_| scope.spawn(move || afar.apply("domains: []"))).collect();
+        for _ in 0..4 {
+            let busy =
+                eventually("a refusal", || changes.iter().position(|change| change.is_finished()));
+            let answer = changes.swap_remove(busy).join().unwrap();
+            refused(&answer, 503, "unavailable", "try again");
+            assert_eq!(answer.header("retry-after"), Some("1"));
+        }
+        drop(lock);
+        for change in changes {
+            assert_eq!(change.join().unwrap().status(), 200);
+        }
+    });
+}
+
+#[test]
+fn a_change_that_is_under_way_is_finished_before_the_end() {
+    let mut afar = Afar::start();
+    afar.directory.write(".penstock/lock", "");
+    let lock = File::options().write(true).open(afar.directory.file(".penstock/lock")).unwrap();
+    lock.lock().unwrap();
+    let mut connection = Connection::open(afar.gateway.admin);
+    let asked = afar.ask("POST", "/api/v1/apply").header("Content-Type", "application/json");
+    connection.send(&asked.body(intent(INTENT).to_string()));
+    // The audit log is opened before the change waits.
+    let log = afar.directory.file(".penstock/audit.log");
+    eventually("the change", || log.exists().then_some(()));
+    afar.gateway.signal("TERM");
+    eventually("draining", || (afar.gateway.ready() == 503).then_some(()));
+    assert!(afar.gateway.is_running());
+    drop(lock);
+    assert_eq!(afar.gateway.wait().code(), Some(0));
+    assert!(afar.directory.file("ingresses/ai-route-pond.internal.yaml").exists());
+    assert_eq!(afar.audit()[0]["outcome"], "applied");
 }
 
 #[test]
