@@ -99,12 +99,13 @@ impl Remote {
     /// The gateway whose admin listener has this URL.
     pub fn new(url: &str, access: &Access) -> Result<Self, Failure> {
         let invalid = |message: String| Failure::new(FailureKind::Invalid, message);
-        let uri: Uri = url.parse().map_err(|_| invalid(format!("`{url}` is not a URL")))?;
-        let authority = uri.authority().ok_or_else(|| invalid(format!("`{url}` has no host")))?;
-        if authority.as_str().contains('@') {
+        // Before anything else: other messages show the URL.
+        if url.contains('@') {
             let message = "a URL with a user or a password is not used; name a --token-file";
             return Err(invalid(message.to_owned()));
         }
+        let uri: Uri = url.parse().map_err(|_| invalid(format!("`{url}` is not a URL")))?;
+        let authority = uri.authority().ok_or_else(|| invalid(format!("`{url}` has no host")))?;
         let host = authority.host();
         if host.len() != authority.as_str().len() && authority.port_u16().is_none() {
             return Err(invalid(format!("`{url}` has no usable port")));
