@@ -131,6 +131,13 @@ impl Explainer {
         Self { state, live }
     }
 
+    /// An explainer of the configuration in force. What a request leaves
+    /// behind, such as counts and buffered bytes, stays apart from the
+    /// gateway's.
+    pub fn of_live(live: Arc<Live>) -> Self {
+        Self { state: State::detached(), live }
+    }
+
     /// Explains a request. Its URI is absolute, or it has a `Host` header.
     pub async fn explain(&self, request: &Request<Bytes>) -> Explanation {
         let mut explanation = Explanation {

@@ -36,7 +36,7 @@ use crate::state::ServiceState;
 
 mod tls;
 
-pub use tls::{ClientTls, Verify};
+pub use tls::{ClientTls, Verify, trusted_certificates};
 
 /// The largest response head, and the most that is read ahead of a slow
 /// client.

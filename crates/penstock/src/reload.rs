@@ -110,9 +110,11 @@ impl Reloader {
     /// Lists, compiles and installs once. Blocks.
     pub fn reload(&self, is_forced: bool) {
         let began = Instant::now();
+        // Two at once must not put the older listing in force last.
+        let mut effective = self.effective.lock().unwrap_or_else(PoisonError::into_inner);
         self.store.recover();
         match self.store.list() {
-            Ok(listing) => self.take(listing, is_forced, began),
+            Ok(listing) => self.take(listing, &mut effective, is_forced, began),
             Err(error) => self.fail(&error, began),
         }
     }
@@ -127,13 +129,12 @@ impl Reloader {
         report.count += 1;
     }
 
-    fn take(&self, listing: Listing, is_forced: bool, began: Instant) {
-        let mut effective = self.effective.lock().unwrap_or_else(PoisonError::into_inner);
+    fn take(&self, listing: Listing, effective: &mut Listing, is_forced: bool, began: Instant) {
         if self.has_seen(&listing.revision) && !is_forced {
             return;
         }
         let seen = listing.revision.clone();
-        let mut listing = overlay(listing, &effective);
+        let mut listing = overlay(listing, effective);
         let is_nothing = listing.resources.is_empty() && !listing.broken.is_empty();
         let compiled = compile::compile(&listing, &effective.resources, &self.options);
         let keeps_old = is_nothing && self.gateway.live().is_some();

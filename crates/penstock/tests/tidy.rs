@@ -50,6 +50,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("hyper::client", &["penstock-gateway/src/upstream.rs"]),
     ("notify::", &["penstock/src/store/directory/"]),
     ("saphyr_parser", &["penstock-manifest/src/yaml.rs", "penstock-manifest/src/yaml/"]),
+    ("ureq::", &["penstock/src/target/remote.rs"]),
 ];
 
 /// Where there is no I/O, no clock and no randomness.
@@ -298,6 +299,27 @@ fn flags(verb: &str) -> Vec<(String, Option<String>)> {
             (flag, default.map(|(default, _)| default.trim().to_owned()))
         })
         .collect()
+}
+
+#[test]
+fn every_endpoint_is_documented() {
+    let described: serde_json::Value =
+        serde_json::from_str(&read("crates/penstock/src/admin/openapi.json")).unwrap();
+    let paths = described["paths"].as_object().unwrap();
+    let endpoints = paths.iter().filter(|(path, _)| path.starts_with("/api/"));
+    // What describes the others needs no row.
+    let endpoints = endpoints.filter(|(path, _)| !path.ends_with("/openapi.json"));
+    let endpoints = endpoints.flat_map(|(path, methods)| {
+        let methods = methods.as_object().unwrap().keys();
+        methods.map(move |m| format!("{} {}", m.to_uppercase(), path.replace("{id}", "ID")))
+    });
+    let text = read("docs/admin-api.md");
+    let documented = first_column(section(&text, "## Endpoints"));
+    check_same(
+        "docs/admin-api.md, Endpoints",
+        &endpoints.collect(),
+        &documented.into_iter().map(str::to_owned).collect(),
+    );
 }
 
 #[test]

@@ -54,27 +54,40 @@ impl ClientTls {
 
 fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
-    if let Some(path) = ca_file {
-        let shown = path.display();
-        for certificate in CertificateDer::pem_file_iter(path)
-            .map_err(|error| format!("cannot read `{shown}`: {error}"))?
-        {
-            let certificate =
-                certificate.map_err(|error| format!("cannot read `{shown}`: {error}"))?;
-            roots.add(certificate).map_err(|error| format!("`{shown}`: {error}"))?;
-        }
-        if roots.is_empty() {
-            return Err(format!("`{shown}` holds no certificate"));
-        }
-        return Ok(roots);
-    }
-    // Single certificates of the system that cannot be read are left out, as
-    // every TLS client does.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots.add_parsable_certificates(trusted_certificates(ca_file)?);
     if roots.is_empty() {
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     }
     Ok(roots)
+}
+
+/// The certificates that a TLS client trusts: those of `ca_file` where one is
+/// named, else the system's. Where the system has none there are none, and a
+/// built-in set has to do.
+///
+/// # Errors
+/// `ca_file` cannot be read or holds no certificate.
+pub fn trusted_certificates(
+    ca_file: Option<&Path>,
+) -> Result<Vec<CertificateDer<'static>>, String> {
+    let Some(path) = ca_file else {
+        // Single certificates of the system that cannot be read are left out,
+        // as every TLS client does.
+        return Ok(rustls_native_certs::load_native_certs().certs);
+    };
+    let shown = path.display();
+    let unreadable = |error| format!("cannot read `{shown}`: {error}");
+    let mut roots = RootCertStore::empty();
+    let mut certificates = Vec::new();
+    for certificate in CertificateDer::pem_file_iter(path).map_err(unreadable)? {
+        let certificate = certificate.map_err(unreadable)?;
+        roots.add(certificate.clone()).map_err(|error| format!("`{shown}`: {error}"))?;
+        certificates.push(certificate);
+    }
+    match certificates.is_empty() {
+        true => Err(format!("`{shown}` holds no certificate")),
+        false => Ok(certificates),
+    }
 }
 
 /// Accepts every certificate, but still checks that the peer holds its key.

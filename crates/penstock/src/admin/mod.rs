@@ -1,6 +1,16 @@
-//! The admin listener: health, metrics, status. Apart from the traffic, on
-//! the control plane's runtime.
+//! The admin listener: health, metrics, status, and the API that does what
+//! the verbs do. Apart from the traffic, on the control plane's runtime.
 
+mod api;
+mod audit;
+mod body;
+mod call;
+mod change;
+mod endpoint;
+mod guard;
+mod look;
+mod openapi;
+mod refused;
 mod status;
 
 use std::convert::Infallible;
@@ -10,7 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
+use http::header::{CONTENT_TYPE, HeaderValue, SERVER, WWW_AUTHENTICATE};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -18,10 +28,11 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use penstock_gateway::Gateway;
-use subtle::ConstantTimeEq;
 use tokio::net::TcpListener;
 
 use crate::reload::Reloader;
+pub use api::Api;
+pub use guard::AdminToken;
 
 /// What the admin listener speaks about.
 pub struct Admin {
@@ -29,24 +40,13 @@ pub struct Admin {
     pub gateway: Arc<Gateway>,
     /// The configuration.
     pub reloader: Arc<Reloader>,
-    /// The token that `/status` wants, where one is set.
-    pub token: Option<AdminToken>,
+    /// What is below `/api/`, and the token that it wants.
+    pub api: Arc<Api>,
     /// Whether the listeners are bound and every service of the first
     /// configuration was looked up once, or its time ran out.
     pub is_started: AtomicBool,
     /// Whether the process is on its way out.
     pub is_draining: AtomicBool,
-}
-
-/// The admin token. It has no `Debug`.
-pub struct AdminToken(Box<str>);
-
-impl AdminToken {
-    /// A token from the text of its file.
-    pub fn new(text: &str) -> Option<Self> {
-        let text = text.trim();
-        (!text.is_empty()).then(|| Self(text.into()))
-    }
 }
 
 type AdminResponse = Response<Full<Bytes>>;
@@ -68,9 +68,17 @@ impl Admin {
     }
 
     async fn connection(self: Arc<Self>, stream: tokio::net::TcpStream, client: SocketAddr) {
-        let service = service_fn(|request| {
+        let service = service_fn(|request: Request<Incoming>| {
             let admin = self.clone();
-            async move { Ok::<_, Infallible>(admin.answer(&request)) }
+            async move {
+                let mut response = match request.uri().path().starts_with("/api") {
+                    true => admin.api.answer(request, client).await,
+                    false => admin.answer(&request),
+                };
+                let name = HeaderValue::from_static(SERVER_NAME);
+                response.headers_mut().insert(SERVER, name);
+                Ok::<_, Infallible>(response)
+            }
         });
         let serving = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -94,7 +102,7 @@ impl Admin {
                 response.headers_mut().insert(CONTENT_TYPE, kind);
                 response
             }
-            "/status" if !self.is_authorised(request) => {
+            "/status" if !guard::may_read(self.api.token.as_ref(), request.headers()) => {
                 let mut response = plain(StatusCode::UNAUTHORIZED, "");
                 response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
                 response
@@ -128,18 +136,10 @@ impl Admin {
             None
         }
     }
-
-    fn is_authorised(&self, request: &Request<Incoming>) -> bool {
-        let Some(AdminToken(token)) = &self.token else {
-            return true;
-        };
-        request
-            .headers()
-            .get(AUTHORIZATION)
-            .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "))
-            .is_some_and(|given| given.ct_eq(token.as_bytes()).into())
-    }
 }
+
+/// What answers are signed with: by it a client knows whom it talks to.
+const SERVER_NAME: &str = concat!("penstock/", env!("CARGO_PKG_VERSION"));
 
 fn plain(status: StatusCode, body: impl Into<Bytes>) -> AdminResponse {
     let mut response = Response::new(Full::new(body.into()));

@@ -1,8 +1,8 @@
 //! `penstock explain`: what a request would meet, without sending it.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
@@ -12,15 +12,19 @@ use penstock_gateway::compile::{self, Options};
 use penstock_gateway::explain::{Explainer, Explanation, Outcome, Pass};
 use serde_json::{Value, json};
 
+use crate::cli::target::{GatewayArguments, told};
 use crate::exit_code::ExitCode;
 use crate::store;
+use crate::target::Remote;
 
 /// The command line of `explain`.
 #[derive(Args)]
 pub struct Arguments {
-    /// The directory with the manifests
+    /// The directory with the manifests, or the URL of a gateway's admin listener
     #[arg(long, value_name = "SOURCE")]
     config: String,
+    #[command(flatten)]
+    gateway: GatewayArguments,
     /// The URL that the client asks
     #[arg(long, value_name = "URL")]
     url: Uri,
@@ -33,7 +37,7 @@ pub struct Arguments {
     /// The body; `@FILE` reads it from a file
     #[arg(long, short, value_name = "BODY")]
     data: Option<String>,
-    /// Only Ingresses of this class count
+    /// Only Ingresses of this class count, in a directory; a gateway has its own
     #[arg(long, value_name = "NAME")]
     ingress_class: Option<String>,
     /// How the answer is printed
@@ -58,13 +62,19 @@ fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
 
 /// `penstock explain`.
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let explainer = explainer(&arguments.config, arguments.ingress_class.clone())?;
-    let request = request(arguments.method, arguments.url, arguments.headers, arguments.data)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-    let explanation = runtime.block_on(explainer.explain(&request));
+    let body = body(arguments.data)?;
+    let request = request(arguments.method, arguments.url, arguments.headers, body)?;
+    let (text, json) = match arguments.gateway.open(&arguments.config)? {
+        Some(gateway) => explain_from_afar(&gateway, &request)?,
+        None => {
+            let explainer = explainer(&arguments.config, arguments.ingress_class)?;
+            let explanation = explain(&explainer, &request)?;
+            (text(&explanation), to_json(&explanation))
+        }
+    };
     let shown = match arguments.output {
-        Output::Text => text(&explanation),
-        Output::Json => format!("{:#}\n", to_json(&explanation)),
+        Output::Text => text,
+        Output::Json => format!("{json:#}\n"),
     };
     std::io::stdout().write_all(shown.as_bytes())?;
     Ok(ExitCode::Success)
@@ -77,24 +87,16 @@ pub fn explainer(source: &str, ingress_class: Option<String>) -> anyhow::Result<
     Ok(Explainer::new(compiled.snapshot))
 }
 
-/// A request from its parts as a command line gives them.
+/// A request from its parts.
 pub fn request(
     method: Option<Method>,
     url: Uri,
     headers: Vec<(HeaderName, HeaderValue)>,
-    data: Option<String>,
+    body: Bytes,
 ) -> anyhow::Result<Request<Bytes>> {
     if url.authority().is_none() {
         bail!("`{url}` has no host: write http://HOST/PATH");
     }
-    let body = match data.as_deref().map(|data| (data, data.strip_prefix('@'))) {
-        None => Bytes::new(),
-        Some((_, Some(file))) => {
-            let path = PathBuf::from(file);
-            std::fs::read(&path).with_context(|| format!("cannot read `{file}`"))?.into()
-        }
-        Some((text, None)) => Bytes::from(text.to_owned()),
-    };
     let default = if body.is_empty() { Method::GET } else { Method::POST };
     let mut request = Request::new(body);
     *request.method_mut() = method.unwrap_or(default);
@@ -105,8 +107,49 @@ pub fn request(
     Ok(request)
 }
 
+/// A body as a command line gives it.
+fn body(data: Option<String>) -> anyhow::Result<Bytes> {
+    Ok(match data.as_deref().map(|data| (data, data.strip_prefix('@'))) {
+        None => Bytes::new(),
+        Some((_, Some(file))) => {
+            std::fs::read(file).with_context(|| format!("cannot read `{file}`"))?.into()
+        }
+        Some((text, None)) => Bytes::from(text.to_owned()),
+    })
+}
+
+/// What a request would meet. Blocks.
+pub fn explain(explainer: &Explainer, request: &Request<Bytes>) -> std::io::Result<Explanation> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    Ok(runtime.block_on(explainer.explain(request)))
+}
+
+/// What a request would meet at a gateway, as text and as JSON.
+fn explain_from_afar(
+    gateway: &Remote,
+    request: &Request<Bytes>,
+) -> anyhow::Result<(String, Value)> {
+    let mut headers: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (name, value) in request.headers() {
+        let value = value.to_str().with_context(|| format!("the header `{name}` is no text"))?;
+        headers.entry(name.as_str()).or_default().push(value);
+    }
+    let body = std::str::from_utf8(request.body()).context("the body is no text")?;
+    let mut json = gateway
+        .explain(&json!({
+            "method": request.method().as_str(),
+            "url": request.uri().to_string(),
+            "headers": headers,
+            "body": body,
+        }))
+        .map_err(told)?;
+    let text = json["text"].as_str().unwrap_or_default().to_owned();
+    json.as_object_mut().and_then(|json| json.remove("text"));
+    Ok((text, json))
+}
+
 /// The explanation for people.
-fn text(explanation: &Explanation) -> String {
+pub fn text(explanation: &Explanation) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
     let _ = writeln!(text, "host      {}", explanation.host);

@@ -18,10 +18,11 @@ use penstock_gateway::{Gateway, Settings, State};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::admin::{Admin, AdminToken};
+use crate::admin::{Admin, AdminToken, Api};
 use crate::exit_code::ExitCode;
 use crate::reload::Reloader;
 use crate::store;
+use crate::target::Local;
 use crate::telemetry::{self, LogLevel};
 
 /// The command line of `serve`.
@@ -66,7 +67,8 @@ pub struct Arguments {
     /// Whether upstream certificates are checked
     #[arg(long, value_enum, default_value_t = UpstreamTls::Verify)]
     pub upstream_tls: UpstreamTls,
-    /// A file with the token that /status wants
+    /// A file with the token that /status and the API want; without it nothing can be changed
+    /// from afar
     #[arg(long, value_name = "FILE")]
     pub admin_token_file: Option<PathBuf>,
 }
@@ -156,9 +158,9 @@ pub fn start(arguments: &Arguments) -> anyhow::Result<Server> {
     let resolve_timeout = settings.resolve_timeout;
     let gateway = Gateway::new(settings, state);
     let changes = store.watch();
-    let directory = Some(Path::new(&arguments.config));
+    let directory = Path::new(&arguments.config);
     let options = Options { ingress_class: arguments.ingress_class.clone() };
-    let reloader = Reloader::new(store, gateway.clone(), options, directory);
+    let reloader = Reloader::new(store.clone(), gateway.clone(), options, Some(directory));
     reloader.reload(true);
     if let Some(error) = reloader.report().error.filter(|_| gateway.live().is_none()) {
         bail!("{error}");
@@ -167,10 +169,11 @@ pub fn start(arguments: &Arguments) -> anyhow::Result<Server> {
     let listener = Listener::bind(arguments.http, threads)
         .with_context(|| format!("cannot listen on {} (--http)", arguments.http))?;
     let http = listener.address;
+    let target = Local::served(arguments.config.clone(), store, reloader.clone());
     let admin = Arc::new(Admin {
         gateway: gateway.clone(),
         reloader: reloader.clone(),
-        token,
+        api: Api::new(token, gateway.clone(), target, directory),
         is_started: AtomicBool::new(false),
         is_draining: AtomicBool::new(false),
     });
@@ -268,7 +271,9 @@ impl Server {
         self.admin.is_draining.store(true, Ordering::Release);
         self.shutdown.begin();
         let deadline = Instant::now() + self.drain;
-        while Instant::now() < deadline && !self.workers.iter().all(JoinHandle::is_finished) {
+        let is_done =
+            || self.workers.iter().all(JoinHandle::is_finished) && self.admin.api.is_idle();
+        while Instant::now() < deadline && !is_done() {
             std::thread::sleep(Duration::from_millis(10));
         }
         let unfinished = self.workers.iter().filter(|worker| !worker.is_finished()).count();

@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use penstock_gateway::compile::Options;
 use serde::Serialize;
 
-use crate::target::{Access, Failure, Target};
+use crate::target::{Access, Failure, Remote, Target};
 
 /// Where to.
 #[derive(Args)]
@@ -25,12 +25,22 @@ pub struct TargetArguments {
 /// How a target is reached, and what counts there.
 #[derive(Args)]
 pub struct AccessArguments {
+    #[command(flatten)]
+    gateway: GatewayArguments,
+    /// Only Ingresses of this class count, in a directory; a gateway has its own
+    #[arg(long, value_name = "NAME")]
+    ingress_class: Option<String>,
+}
+
+/// How a gateway is reached from afar.
+#[derive(Args)]
+pub struct GatewayArguments {
     /// The file with the admin token, for a gateway
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// Only Ingresses of this class count
-    #[arg(long, value_name = "NAME")]
-    ingress_class: Option<String>,
+    /// Certificates that a gateway is checked against instead of the system's
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
 }
 
 /// How an answer is printed.
@@ -59,7 +69,22 @@ impl AccessArguments {
 
     /// How gateways are reached.
     pub fn access(&self) -> anyhow::Result<Access> {
-        Ok(Access { token: self.token_file.as_deref().map(read_token).transpose()? })
+        self.gateway.access()
+    }
+}
+
+impl GatewayArguments {
+    /// The gateway that a source names; none where it names something else.
+    pub fn open(&self, source: &str) -> anyhow::Result<Option<Remote>> {
+        match Remote::is_named(source) {
+            true => Ok(Some(Remote::new(source, &self.access()?)?)),
+            false => Ok(None),
+        }
+    }
+
+    fn access(&self) -> anyhow::Result<Access> {
+        let token = self.token_file.as_deref().map(read_token).transpose()?;
+        Ok(Access { token, ca_file: self.ca_file.clone() })
     }
 }
 

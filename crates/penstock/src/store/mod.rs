@@ -127,6 +127,9 @@ pub enum StoreError {
     /// The kind of store is not there yet.
     #[error("`{0}`: reading from Kubernetes is not supported yet; name a directory")]
     NotYet(String),
+    /// A gateway, where only a directory will do.
+    #[error("`{0}` is a gateway, which this verb cannot read from afar yet; name a directory")]
+    FromAfar(String),
     /// The path is something else.
     #[error("`{}` is not a directory", .0.display())]
     NotADirectory(PathBuf),
@@ -145,6 +148,9 @@ pub fn open(source: &str) -> Result<Arc<dyn Store>, StoreError> {
     // A directory may have such a name, too: `./k8s:x`.
     if source == "k8s" || source.starts_with("k8s:") {
         return Err(StoreError::NotYet(source.to_owned()));
+    }
+    if source.starts_with("http://") || source.starts_with("https://") {
+        return Err(StoreError::FromAfar(source.to_owned()));
     }
     Ok(Arc::new(Directory::open(source)?))
 }

@@ -20,8 +20,25 @@ pub enum FailureKind {
     Refused,
     /// The token is missing or wrong.
     Unauthorized,
+    /// Nobody may do this here, or not from where it was asked.
+    Forbidden,
     /// The target cannot be read or written.
     Unavailable,
+}
+
+impl FailureKind {
+    /// The name, as it goes over the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Invalid => "invalid",
+            Self::NotFound => "notFound",
+            Self::Conflict => "conflict",
+            Self::Refused => "refused",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::Unavailable => "unavailable",
+        }
+    }
 }
 
 /// Why a target did not do what was asked. Unless the message says so, nothing

@@ -35,7 +35,7 @@ impl Target {
     /// Opens what `--to` names: a directory, or the URL of a gateway's admin
     /// listener.
     pub fn open(name: &str, options: Options, access: &Access) -> Result<Self, Failure> {
-        match name.starts_with("http://") || name.starts_with("https://") {
+        match Remote::is_named(name) {
             true => Ok(Self::Remote(Remote::new(name, access)?)),
             false => Ok(Self::Local(Local::open(name, options)?)),
         }

@@ -36,6 +36,8 @@ mod operation;
 #[cfg(test)]
 mod plugin;
 #[cfg(test)]
+mod remote;
+#[cfg(test)]
 mod render;
 #[cfg(test)]
 mod routing;

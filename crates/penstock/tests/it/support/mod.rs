@@ -6,6 +6,7 @@ pub(crate) mod client;
 pub(crate) mod dns;
 pub(crate) mod gateway;
 pub(crate) mod manifests;
+pub(crate) mod schema;
 pub(crate) mod site;
 pub(crate) mod upstream;
 pub(crate) mod wire;

@@ -1,0 +1,174 @@
+//! The endpoints that only look.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
+use penstock_gateway::explain::Explainer;
+use penstock_manifest::intent::export::Secrets;
+use penstock_manifest::{redact, yaml};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
+
+use super::api::Api;
+use super::call::{Call, invalid};
+use crate::cli::{explain as explained, export as exported, lint_output};
+use crate::expectation::Tests;
+use crate::target::{Failure, FailureKind, IntentText, Tested};
+
+/// An answer as JSON.
+pub fn answer(answer: &impl Serialize) -> Result<Json, Failure> {
+    serde_json::to_value(answer)
+        .map_err(|error| Failure::new(FailureKind::Unavailable, error.to_string()))
+}
+
+/// `GET resources`.
+pub fn resources(api: &Api, call: &Call) -> Result<Json, Failure> {
+    call.allow(&["kind", "namespace", "name"])?;
+    let listing = api.target.listing()?;
+    let is = |name: &str, value: &str| call.parameter(name).is_none_or(|wanted| wanted == value);
+    let resources = listing
+        .resources
+        .iter()
+        .filter(|resource| {
+            let key = &resource.key;
+            is("kind", &key.kind) && is("namespace", &key.namespace) && is("name", &key.name)
+        })
+        .map(|resource| {
+            json!({
+                "kind": &*resource.key.kind,
+                "namespace": &*resource.key.namespace,
+                "name": &*resource.key.name,
+                "file": &*resource.source.file,
+                "line": resource.name_at().line,
+                "object": redact::resource(&resource.key.kind, &resource.root).to_json(),
+            })
+        });
+    Ok(json!({
+        "content": listing.revision.to_string(),
+        "resources": resources.collect::<Vec<_>>(),
+    }))
+}
+
+/// `GET history`.
+pub fn history(api: &Api, call: &Call) -> Result<Json, Failure> {
+    call.allow(&[])?;
+    Ok(json!({"revisions": api.target.history()?}))
+}
+
+/// `GET history/{id}`.
+pub fn show(api: &Api, call: &Call) -> Result<Json, Failure> {
+    call.allow(&[])?;
+    let id = call.segment.as_deref().unwrap_or_default();
+    let id = id.parse().map_err(|_| invalid("the number of a revision is a number"))?;
+    answer(&api.target.show(id)?)
+}
+
+/// `GET diff`.
+pub fn diff(api: &Api, call: &Call) -> Result<Json, Failure> {
+    call.allow(&["from", "to"])?;
+    let (from, to) = (call.number("from")?, call.number("to")?);
+    if from.is_none() && to.is_some() {
+        return Err(invalid("`to` says nothing without `from`"));
+    }
+    answer(&api.target.diff(from, to)?)
+}
+
+/// `GET status`.
+pub fn status(api: &Api, call: &Call) -> Result<Json, Failure> {
+    call.allow(&[])?;
+    answer(&api.target.standing()?)
+}
+
+/// `GET export`.
+pub fn export(api: &Api, call: &Call) -> Result<Json, Failure> {
+    call.allow(&["secrets"])?;
+    let secrets = match call.parameter("secrets") {
+        None | Some("ref") => Secrets::Ref,
+        Some("redact") => Secrets::Redact,
+        Some(_) => return Err(invalid("`secrets` is neither ref nor redact")),
+    };
+    let (export, findings) = exported::export(&api.target.listing()?, secrets, "intent");
+    Ok(json!({
+        "intent": yaml::render(&export.document),
+        "variables": export.variables,
+        "notes": lint_output::text(&findings),
+    }))
+}
+
+/// A request to be explained.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Explain {
+    /// An absolute URL.
+    url: String,
+    /// By default POST with a body, else GET.
+    method: Option<String>,
+    #[serde(default)]
+    headers: BTreeMap<String, Values>,
+    #[serde(default)]
+    body: String,
+}
+
+/// The values of a header.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Values {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl Explain {
+    fn request(self) -> Result<http::Request<Bytes>, Failure> {
+        let url = self.url.parse().map_err(|_| invalid("`url` is not a URL"))?;
+        let method = self.method.map(|method| method.parse()).transpose();
+        let method = method.map_err(|_| invalid("`method` is not a method"))?;
+        let mut headers = Vec::new();
+        for (name, values) in self.headers {
+            let values = match values {
+                Values::One(value) => vec![value],
+                Values::Many(values) => values,
+            };
+            let wrong = || invalid(format!("`headers`: `{name}` is not a header"));
+            for value in values {
+                let header: HeaderName = name.parse().map_err(|_| wrong())?;
+                headers.push((header, HeaderValue::from_str(&value).map_err(|_| wrong())?));
+            }
+        }
+        explained::request(method, url, headers, self.body.into())
+            .map_err(|error| invalid(error.to_string()))
+    }
+}
+
+/// `POST explain`.
+pub fn explain(api: &Api, call: &Call) -> Result<Json, Failure> {
+    call.allow(&[])?;
+    let request = call.json::<Explain>()?.request()?;
+    let explanation = explained::explain(&explainer(api)?, &request).map_err(unavailable)?;
+    let mut json = explained::to_json(&explanation);
+    json["text"] = explained::text(&explanation).into();
+    Ok(json)
+}
+
+/// `POST test`.
+pub fn test(api: &Api, call: &Call) -> Result<Json, Failure> {
+    call.allow(&[])?;
+    let table: IntentText = call.json()?;
+    let tests = Tests::parse(&table.name, &table.text).map_err(|findings| {
+        invalid(format!("`{}` cannot be used", table.name)).with_notes(lint_output::text(&findings))
+    })?;
+    let outcomes = tests.run(&explainer(api)?).map_err(unavailable)?;
+    answer(&Tested { passed: outcomes.is_ok(), text: outcomes.text() })
+}
+
+/// Asks the configuration in force.
+fn explainer(api: &Api) -> Result<Explainer, Failure> {
+    let live = api.gateway.live();
+    let live =
+        live.ok_or_else(|| Failure::new(FailureKind::Unavailable, "no configuration in force"))?;
+    Ok(Explainer::of_live(live))
+}
+
+fn unavailable(error: std::io::Error) -> Failure {
+    Failure::new(FailureKind::Unavailable, error.to_string())
+}
