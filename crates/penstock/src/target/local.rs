@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use penstock_gateway::access_log::timestamp;
 use penstock_gateway::compile::Options;
 use penstock_manifest::Listing;
+use penstock_manifest::edit::Moment;
 use penstock_manifest::plan::{self, FileChange, Plan, Stamp};
 
 use super::drift;
@@ -200,13 +201,14 @@ impl Local {
         let mut refusals = Vec::new();
         let plan = match &request.change {
             ChangeRequest::Intent { files, secrets } => {
-                let stamp = stamp();
+                let stamp = moment().stamp;
                 let plan = prepared::from_intent(contents, request, (files, secrets), stamp)?;
-                if !request.overwrite
-                    && let Some(store) = &self.store
-                {
-                    refusals.extend(drift::overwritten(&**store, contents, &plan)?);
-                }
+                refusals = self.overwritten(contents, request, &plan)?;
+                plan
+            }
+            ChangeRequest::Edit(edit) => {
+                let plan = prepared::from_edit(contents, edit, &moment())?;
+                refusals = self.overwritten(contents, request, &plan)?;
                 plan
             }
             ChangeRequest::Plan(saved) => prepared::from_saved(contents, saved, &self.identity())?,
@@ -223,6 +225,19 @@ impl Local {
             }
         };
         Prepared::of(contents, plan, request, (refusals, &self.options))
+    }
+
+    /// What a plan would overwrite of what was edited by hand, unless it may.
+    fn overwritten(
+        &self,
+        contents: &Contents,
+        request: &Request,
+        plan: &Plan,
+    ) -> Result<Vec<String>, Failure> {
+        match &self.store {
+            Some(store) if !request.overwrite => drift::overwritten(&**store, contents, plan),
+            _ => Ok(Vec::new()),
+        }
     }
 
     fn reload(&self) -> Option<InForce> {
@@ -279,13 +294,14 @@ fn difference<'p>(
     }
 }
 
-fn stamp() -> Stamp {
-    let now = SystemTime::now();
-    let since = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+/// What time it is.
+fn moment() -> Moment {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     // Kubernetes writes whole seconds.
     let seconds = timestamp(UNIX_EPOCH + Duration::from_secs(since.as_secs()));
-    Stamp {
+    let stamp = Stamp {
         creation_timestamp: seconds.replace(".000Z", "Z"),
         resource_version: since.as_millis().to_string(),
-    }
+    };
+    Moment { now_s: since.as_secs(), stamp: Some(stamp) }
 }

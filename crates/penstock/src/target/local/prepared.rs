@@ -7,6 +7,7 @@ use std::io;
 use penstock_gateway::compile::Options;
 use penstock_gateway::explain::Explainer;
 use penstock_manifest::diagnostic::INTENT_SECRET;
+use penstock_manifest::edit::{self, Moment, There};
 use penstock_manifest::intent::secret::resolve;
 use penstock_manifest::intent::{self, IntentFile};
 use penstock_manifest::plan::{self, Action, Inputs, Plan, SavedPlan, Stamp};
@@ -21,7 +22,8 @@ use crate::target::answer::Refusal;
 use crate::target::candidate::Candidate;
 use crate::target::unwind::Past;
 use crate::target::{
-    Applied, ChangeRequest, Failure, FailureKind, IntentText, Planned, Request, drift, key_of,
+    Applied, ChangeRequest, EditRequest, Failure, FailureKind, IntentText, Planned, Request, drift,
+    key_of,
 };
 
 /// The plan that an intent becomes.
@@ -29,7 +31,7 @@ pub(super) fn from_intent(
     contents: &Contents,
     request: &Request,
     (files, secrets): (&[IntentText], &BTreeMap<String, String>),
-    stamp: Stamp,
+    stamp: Option<Stamp>,
 ) -> Result<Plan, Failure> {
     let files = files.iter().map(|file| IntentFile { name: &file.name, text: &file.text });
     let (intent, findings) = intent::parse(files);
@@ -49,10 +51,21 @@ pub(super) fn from_intent(
         ledger: &contents.ledger,
     };
     let merge = merge::Options { adopt: (&request.adopt).into(), prune: request.prune };
-    let mut plan = plan::plan(&inputs, &plan::Options { merge, stamp: Some(stamp) });
+    let mut plan = plan::plan(&inputs, &plan::Options { merge, stamp });
     plan.diagnostics.extend(findings);
     diagnostic::sort(&mut plan.diagnostics);
     Ok(plan)
+}
+
+/// The plan that one edit of what is there becomes.
+pub(super) fn from_edit(
+    contents: &Contents,
+    request: &EditRequest,
+    moment: &Moment,
+) -> Result<Plan, Failure> {
+    let there =
+        There { actual: &contents.listing, files: &contents.texts, ledger: &contents.ledger };
+    Ok(edit::edit(&there, request.edit(), moment)?)
 }
 
 /// The findings, unless there is an error among them.
@@ -209,6 +222,7 @@ impl Prepared {
         match (&*request.message, &request.change) {
             ("", ChangeRequest::Rollback { to: Some(to) }) => format!("rollback to {to}"),
             ("", ChangeRequest::Rollback { to: None }) => "rollback".to_owned(),
+            ("", ChangeRequest::Edit(edit)) => edit.message(),
             (message, _) => message.to_owned(),
         }
     }
