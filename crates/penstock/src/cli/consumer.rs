@@ -131,8 +131,8 @@ fn rotate(arguments: RotateArguments) -> anyhow::Result<ExitCode> {
     let until = (!overlap.is_zero()).then(|| after(overlap));
     let told = match &until {
         Some(until) => format!(
-            "the old keys work until {until}; Higress does not know of that: there they work \
-             until the next rotation"
+            "the old keys end at {until}; Higress does not know of ends: there they work until \
+             the next rotation"
         ),
         None => "the old keys end at once".to_owned(),
     };

@@ -36,25 +36,33 @@ pub fn read_key(source: &str) -> anyhow::Result<String> {
     let mut keys = read_tokens(source)?;
     match keys.pop() {
         Some(key) if keys.is_empty() => Ok(key),
-        _ => bail!("`{source}` holds more than one line; a key is one"),
+        _ => bail!("{} holds more than one line; a key is one", shown(source)),
     }
 }
 
 /// The tokens that a file holds, or standard input for `-`: one in each line,
 /// at least one. Empty lines do not count.
 pub fn read_tokens(source: &str) -> anyhow::Result<Vec<String>> {
-    let text = read(source).with_context(|| format!("cannot read `{source}`"))?;
+    let shown = shown(source);
+    let text = read(source).with_context(|| format!("cannot read {shown}"))?;
     if text.len() as u64 > FILE_BYTES_MAX {
-        bail!("`{source}` is larger than {FILE_BYTES_MAX} bytes");
+        bail!("{shown} is larger than {FILE_BYTES_MAX} bytes");
     }
     let lines = text.lines().filter(|line| !line.is_empty());
     let tokens: Vec<String> = lines.map(str::to_owned).collect();
     // A blank is hardly ever meant, and a header loses those at its ends.
     let is_usable = |token: &String| token.bytes().all(|byte| byte.is_ascii_graphic());
     match tokens.iter().all(is_usable) {
-        _ if tokens.is_empty() => bail!("`{source}` is empty"),
+        _ if tokens.is_empty() => bail!("{shown} is empty"),
         true => Ok(tokens),
-        false => bail!("`{source}` holds blanks, or characters that are not printable ASCII"),
+        false => bail!("{shown} holds blanks, or characters that are not printable ASCII"),
+    }
+}
+
+fn shown(source: &str) -> String {
+    match source {
+        "-" => "standard input".to_owned(),
+        path => format!("`{path}`"),
     }
 }
 
