@@ -32,7 +32,7 @@ pub struct MakingArguments {
     #[command(flatten)]
     access: AccessArguments,
     /// Why, for the history
-    #[arg(short, long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    #[arg(short, long, value_name = "TEXT", default_value = "")]
     message: String,
     /// Only say what would change
     #[arg(long)]

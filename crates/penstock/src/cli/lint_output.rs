@@ -6,6 +6,7 @@
 //! as a control sequence.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt::Write;
 
 use penstock_manifest::diagnostic::{CODES, Code};
@@ -15,23 +16,58 @@ use serde::Serialize;
 /// Lines as a compiler prints them: place, severity, code and message; then
 /// the key path and the fix, indented.
 pub fn text(findings: &[Diagnostic]) -> String {
-    let mut out = String::new();
+    findings.iter().fold(String::new(), |mut out, finding| {
+        line(&mut out, finding, 0);
+        out
+    })
+}
+
+/// How many different findings a digest shows.
+const DIGEST_MAX: usize = 20;
+
+/// The same for who did not ask for findings: errors first, what is said at
+/// many places once, and not more than a screen.
+pub fn digest(findings: &[Diagnostic]) -> String {
+    let mut groups: Vec<(&Diagnostic, usize)> = Vec::new();
+    let mut known: HashMap<(&str, &str), usize> = HashMap::new();
     for finding in findings {
-        out.push_str(&printable(&finding.file));
-        if finding.line > 0 {
-            // Writing to a `String` cannot fail.
-            let _ = write!(out, ":{}:{}", finding.line, finding.column);
-        }
-        let (severity, code) = (finding.severity, finding.code.id);
-        let _ = writeln!(out, ": {severity}[{code}]: {}", printable(&finding.message));
-        if !finding.path.is_empty() {
-            let _ = writeln!(out, "  at: {}", printable(&finding.path));
-        }
-        if let Some(hint) = &finding.hint {
-            let _ = writeln!(out, "  hint: {}", printable(hint));
+        let group = known.entry((finding.code.id, &*finding.message)).or_insert(groups.len());
+        match groups.get_mut(*group) {
+            Some((_, others)) => *others += 1,
+            None => groups.push((finding, 0)),
         }
     }
+    groups.sort_by_key(|(finding, _)| std::cmp::Reverse(finding.severity));
+    let mut out = String::new();
+    for (finding, others) in groups.iter().take(DIGEST_MAX) {
+        line(&mut out, finding, *others);
+    }
+    if let Some(left) = groups.len().checked_sub(DIGEST_MAX).filter(|left| *left > 0) {
+        // Writing to a `String` cannot fail.
+        let _ = writeln!(out, "… and {left} more");
+    }
     out
+}
+
+/// One finding; `others` is how many more say the same.
+fn line(out: &mut String, finding: &Diagnostic, others: usize) {
+    out.push_str(&printable(&finding.file));
+    // Writing to a `String` cannot fail.
+    if finding.line > 0 {
+        let _ = write!(out, ":{}:{}", finding.line, finding.column);
+    }
+    let (severity, code) = (finding.severity, finding.code.id);
+    let _ = write!(out, ": {severity}[{code}]: {}", printable(&finding.message));
+    out.push_str(&match others {
+        0 => "\n".to_owned(),
+        others => format!(" (and at {others} more places)\n"),
+    });
+    if !finding.path.is_empty() {
+        let _ = writeln!(out, "  at: {}", printable(&finding.path));
+    }
+    if let Some(hint) = &finding.hint {
+        let _ = writeln!(out, "  hint: {}", printable(hint));
+    }
 }
 
 /// A text with its control characters written out.

@@ -136,7 +136,7 @@ impl Directory {
 
     /// The content of every file of a scan, from the cache where it can be,
     /// and whether it all came from there.
-    fn contents(&self, scan: &Scan) -> (HashMap<Arc<str>, Cached>, bool) {
+    fn read_all(&self, scan: &Scan) -> (HashMap<Arc<str>, Cached>, bool) {
         let cache = lock(&self.cache).clone();
         let is_cached = AtomicBool::new(true);
         let content_of = |found: &Found| -> Option<(Arc<str>, Cached)> {
@@ -241,7 +241,7 @@ impl Directory {
         let mut scan = scan::scan(&self.root).map_err(unreadable)?;
         let mut attempt = 1;
         loop {
-            let (contents, is_cached) = self.contents(&scan);
+            let (contents, is_cached) = self.read_all(&scan);
             lock(&self.cache).clone_from(&contents);
             // Files that changed while others were read would give a mixture
             // of two states, such as half of a ConfigMap mount that was

@@ -58,7 +58,10 @@ fn read_all(texts: &[(FilePath, &Arc<str>)]) -> Vec<Arc<FileContent>> {
 }
 
 /// The results of two pieces of work that are done at the same time.
-fn both<A: Send, B>(first: impl FnOnce() -> A + Send, second: impl FnOnce() -> B) -> (A, B) {
+pub(super) fn both<A: Send, B>(
+    first: impl FnOnce() -> A + Send,
+    second: impl FnOnce() -> B,
+) -> (A, B) {
     std::thread::scope(|scope| {
         let first = scope.spawn(first);
         let second = second();

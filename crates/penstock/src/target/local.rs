@@ -3,17 +3,19 @@
 
 mod prepared;
 
-use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{fs, io};
 
 use penstock_gateway::access_log::timestamp;
 use penstock_gateway::compile::Options;
 use penstock_manifest::Listing;
 use penstock_manifest::edit::Moment;
+use penstock_manifest::listing::assemble;
 use penstock_manifest::plan::{self, FileChange, Plan, Stamp};
 
+use super::candidate::both;
 use super::drift;
 use super::unwind::unwind;
 use super::{
@@ -23,8 +25,8 @@ use super::{
 use crate::cli::lint_output;
 use crate::reload::Reloader;
 use crate::store::revision::{Commit, Record};
-use crate::store::{self, Contents, Store, StoreError};
-use prepared::Prepared;
+use crate::store::{self, CommitError, Contents, Lock, Store};
+use prepared::{Desired, Prepared};
 
 /// A directory as a target.
 pub struct Local {
@@ -59,7 +61,7 @@ impl Local {
 
     /// What a change would do; nothing is written.
     pub fn plan(&self, request: &Request) -> Result<Planned, Failure> {
-        let prepared = self.prepare(&self.contents()?, request)?;
+        let (_, prepared) = self.prepare(request)?;
         let saved = request.save.then(|| prepared.plan.to_saved(&self.identity()));
         Ok(Planned { saved, ..prepared.planned() })
     }
@@ -68,14 +70,25 @@ impl Local {
     pub fn apply(&self, request: &Request) -> Result<Applied, Failure> {
         let Some(store) = &self.store else {
             // Whatever is refused leaves nothing behind, not even a directory.
-            refuse(&self.prepare(&self.contents()?, request)?)?;
-            let there = self.create()?;
-            return there.apply(request);
+            let (contents, prepared) = self.prepare(request)?;
+            refuse(&prepared)?;
+            let store = self.create()?;
+            let lock = store.lock()?;
+            return self.commit((&*store, lock), &contents, &prepared, request);
         };
         let lock = store.lock()?;
-        let contents = store.contents()?;
-        let prepared = self.prepare(&contents, request)?;
+        let (contents, prepared) = self.prepare(request)?;
         refuse(&prepared)?;
+        self.commit((&**store, lock), &contents, &prepared, request)
+    }
+
+    fn commit(
+        &self,
+        (store, lock): (&dyn Store, Lock),
+        contents: &Contents,
+        prepared: &Prepared,
+        request: &Request,
+    ) -> Result<Applied, Failure> {
         let plan = &prepared.plan;
         let mut applied = prepared.applied(request);
         if !plan.is_empty() || plan.changes_ledger {
@@ -169,7 +182,7 @@ impl Local {
             Some(store) => Ok(store.contents()?),
             None => {
                 let root = format!("{}/", self.name.trim_end_matches('/')).into();
-                Ok(Contents { root, ..Contents::default() })
+                Ok(Contents { root, listing: assemble([]), ..Contents::default() })
             }
         }
     }
@@ -180,35 +193,48 @@ impl Local {
         path.map_or_else(|_| self.name.clone(), |path| path.display().to_string())
     }
 
-    fn create(&self) -> Result<Self, Failure> {
-        let created = fs::create_dir(&self.name);
-        match created {
-            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+    fn create(&self) -> Result<Arc<dyn Store>, Failure> {
+        match fs::create_dir(&self.name) {
+            Err(reason) if reason.kind() != io::ErrorKind::AlreadyExists => {
                 let path = PathBuf::from(&self.name);
-                Err(Failure::from(StoreError::Unreadable { path, reason: error }))
+                Err(CommitError::Unwritable { path, reason }.into())
             }
-            _ => Self::open(&self.name, self.options.clone()),
+            _ => Ok(store::open(&self.name)?),
         }
     }
 
-    fn prepare(&self, contents: &Contents, request: &Request) -> Result<Prepared, Failure> {
+    /// Everything that is to be known before a change is made.
+    fn prepare(&self, request: &Request) -> Result<(Contents, Prepared), Failure> {
+        let (contents, desired) = both(|| self.contents(), || Desired::of(&request.change));
+        let (desired, contents) = (desired?, contents?);
         if let Some(base) = &request.base
             && *base != *contents.listing.revision.to_string()
         {
             let message = "conflict: the target changed since the plan was made; plan again";
             return Err(Failure::new(FailureKind::Conflict, message));
         }
-        let mut refusals = Vec::new();
+        let plan = self.planned(&contents, request, desired)?;
+        let prepared = Prepared::of(&contents, plan, request, &self.options)?;
+        Ok((contents, prepared))
+    }
+
+    /// The plan of a change, and what is in its way.
+    fn planned(
+        &self,
+        contents: &Contents,
+        request: &Request,
+        desired: Desired,
+    ) -> Result<(Plan, Vec<String>), Failure> {
+        let mut conflicts = Vec::new();
         let plan = match &request.change {
-            ChangeRequest::Intent { files, secrets } => {
-                let stamp = moment().stamp;
-                let plan = prepared::from_intent(contents, request, (files, secrets), stamp)?;
-                refusals = self.overwritten(contents, request, &plan)?;
+            ChangeRequest::Intent { .. } => {
+                let plan = desired.plan(contents, request, moment().stamp);
+                conflicts = self.overwritten(contents, request, &plan)?;
                 plan
             }
             ChangeRequest::Edit(edit) => {
                 let plan = prepared::from_edit(contents, edit, &moment())?;
-                refusals = self.overwritten(contents, request, &plan)?;
+                conflicts = self.overwritten(contents, request, &plan)?;
                 plan
             }
             ChangeRequest::Plan(saved) => prepared::from_saved(contents, saved, &self.identity())?,
@@ -219,12 +245,12 @@ impl Local {
                 };
                 let past = unwind(&**store, contents, *to)?;
                 if !request.overwrite {
-                    refusals.extend(drift::lost(contents, &past.files));
+                    conflicts = drift::lost(contents, &past.files);
                 }
                 prepared::from_past(contents, past)
             }
         };
-        Prepared::of(contents, plan, request, (refusals, &self.options))
+        Ok((plan, conflicts))
     }
 
     /// What a plan would overwrite of what was edited by hand, unless it may.

@@ -2,6 +2,8 @@
 //! HTTP on both sides.
 
 #[cfg(test)]
+mod apply;
+#[cfg(test)]
 mod body;
 #[cfg(test)]
 mod built_in;
@@ -29,6 +31,8 @@ mod get;
 mod header;
 #[cfg(test)]
 mod key_auth;
+#[cfg(test)]
+mod killed;
 #[cfg(test)]
 mod operation;
 #[cfg(test)]

@@ -3,6 +3,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use penstock_manifest::plan::FileChange;
 use tempfile::TempDir;
 use tokio::sync::watch::Receiver;
 
@@ -480,4 +481,154 @@ fn the_thread_ends_with_the_store() {
     let ended = runtime
         .block_on(async { tokio::time::timeout(Duration::from_secs(10), changes.changed()).await });
     assert!(ended.unwrap().is_err(), "the sender is gone");
+}
+
+/// Commits these texts: `name=value` a file, nothing for one that goes.
+fn commit(store: &Directory, texts: &[(&str, Option<&str>)]) -> Result<Record, CommitError> {
+    let lock = store.lock()?;
+    let contents = store.contents()?;
+    let base = |path: &str| {
+        let file = contents.files.iter().find(|file| &*file.path.relative == path);
+        file.map(|file| file.hash)
+    };
+    let files: Vec<_> = texts
+        .iter()
+        .map(|(name, value)| {
+            let path = format!("configmaps/{name}.yaml");
+            let text = value.map(|value| config_map(name, value).into());
+            FileChange { base: base(&path), path: path.into(), text }
+        })
+        .collect();
+    let revision = "made".into();
+    store.commit(
+        &lock,
+        &Commit {
+            base: &contents.listing.revision,
+            revision: &penstock_manifest::Revision(revision),
+            files: &files,
+            ledger: &contents.ledger,
+            author: String::new(),
+            message: String::new(),
+            summary: String::new(),
+        },
+    )
+}
+
+/// A directory whose second revision changes `a`, adds `b`, removes `c` and
+/// was cut short right after its commit.
+fn cut_short() -> (TempDir, Directory) {
+    let dir = TempDir::new().unwrap();
+    let store = open_paced(dir.path(), BY_EVENTS);
+    commit(&store, &[("a", Some("1")), ("c", Some("1"))]).unwrap();
+    commit(&store, &[("a", Some("2")), ("b", Some("2")), ("c", None)]).unwrap();
+    let folder = dir.path().join(".penstock");
+    fs::rename(folder.join("history/2"), folder.join("journal")).unwrap();
+    write(dir.path().join("configmaps/a.yaml"), &config_map("a", "1"));
+    fs::remove_file(dir.path().join("configmaps/b.yaml")).unwrap();
+    write(dir.path().join("configmaps/c.yaml"), &config_map("c", "1"));
+    (dir, store)
+}
+
+#[test]
+fn what_is_committed_lies_over_the_files() {
+    let (dir, store) = cut_short();
+    for store in [store, open_paced(dir.path(), BY_EVENTS)] {
+        assert_eq!(summary(&store), "a=2, b=2");
+        let contents = store.contents().unwrap();
+        assert_eq!((contents.texts.len(), contents.hashes.len()), (2, 2));
+        assert_eq!(store.history().unwrap().len(), 2);
+    }
+}
+
+#[test]
+fn every_part_of_a_revision_may_be_done_already() {
+    let done: [fn(&Path); 3] = [
+        |root| write(root.join("configmaps/a.yaml"), &config_map("a", "2")),
+        |root| write(root.join("configmaps/b.yaml"), &config_map("b", "2")),
+        |root| fs::remove_file(root.join("configmaps/c.yaml")).unwrap(),
+    ];
+    for parts in 0..8 {
+        let (dir, store) = cut_short();
+        let parts = done.iter().enumerate().filter(|(part, _)| parts & (1 << part) != 0);
+        parts.for_each(|(_, part)| part(dir.path()));
+        assert_eq!(summary(&store), "a=2, b=2");
+        store.recover();
+        assert!(!dir.path().join(".penstock/journal").exists());
+        assert_eq!(summary(&open_paced(dir.path(), BY_EVENTS)), "a=2, b=2");
+        assert_eq!(store.history().unwrap().len(), 2);
+    }
+}
+
+#[test]
+fn what_was_edited_by_hand_meanwhile_stays() {
+    let (dir, store) = cut_short();
+    write(dir.path().join("configmaps/a.yaml"), &config_map("a", "hand"));
+    write(dir.path().join("configmaps/c.yaml"), &config_map("c", "hand"));
+    assert_eq!(summary(&store), "a=hand, b=2, c=hand");
+    // The next writer finishes it first.
+    let refused = commit(&store, &[("b", Some("3"))]).unwrap();
+    assert_eq!(refused.id, 3);
+    assert_eq!(summary(&store), "a=hand, b=3, c=hand");
+}
+
+#[test]
+fn what_did_not_come_to_its_commit_is_swept_up() {
+    let (dir, store) = cut_short();
+    let folder = dir.path().join(".penstock");
+    fs::rename(folder.join("journal"), folder.join("journal.new")).unwrap();
+    write(dir.path().join("configmaps/.b.yaml.penstock"), "half");
+    assert_eq!(summary(&store), "a=1, c=1");
+    drop(store.lock().unwrap());
+    assert!(!folder.join("journal.new").exists());
+    assert!(!dir.path().join("configmaps/.b.yaml.penstock").exists());
+    assert_eq!(commit(&store, &[("a", Some("3"))]).unwrap().id, 2);
+    // A draft that is cut short says as much as it can.
+    fs::write(folder.join("journal.new"), "{\"penst").unwrap();
+    drop(store.lock().unwrap());
+    assert!(!folder.join("journal.new").exists());
+}
+
+#[test]
+fn a_file_that_is_not_as_it_was_stops_a_commit() {
+    let dir = TempDir::new().unwrap();
+    let store = open_paced(dir.path(), BY_EVENTS);
+    commit(&store, &[("a", Some("1"))]).unwrap();
+    let lock = store.lock().unwrap();
+    let contents = store.contents().unwrap();
+    let change = |base, path: &str| FileChange { path: path.into(), base, text: None };
+    let attempt = |files: &[FileChange], base: &penstock_manifest::Revision| {
+        let (author, message, summary) = Default::default();
+        let ledger = &contents.ledger;
+        let commit = Commit { base, revision: base, files, ledger, author, message, summary };
+        store.commit(&lock, &commit).unwrap_err().to_string()
+    };
+    let base = &contents.listing.revision;
+    let hash = contents.files.first().map(|file| file.hash);
+    for (files, words) in [
+        (change(None, "configmaps/a.yaml"), "`configmaps/a.yaml` changed"),
+        (change(Some([7; 32]), "configmaps/a.yaml"), "`configmaps/a.yaml` changed"),
+        (change(hash, "../a.yaml"), "no place for a manifest"),
+        (change(None, "/etc/a.yaml"), "no place for a manifest"),
+        (change(None, ".penstock/a.yaml"), "no place for a manifest"),
+        (change(None, "configmaps/a.txt"), "no place for a manifest"),
+    ] {
+        let said = attempt(&[files], base);
+        assert!(said.contains(words), "{said}");
+    }
+    write(dir.path().join("configmaps/z.yaml"), &config_map("z", "1"));
+    let said = attempt(&[change(hash, "configmaps/a.yaml")], base);
+    assert!(said.contains("the target changed"), "{said}");
+    assert_eq!(summary(&store), "a=1, z=1");
+}
+
+#[test]
+fn a_revision_that_was_cut_short_is_announced() {
+    let (dir, _) = cut_short();
+    let folder = dir.path().join(".penstock");
+    fs::rename(folder.join("journal"), folder.join("aside")).unwrap();
+    let store = open_paced(dir.path(), BY_POLLING);
+    let mut changes = store.watch();
+    assert_eq!(summary(&store), "a=1, c=1");
+    fs::rename(folder.join("aside"), folder.join("journal")).unwrap();
+    wait_for(&store, &mut changes, "a=2, b=2");
 }

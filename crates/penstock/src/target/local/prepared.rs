@@ -1,6 +1,5 @@
 //! A change with everything that is to be known before it is made.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io;
 
@@ -12,7 +11,7 @@ use penstock_manifest::intent::secret::resolve;
 use penstock_manifest::intent::{self, IntentFile};
 use penstock_manifest::plan::{self, Action, Inputs, Plan, SavedPlan, Stamp};
 use penstock_manifest::render::{self, render};
-use penstock_manifest::{Diagnostic, Revision, Severity, diagnostic, merge};
+use penstock_manifest::{Diagnostic, Resource, Revision, Severity, diagnostic, merge};
 use serde_json::Value as Json;
 
 use crate::cli::lint_output;
@@ -26,35 +25,45 @@ use crate::target::{
     key_of,
 };
 
-/// The plan that an intent becomes.
-pub(super) fn from_intent(
-    contents: &Contents,
-    request: &Request,
-    (files, secrets): (&[IntentText], &BTreeMap<String, String>),
-    stamp: Option<Stamp>,
-) -> Result<Plan, Failure> {
-    let files = files.iter().map(|file| IntentFile { name: &file.name, text: &file.text });
-    let (intent, findings) = intent::parse(files);
-    let mut findings = unusable(findings, "the intent cannot be used")?;
-    let rendered = render(&intent, &render::Options::default());
-    findings.extend(unusable(rendered.diagnostics, "the intent cannot be rendered")?);
-    let (mut desired, unresolved) = resolve(&intent, |lookup| {
-        secrets.get(&key_of(lookup)).cloned().ok_or_else(|| "was not given".to_owned())
-    });
-    findings.extend(unusable(unresolved, "the secrets of the intent cannot be used")?);
-    desired.extend(rendered.resources);
-    render::sort(&mut desired);
-    let inputs = Inputs {
-        desired: &desired,
-        actual: &contents.listing,
-        files: &contents.texts,
-        ledger: &contents.ledger,
-    };
-    let merge = merge::Options { adopt: (&request.adopt).into(), prune: request.prune };
-    let mut plan = plan::plan(&inputs, &plan::Options { merge, stamp });
-    plan.diagnostics.extend(findings);
-    diagnostic::sort(&mut plan.diagnostics);
-    Ok(plan)
+/// What an intent wants to be there.
+#[derive(Default)]
+pub(super) struct Desired {
+    resources: Vec<Resource>,
+    findings: Vec<Diagnostic>,
+}
+
+impl Desired {
+    /// What a change that is an intent wants; nothing for any other.
+    pub(super) fn of(change: &ChangeRequest) -> Result<Self, Failure> {
+        let ChangeRequest::Intent { files, secrets } = change else { return Ok(Self::default()) };
+        let files = files.iter().map(|file| IntentFile { name: &file.name, text: &file.text });
+        let (intent, findings) = intent::parse(files);
+        let mut findings = unusable(findings, "the intent cannot be used")?;
+        let rendered = render(&intent, &render::Options::default());
+        findings.extend(unusable(rendered.diagnostics, "the intent cannot be rendered")?);
+        let (mut resources, unresolved) = resolve(&intent, |lookup| {
+            secrets.get(&key_of(lookup)).cloned().ok_or_else(|| "was not given".to_owned())
+        });
+        findings.extend(unusable(unresolved, "the secrets of the intent cannot be used")?);
+        resources.extend(rendered.resources);
+        render::sort(&mut resources);
+        Ok(Self { resources, findings })
+    }
+
+    /// The plan that it becomes.
+    pub(super) fn plan(self, contents: &Contents, request: &Request, stamp: Option<Stamp>) -> Plan {
+        let inputs = Inputs {
+            desired: &self.resources,
+            actual: &contents.listing,
+            files: &contents.texts,
+            ledger: &contents.ledger,
+        };
+        let merge = merge::Options { adopt: (&request.adopt).into(), prune: request.prune };
+        let mut plan = plan::plan(&inputs, &plan::Options { merge, stamp });
+        plan.diagnostics.extend(self.findings);
+        diagnostic::sort(&mut plan.diagnostics);
+        plan
+    }
 }
 
 /// The plan that one edit of what is there becomes.
@@ -144,9 +153,9 @@ impl Prepared {
     /// Compiles what the plan leads to and asks every guard.
     pub(super) fn of(
         contents: &Contents,
-        plan: Plan,
+        (plan, conflicts): (Plan, Vec<String>),
         request: &Request,
-        (conflicts, options): (Vec<String>, &Options),
+        options: &Options,
     ) -> Result<Self, Failure> {
         let drift = drift::drifted(contents).into_iter().map(str::to_owned).collect();
         let (refusals, verification) = (Vec::new(), String::new());
@@ -229,9 +238,9 @@ impl Prepared {
 
     /// The findings of the plan, then those that are new in the configuration.
     fn notes(&self) -> String {
-        let mut notes = lint_output::text(&self.plan.diagnostics);
+        let mut notes = lint_output::digest(&self.plan.diagnostics);
         if let Some(candidate) = &self.candidate {
-            notes.push_str(&lint_output::text(&candidate.findings));
+            notes.push_str(&lint_output::digest(&candidate.findings));
         }
         notes.push_str(&self.verification);
         notes
