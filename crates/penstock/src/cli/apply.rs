@@ -199,15 +199,17 @@ impl Shown {
     fn print(&mut self, output: Output, applied: &Applied) -> anyhow::Result<()> {
         let Self::Key(key) = self else { return print(output, applied, &applied.text) };
         let key = key.take();
-        if output == Output::Text {
-            eprint!("{}", applied.text);
-        }
         let text = key.as_ref().map(|key| format!("{key}\n")).unwrap_or_default();
         let is_lost = key.is_some();
         print(output, &Keyed { key, applied }, &text).with_context(|| match is_lost {
             true => "the change is made, but its key is lost: rotate it again",
             false => "the change is made",
-        })
+        })?;
+        // After the key, which must not be lost with standard error.
+        if output == Output::Text {
+            eprint!("{}", applied.text);
+        }
+        Ok(())
     }
 }
 
