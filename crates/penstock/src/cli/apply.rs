@@ -4,8 +4,9 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use clap::Args;
+use serde::Serialize;
 
 use crate::cli::change::ChangeArguments;
 use crate::cli::target::{AccessArguments, Output, print, told};
@@ -53,6 +54,16 @@ pub struct MakingArguments {
     output: Output,
 }
 
+/// What standard output gets once a change is made.
+pub enum Shown {
+    /// What was changed.
+    Change,
+    /// The new key that the change contains, if any, and only once: alone in
+    /// its line, or as `key` of the answer. What was changed goes to standard
+    /// error.
+    Key(Option<String>),
+}
+
 /// Where the gateway of this machine is asked.
 const GATEWAY: &str = "http://127.0.0.1:8001";
 /// How often a gateway is asked for what it has in force.
@@ -65,7 +76,16 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 
 impl MakingArguments {
     /// Makes a change on every target, one after another.
-    pub fn make(&self, mut request: Request) -> anyhow::Result<ExitCode> {
+    pub fn make(&self, request: Request) -> anyhow::Result<ExitCode> {
+        self.make_and_show(request, Shown::Change)
+    }
+
+    /// The same, where standard output may be for something else.
+    pub fn make_and_show(
+        &self,
+        mut request: Request,
+        mut shown: Shown,
+    ) -> anyhow::Result<ExitCode> {
         request.message.clone_from(&self.message);
         request.details = self.output == Output::Json;
         // The second waits for the first to be in force.
@@ -74,7 +94,7 @@ impl MakingArguments {
             if self.to.len() > 1 {
                 eprintln!("{name}:");
             }
-            let made = self.make_on(name, request.clone(), waits);
+            let made = self.make_on(name, request.clone(), waits, &mut shown);
             if let Err(error) = made {
                 let left = self.to.len() - index - 1;
                 return Err(match left {
@@ -86,7 +106,13 @@ impl MakingArguments {
         Ok(ExitCode::Success)
     }
 
-    fn make_on(&self, name: &str, mut request: Request, waits: bool) -> anyhow::Result<()> {
+    fn make_on(
+        &self,
+        name: &str,
+        mut request: Request,
+        waits: bool,
+        shown: &mut Shown,
+    ) -> anyhow::Result<()> {
         let target = self.access.open(name)?;
         if self.dry_run || self.asks() {
             let planned = target.plan(&request).map_err(told)?;
@@ -109,7 +135,7 @@ impl MakingArguments {
         let verify = request.verify.clone();
         let applied = target.apply(&request).map_err(told)?;
         eprint!("{}", applied.notes);
-        print(self.output, &applied, &applied.text)?;
+        shown.print(self.output, &applied)?;
         match &applied.revision {
             Some(revision) => eprintln!("revision {}: {}", revision.id, revision.summary),
             None => eprintln!("nothing to change"),
@@ -167,6 +193,33 @@ impl MakingArguments {
     fn asks(&self) -> bool {
         !self.yes && std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
     }
+}
+
+impl Shown {
+    fn print(&mut self, output: Output, applied: &Applied) -> anyhow::Result<()> {
+        let Self::Key(key) = self else { return print(output, applied, &applied.text) };
+        let key = key.take();
+        let text = key.as_ref().map(|key| format!("{key}\n")).unwrap_or_default();
+        let is_lost = key.is_some();
+        print(output, &Keyed { key, applied }, &text).with_context(|| match is_lost {
+            true => "the change is made, but its key is lost: rotate it again",
+            false => "the change is made",
+        })?;
+        // After the key, which must not be lost with standard error.
+        if output == Output::Text {
+            eprint!("{}", applied.text);
+        }
+        Ok(())
+    }
+}
+
+/// An answer with the key that the change contains.
+#[derive(Serialize)]
+struct Keyed<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    #[serde(flatten)]
+    applied: &'a Applied,
 }
 
 fn confirmed() -> anyhow::Result<bool> {

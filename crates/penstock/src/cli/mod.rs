@@ -3,16 +3,21 @@
 pub mod apply;
 pub mod change;
 pub mod completion;
+pub mod consumer;
+pub mod delete;
 pub mod describe;
+pub mod edit;
 pub mod explain;
 pub mod export;
 pub mod fmt;
 pub mod get;
 pub mod intent;
+pub mod key;
 pub mod lint;
 pub mod lint_output;
 pub mod part;
 pub mod plan;
+pub mod provider;
 pub mod quickstart;
 pub mod render;
 pub mod revision;
@@ -60,6 +65,12 @@ pub enum Verb {
     Plan(plan::Arguments),
     /// Make a target as an intent says, whole or not at all.
     Apply(apply::Arguments),
+    /// Delete one thing, with everything that is there only because of it.
+    Delete(delete::Arguments),
+    /// Add consumers, change their keys, end their access.
+    Consumer(consumer::Arguments),
+    /// Change the tokens of a provider.
+    Provider(provider::Arguments),
     /// List what was applied.
     History(revision::Arguments),
     /// Show what a revision changed.

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 
 use penstock_manifest::diagnostic::nearest;
+use penstock_manifest::edit::ThingKind;
 use penstock_manifest::intent::export::{self, Secrets};
 use penstock_manifest::kind::{KINDS, KindRow};
 use penstock_manifest::{Diagnostic, Listing, Node, Resource, Severity};
@@ -16,6 +17,8 @@ use crate::exit_code::ExitCode;
 /// A kind of thing in an intent.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ThingRow {
+    /// What it is called in a change.
+    pub kind: ThingKind,
     /// Its name.
     pub name: &'static str,
     /// The field of an intent that lists such things.
@@ -26,15 +29,32 @@ pub struct ThingRow {
 
 /// Every kind of thing, in the order of an intent.
 pub const THINGS: &[ThingRow] = &[
-    ThingRow { name: "domain", section: "domains", aliases: &["domains", "dom"] },
-    ThingRow { name: "provider", section: "providers", aliases: &["providers", "prov"] },
-    ThingRow { name: "consumer", section: "consumers", aliases: &["consumers", "cons"] },
     ThingRow {
+        kind: ThingKind::Domain,
+        name: "domain",
+        section: "domains",
+        aliases: &["domains", "dom"],
+    },
+    ThingRow {
+        kind: ThingKind::Provider,
+        name: "provider",
+        section: "providers",
+        aliases: &["providers", "prov"],
+    },
+    ThingRow {
+        kind: ThingKind::Consumer,
+        name: "consumer",
+        section: "consumers",
+        aliases: &["consumers", "cons"],
+    },
+    ThingRow {
+        kind: ThingKind::AiRoute,
         name: "ai-route",
         section: "aiRoutes",
         aliases: &["airoute", "airoutes", "route", "routes", "ar"],
     },
     ThingRow {
+        kind: ThingKind::ServiceSource,
         name: "service-source",
         section: "serviceSources",
         aliases: &["servicesource", "servicesources", "source", "sources", "ss"],

@@ -11,6 +11,7 @@ use std::{fs, io};
 use penstock_gateway::access_log::timestamp;
 use penstock_gateway::compile::Options;
 use penstock_manifest::Listing;
+use penstock_manifest::edit::Moment;
 use penstock_manifest::listing::assemble;
 use penstock_manifest::plan::{self, FileChange, Plan, Stamp};
 
@@ -227,12 +228,13 @@ impl Local {
         let mut conflicts = Vec::new();
         let plan = match &request.change {
             ChangeRequest::Intent { .. } => {
-                let plan = desired.plan(contents, request, stamp());
-                if !request.overwrite
-                    && let Some(store) = &self.store
-                {
-                    conflicts = drift::overwritten(&**store, contents, &plan)?;
-                }
+                let plan = desired.plan(contents, request, moment().stamp);
+                conflicts = self.overwritten(contents, request, &plan)?;
+                plan
+            }
+            ChangeRequest::Edit(edit) => {
+                let plan = prepared::from_edit(contents, edit, &moment())?;
+                conflicts = self.overwritten(contents, request, &plan)?;
                 plan
             }
             ChangeRequest::Plan(saved) => prepared::from_saved(contents, saved, &self.identity())?,
@@ -249,6 +251,19 @@ impl Local {
             }
         };
         Ok((plan, conflicts))
+    }
+
+    /// What a plan would overwrite of what was edited by hand, unless it may.
+    fn overwritten(
+        &self,
+        contents: &Contents,
+        request: &Request,
+        plan: &Plan,
+    ) -> Result<Vec<String>, Failure> {
+        match &self.store {
+            Some(store) if !request.overwrite => drift::overwritten(&**store, contents, plan),
+            _ => Ok(Vec::new()),
+        }
     }
 
     fn reload(&self) -> Option<InForce> {
@@ -305,13 +320,14 @@ fn difference<'p>(
     }
 }
 
-fn stamp() -> Stamp {
-    let now = SystemTime::now();
-    let since = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+/// What time it is.
+fn moment() -> Moment {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     // Kubernetes writes whole seconds.
     let seconds = timestamp(UNIX_EPOCH + Duration::from_secs(since.as_secs()));
-    Stamp {
+    let stamp = Stamp {
         creation_timestamp: seconds.replace(".000Z", "Z"),
         resource_version: since.as_millis().to_string(),
-    }
+    };
+    Moment { now_s: since.as_secs(), stamp: Some(stamp) }
 }

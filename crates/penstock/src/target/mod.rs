@@ -7,6 +7,7 @@
 mod answer;
 mod candidate;
 mod drift;
+mod edit;
 mod failure;
 mod local;
 mod remote;
@@ -14,6 +15,7 @@ mod request;
 mod unwind;
 
 pub use answer::{Applied, Difference, GatewayStatus, InForce, Planned, Shown, Standing, Tested};
+pub use edit::EditRequest;
 pub use failure::{Failure, FailureKind};
 pub use local::Local;
 pub use remote::{Access, Remote};

@@ -6,6 +6,8 @@ use penstock_manifest::intent::secret::Lookup;
 use penstock_manifest::merge::Adopt;
 use serde::{Deserialize, Serialize};
 
+use super::EditRequest;
+
 /// A change, and how to make it. It may hold secrets, so it has no `Debug`.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -83,6 +85,8 @@ pub enum ChangeRequest {
         #[serde(default)]
         secrets: BTreeMap<String, String>,
     },
+    /// Change one thing of what is there.
+    Edit(EditRequest),
     /// Do what a saved plan says.
     Plan(serde_json::Value),
     /// Take back every revision after this one; by default, the last one.

@@ -14,6 +14,8 @@ mod connection;
 #[cfg(test)]
 mod cut;
 #[cfg(test)]
+mod day2;
+#[cfg(test)]
 mod error;
 #[cfg(test)]
 mod explain;

@@ -6,6 +6,7 @@ use std::io;
 use penstock_gateway::compile::Options;
 use penstock_gateway::explain::Explainer;
 use penstock_manifest::diagnostic::INTENT_SECRET;
+use penstock_manifest::edit::{self, Moment, There};
 use penstock_manifest::intent::secret::resolve;
 use penstock_manifest::intent::{self, IntentFile};
 use penstock_manifest::plan::{self, Action, Inputs, Plan, SavedPlan, Stamp};
@@ -20,7 +21,8 @@ use crate::target::answer::Refusal;
 use crate::target::candidate::Candidate;
 use crate::target::unwind::Past;
 use crate::target::{
-    Applied, ChangeRequest, Failure, FailureKind, IntentText, Planned, Request, drift, key_of,
+    Applied, ChangeRequest, EditRequest, Failure, FailureKind, IntentText, Planned, Request, drift,
+    key_of,
 };
 
 /// What an intent wants to be there.
@@ -49,7 +51,7 @@ impl Desired {
     }
 
     /// The plan that it becomes.
-    pub(super) fn plan(self, contents: &Contents, request: &Request, stamp: Stamp) -> Plan {
+    pub(super) fn plan(self, contents: &Contents, request: &Request, stamp: Option<Stamp>) -> Plan {
         let inputs = Inputs {
             desired: &self.resources,
             actual: &contents.listing,
@@ -57,11 +59,22 @@ impl Desired {
             ledger: &contents.ledger,
         };
         let merge = merge::Options { adopt: (&request.adopt).into(), prune: request.prune };
-        let mut plan = plan::plan(&inputs, &plan::Options { merge, stamp: Some(stamp) });
+        let mut plan = plan::plan(&inputs, &plan::Options { merge, stamp });
         plan.diagnostics.extend(self.findings);
         diagnostic::sort(&mut plan.diagnostics);
         plan
     }
+}
+
+/// The plan that one edit of what is there becomes.
+pub(super) fn from_edit(
+    contents: &Contents,
+    request: &EditRequest,
+    moment: &Moment,
+) -> Result<Plan, Failure> {
+    let there =
+        There { actual: &contents.listing, files: &contents.texts, ledger: &contents.ledger };
+    Ok(edit::edit(&there, request.edit(), moment)?)
 }
 
 /// The findings, unless there is an error among them.
@@ -218,6 +231,7 @@ impl Prepared {
         match (&*request.message, &request.change) {
             ("", ChangeRequest::Rollback { to: Some(to) }) => format!("rollback to {to}"),
             ("", ChangeRequest::Rollback { to: None }) => "rollback".to_owned(),
+            ("", ChangeRequest::Edit(edit)) => edit.message(),
             (message, _) => message.to_owned(),
         }
     }
