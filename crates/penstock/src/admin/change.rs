@@ -98,9 +98,10 @@ fn make(api: &Api, call: &Call, request: Request, is_dry_run: bool) -> Result<Js
     }
     // What cannot be told of is not done.
     api.audit.open()?;
-    let verb = match request.change {
+    let verb = match &request.change {
         ChangeRequest::Rollback { .. } => "rollback",
-        _ => "apply",
+        ChangeRequest::Edit(_) => "edit",
+        ChangeRequest::Intent { .. } | ChangeRequest::Plan(_) => "apply",
     };
     let entry = Entry::of(call, &request, verb);
     let applied = api.target.apply(&request);
@@ -111,6 +112,9 @@ fn make(api: &Api, call: &Call, request: Request, is_dry_run: bool) -> Result<Js
 /// The request with its author, and nothing in it that would forge the
 /// history.
 fn signed(mut request: Request, call: &Call) -> Result<Request, Failure> {
+    if let (ChangeRequest::Edit(edit), true) = (&request.change, request.message.is_empty()) {
+        request.message = edit.message();
+    }
     if request.author.is_empty() {
         request.author = format!("api@{}", call.client.ip());
     }
