@@ -357,8 +357,9 @@ pub(crate) fn join(path: &str, key: &str) -> String {
     let plain = !key.is_empty() && !key.contains(['.', '[', ']', '"', ' ', '/']);
     match (path.is_empty(), plain) {
         (true, true) => key.to_owned(),
-        (false, true) => format!("{path}.{key}"),
-        (_, false) => format!("{path}[\"{key}\"]"),
+        // Every look at a field comes by here.
+        (false, true) => [path, ".", key].concat(),
+        (_, false) => [path, "[\"", key, "\"]"].concat(),
     }
 }
 
