@@ -3,6 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use crate::node::{Entry, Map, Node, Position, Value, join};
+use crate::read::{FilePath, read_file};
 use crate::render::gson;
 use crate::yaml;
 
@@ -25,6 +26,23 @@ pub fn sha256_hex(text: &str) -> String {
 /// A resource as it may be seen.
 pub fn resource(kind: &str, root: &Node) -> Node {
     below(kind, "", false, root)
+}
+
+/// Whether a resource holds what [`resource`] hides.
+pub fn holds_secret(kind: &str, root: &Node) -> bool {
+    resource(kind, root) != *root
+}
+
+/// Whether a file of manifests does.
+pub fn text_holds_secret(text: &str) -> bool {
+    // Most do not, and need not be read to know it.
+    const WORDS: [&str; 4] = ["Secret", "WasmPlugin", "eader-control", "eaderControl"];
+    if !WORDS.iter().any(|word| text.contains(word)) {
+        return false;
+    }
+    let content = read_file(&FilePath::standalone(""), text);
+    !content.broken.is_empty()
+        || content.resources.iter().any(|one| holds_secret(&one.key.kind, &one.root))
 }
 
 /// A value of a resource as it may be seen; `path` is its own.

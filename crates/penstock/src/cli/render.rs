@@ -8,6 +8,7 @@ use std::path::Path;
 use anyhow::Context;
 use clap::Args;
 use penstock_manifest::Resource;
+use penstock_manifest::redact::holds_secret;
 use penstock_manifest::render::{Options, file_path, file_text, render};
 
 use crate::cli::intent;
@@ -51,7 +52,7 @@ fn print(resources: &[Resource]) -> anyhow::Result<()> {
 }
 
 /// Writes each resource beside its place and renames it there, so that no
-/// reader sees half of one. Secrets are for their owner only.
+/// reader sees half of one. What holds secrets is for its owner only.
 fn write(directory: &Path, resources: &[Resource]) -> anyhow::Result<()> {
     for resource in resources {
         let path = directory.join(file_path(resource));
@@ -60,7 +61,8 @@ fn write(directory: &Path, resources: &[Resource]) -> anyhow::Result<()> {
             fs::create_dir_all(parent)
                 .with_context(|| format!("cannot create `{}`", parent.display()))?;
         }
-        let mode = if &*resource.key.kind == "Secret" { 0o600 } else { 0o644 };
+        let is_secret = holds_secret(&resource.key.kind, &resource.root);
+        let mode = if is_secret { 0o600 } else { 0o644 };
         let temporary = path.with_extension("yaml.tmp");
         let written = fs::OpenOptions::new()
             .write(true)

@@ -39,7 +39,8 @@ use tokio::sync::watch;
 
 use crate::store::revision::{Commit, Record, Revised};
 use crate::store::{CommitError, Contents, Lock, Store, StoreError};
-use journal::Journal;
+use journal::file::hash_of;
+use journal::{Journal, NotCommitted};
 use scan::{Found, Scan, Stamp};
 use unfinished::Unfinished;
 use watching::{Pace, Watching};
@@ -182,20 +183,32 @@ impl Directory {
     /// What each file holds, for callers that join several sources. A
     /// revision that is on its way into the files lies over them.
     pub fn files(&self) -> Result<Vec<Arc<FileContent>>, StoreError> {
-        let mut guard = None;
-        for attempt in 1.. {
-            let mark = self.journal.mark();
+        self.at_rest(|is_open| {
             let contents = self.files_on_disk()?;
-            let contents = if mark.is_open() { self.overlaid(contents)? } else { contents };
+            if is_open { self.overlaid(contents) } else { Ok(contents) }
+        })
+    }
+
+    /// What is read while no revision is committed, started or ended. `read`
+    /// is told whether one is on its way into the files.
+    fn at_rest<T>(
+        &self,
+        mut read: impl FnMut(bool) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut guard = None;
+        let mut attempt = 1;
+        loop {
+            let mark = self.journal.mark();
+            let result = read(mark.is_open());
             if self.journal.mark() == mark || guard.is_some() {
-                return Ok(contents);
+                return result;
             }
             if attempt >= ATTEMPTS_MAX {
                 // One commit after another: keep the next one out.
                 guard = self.journal.lock().ok();
             }
+            attempt += 1;
         }
-        Ok(Vec::new())
     }
 
     /// The files as the open revision makes them.
@@ -267,13 +280,13 @@ impl Directory {
         for file in files {
             let path = &file.path;
             let coming = coming.get(&*path.relative).and_then(|file| file.after.as_deref());
-            let is_coming = |text: &&str| journal::hash_of(text) == hex(&file.hash);
-            let text = match coming.filter(is_coming) {
+            let is_it = |text: &&str| hash_of(text) == hex(&file.hash);
+            let text = match coming.filter(is_it) {
                 Some(text) => text.into(),
                 None => match std::fs::read_to_string(self.root.join(&*path.relative)) {
-                    Ok(text) => text.into(),
-                    // What is no text cannot be changed, only replaced.
-                    Err(_) => continue,
+                    Ok(text) if is_it(&&*text) => text.into(),
+                    // What is no text, or is being written, cannot be changed.
+                    _ => continue,
                 },
             };
             texts.push(TargetFile { path: path.clone(), hash: file.hash, text });
@@ -309,11 +322,14 @@ impl Store for Directory {
     }
 
     fn contents(&self) -> Result<Contents, StoreError> {
-        let files = self.files()?;
-        let listing = assemble(files.iter().map(|file| &**file));
-        let texts = self.texts(&files)?;
-        let (ledger, hashes) = self.journal.state().map_err(|reason| self.unreadable(reason))?;
-        Ok(Contents { root: self.path_of("").display, files, texts, listing, ledger, hashes })
+        self.at_rest(|_| {
+            let files = self.files()?;
+            let listing = assemble(files.iter().map(|file| &**file));
+            let texts = self.texts(&files)?;
+            let (ledger, hashes) =
+                self.journal.state().map_err(|reason| self.unreadable(reason))?;
+            Ok(Contents { root: self.path_of("").display, files, texts, listing, ledger, hashes })
+        })
     }
 
     fn lock(&self) -> Result<Lock, CommitError> {
@@ -326,7 +342,10 @@ impl Store for Directory {
         self.check(commit)?;
         let time = timestamp(SystemTime::now());
         let committed = self.journal.commit(commit, time);
-        let committed = committed.map_err(|reason| self.unwritable(reason))?;
+        let committed = committed.map_err(|error| match error {
+            NotCommitted::Edited(path) => CommitError::Edited(path),
+            NotCommitted::Io(reason) => self.unwritable(reason),
+        })?;
         let rolled = committed.carried.map_err(CommitError::Unfinished)?;
         match rolled.edited.is_empty() {
             true => Ok(committed.record),

@@ -10,21 +10,23 @@
 //! Invariant: a file that holds neither what was there before nor what the
 //! journal writes was edited by hand, and is not overwritten.
 
-use std::borrow::Cow;
+pub(super) mod file;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, BufRead, BufReader, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 
 use penstock_manifest::ledger::Ledger;
 use penstock_manifest::plan::hex;
-use serde::{Deserialize, Serialize};
+use penstock_manifest::redact::text_holds_secret;
 use sha2::{Digest, Sha256};
 
 use super::scan;
 use crate::store::revision::{Commit, Hashes, RECORD_VERSION, Record, Revised, RevisedFile};
+use file::hash_of;
 
 /// How many revisions are kept.
 const REVISIONS_MAX: usize = 100;
@@ -75,6 +77,21 @@ pub(super) struct Rolled {
     pub(super) edited: Vec<String>,
 }
 
+/// Why a revision was not committed; the directory is as it was.
+#[derive(Debug)]
+pub(super) enum NotCommitted {
+    /// This file is not what the revision was made against.
+    Edited(String),
+    /// What the system says.
+    Io(io::Error),
+}
+
+impl From<io::Error> for NotCommitted {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
 /// A revision that is in force.
 #[derive(Debug)]
 pub(super) struct Committed {
@@ -111,6 +128,7 @@ impl Journal {
             .truncate(false)
             .mode(OWNER_ONLY)
             .open(self.folder.join("lock"))?;
+        give(&file, &fs::metadata(&self.root)?);
         file.lock()?;
         Ok(file)
     }
@@ -123,34 +141,50 @@ impl Journal {
     }
 
     fn create_folder(&self, folder: &Path) -> io::Result<()> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+        if folder.is_dir() {
+            return Ok(());
+        }
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        let owner = fs::metadata(&self.root)?;
+        [&self.folder, folder].into_iter().try_for_each(|made| {
+            give(&File::open(made)?, &owner);
+            Ok(())
+        })
     }
 
-    /// Where the directory stands now.
+    /// Where the directory stands now. What cannot be looked at counts as
+    /// absent: it is found again where it is needed.
     pub(super) fn mark(&self) -> Mark {
         let journal = fs::metadata(self.path()).ok();
         let journal = journal.map(|found| (found.ino(), found.ctime(), found.ctime_nsec()));
-        Mark { journal, last: self.ids().last().copied().unwrap_or(0) }
+        let last = self.ids().ok().and_then(|ids| ids.last().copied());
+        Mark { journal, last: last.unwrap_or(0) }
     }
 
     /// The revision that is committed and not finished.
     pub(super) fn open(&self) -> io::Result<Option<Revised>> {
-        match File::open(self.path()) {
-            Ok(file) => read(file).map(Some),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        match file::read(&self.path()) {
             // Another user's journal cannot be laid over the files.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(None),
-            Err(error) => Err(error),
+            read => read,
         }
     }
 
     /// The numbers of the finished revisions that are kept, ascending.
-    pub(super) fn ids(&self) -> Vec<u64> {
-        let entries = fs::read_dir(self.history()).into_iter().flatten();
-        let mut ids: Vec<u64> =
-            entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
+    pub(super) fn ids(&self) -> io::Result<Vec<u64>> {
+        let entries = match fs::read_dir(self.history()) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            // So it is for a reader under another user.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut ids = Vec::new();
+        for entry in entries {
+            ids.extend(entry?.file_name().to_str().and_then(|name| name.parse::<u64>().ok()));
+        }
         ids.sort_unstable();
-        ids
+        Ok(ids)
     }
 
     fn file_of(&self, id: u64) -> PathBuf {
@@ -161,12 +195,8 @@ impl Journal {
     /// included.
     pub(super) fn records(&self) -> io::Result<Vec<Record>> {
         let mut records = Vec::new();
-        for id in self.ids() {
-            match File::open(self.file_of(id)) {
-                Ok(file) => records.push(read_record(&mut BufReader::new(file))?),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
-            }
+        for id in self.ids()? {
+            records.extend(file::record(&self.file_of(id))?);
         }
         if let Some(open) = self.open()?
             && records.last().is_none_or(|last| last.id < open.record.id)
@@ -178,15 +208,9 @@ impl Journal {
 
     /// A revision with its files.
     pub(super) fn revision(&self, id: u64) -> io::Result<Option<Revised>> {
-        if let Some(open) = self.open()?
-            && open.record.id == id
-        {
-            return Ok(Some(open));
-        }
-        match File::open(self.file_of(id)) {
-            Ok(file) => read(file).map(Some),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
+        match self.open()? {
+            Some(open) if open.record.id == id => Ok(Some(open)),
+            _ => file::read(&self.file_of(id)),
         }
     }
 
@@ -196,34 +220,36 @@ impl Journal {
         if let Some(open) = self.open()? {
             return Ok((open.ledger, open.hashes));
         }
-        let Some(id) = self.ids().last().copied() else { return Ok(Default::default()) };
-        let mut reader = BufReader::new(File::open(self.file_of(id))?);
-        read_record(&mut reader)?;
-        read_state(&mut reader)
+        let Some(id) = self.ids()?.last().copied() else { return Ok(Default::default()) };
+        Ok(file::state(&self.file_of(id))?.unwrap_or_default())
     }
 
     /// The number of the last revision and its hashes. There is no open one:
     /// the caller holds the lock.
     fn last(&self) -> io::Result<Option<(u64, Hashes)>> {
-        let Some(id) = self.ids().last().copied() else { return Ok(None) };
+        let Some(id) = self.ids()?.last().copied() else { return Ok(None) };
         Ok(Some((id, self.state()?.1)))
     }
 
     /// Commits a revision and carries it into the files. An error of the
     /// outer result leaves the directory as it was; one of the inner result
     /// leaves a journal that is in force and has to be rolled forward.
-    pub(super) fn commit(&self, commit: &Commit<'_>, time: String) -> io::Result<Committed> {
+    pub(super) fn commit(
+        &self,
+        commit: &Commit<'_>,
+        time: String,
+    ) -> Result<Committed, NotCommitted> {
         self.create_folder(&self.history())?;
         let revised = self.revised(commit, time)?;
         if let Err(error) = self.prepare(&revised) {
             self.sweep();
-            return Err(error);
+            return Err(error.into());
         }
         let carried = sync_folder(&self.folder).and_then(|()| self.roll_forward(&revised));
         Ok(Committed { record: revised.record, carried })
     }
 
-    fn revised(&self, commit: &Commit<'_>, time: String) -> io::Result<Revised> {
+    fn revised(&self, commit: &Commit<'_>, time: String) -> Result<Revised, NotCommitted> {
         let last = self.last()?;
         let (id, mut hashes) = last.map_or((0, BTreeMap::new()), |last| (last.0, last.1));
         let record = Record {
@@ -240,6 +266,10 @@ impl Journal {
         for change in commit.files {
             let before = read_text(&self.root.join(&*change.path))?;
             let path = change.path.to_string();
+            let base = change.base.as_ref().map(|hash| hex(hash));
+            if before.as_deref().map(hash_of) != base {
+                return Err(NotCommitted::Edited(path));
+            }
             let hash = change.text.as_deref().map(hash_of);
             match &hash {
                 Some(hash) => hashes.insert(path.clone(), hash.clone()),
@@ -247,7 +277,7 @@ impl Journal {
             };
             files.push(RevisedFile {
                 path,
-                base: change.base.as_ref().map(|hash| hex(hash)),
+                base,
                 hash,
                 before,
                 after: change.text.as_deref().map(str::to_owned),
@@ -260,12 +290,14 @@ impl Journal {
     /// so that after the commit nothing has to be written any more.
     fn prepare(&self, revised: &Revised) -> io::Result<()> {
         // The journal comes first: it says what there may be to sweep up.
-        let mut written = vec![write(&self.draft(), revised)?];
+        let journal = file::write(&self.draft(), revised)?;
+        give(&journal, &fs::metadata(&self.root)?);
+        let mut written = vec![journal];
         for file in &revised.files {
             let Some(text) = &file.after else { continue };
             let path = self.root.join(&*file.path);
             self.create_parents(&path)?;
-            written.push(write_beside(&path, text)?);
+            written.push(write_beside(&self.root, &path, text)?);
         }
         sync_all(&written)?;
         fs::rename(self.draft(), self.path())
@@ -299,6 +331,8 @@ impl Journal {
         let mut folders: Vec<PathBuf> = Vec::new();
         for file in &revised.files {
             let path = self.root.join(&*file.path);
+            // What a dead writer did may not be on the disk either.
+            folders.extend(path.parent().map(Path::to_path_buf));
             let current = read_hash(&path)?;
             if current == file.hash {
                 let _ = fs::remove_file(beside(&path));
@@ -315,16 +349,16 @@ impl Journal {
                     let temporary = beside(&path);
                     if read_hash(&temporary)? != file.hash {
                         self.create_parents(&path)?;
-                        write_beside(&path, text)?.sync_all()?;
+                        write_beside(&self.root, &path, text)?.sync_all()?;
                     }
                     fs::rename(&temporary, &path)?;
                 }
             }
-            folders.extend(path.parent().map(Path::to_path_buf));
         }
         folders.sort();
         folders.dedup();
-        let opened = folders.iter().map(File::open).collect::<io::Result<Vec<_>>>()?;
+        let there = folders.iter().filter(|folder| folder.is_dir());
+        let opened = there.map(File::open).collect::<io::Result<Vec<_>>>()?;
         sync_all(&opened)?;
         self.create_folder(&self.history())?;
         fs::rename(self.path(), self.file_of(revised.record.id))?;
@@ -346,7 +380,9 @@ impl Journal {
 
     fn forget_old(&self) {
         let mut bytes = 0;
-        for (age, id) in self.ids().into_iter().rev().enumerate() {
+        // What is forgotten later does no harm.
+        let ids = self.ids().unwrap_or_default();
+        for (age, id) in ids.into_iter().rev().enumerate() {
             let path = self.file_of(id);
             bytes += fs::metadata(&path).map_or(0, |found| found.len());
             let is_large = bytes > HISTORY_BYTES_MAX && age >= REVISIONS_MIN;
@@ -383,11 +419,6 @@ pub(super) fn refusal(root: &Path, path: &str) -> Option<&'static str> {
     is_link.then_some("leads through a symlink, and penstock does not write through links")
 }
 
-/// The SHA-256 of a text, in hexadecimal digits.
-pub(super) fn hash_of(text: &str) -> String {
-    hex(&<[u8; 32]>::from(Sha256::digest(text.as_bytes())))
-}
-
 fn read_hash(path: &Path) -> io::Result<Option<String>> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(hex(&<[u8; 32]>::from(Sha256::digest(&bytes))))),
@@ -411,20 +442,38 @@ fn beside(path: &Path) -> PathBuf {
     path.with_file_name(format!(".{name}.penstock"))
 }
 
-/// Writes a text beside its place, with the mode of what it replaces. What
-/// may hold keys is for its owner only.
-fn write_beside(path: &Path, text: &str) -> io::Result<File> {
-    let mode = match fs::metadata(path) {
-        Ok(found) => found.mode() & 0o777,
-        Err(_) if text.contains("kind: Secret") => OWNER_ONLY,
-        Err(_) => EVERYBODY_READS,
+/// Writes a text beside its place, with the mode and the owner of what it
+/// replaces. A new file that holds secrets is for its owner only, who is that
+/// of the directory.
+fn write_beside(root: &Path, path: &Path, text: &str) -> io::Result<File> {
+    let replaced = fs::metadata(path).ok();
+    let mode = match &replaced {
+        Some(replaced) => replaced.mode() & 0o777,
+        None if text_holds_secret(text) => OWNER_ONLY,
+        None => EVERYBODY_READS,
     };
     let temporary = beside(path);
     // One that is left of an earlier attempt may have another mode.
     let _ = fs::remove_file(&temporary);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).mode(OWNER_ONLY).open(&temporary)?;
     file.write_all(text.as_bytes())?;
+    match replaced {
+        Some(replaced) => give(&file, &replaced),
+        None => give(&file, &fs::metadata(root)?),
+    }
+    file.set_permissions(fs::Permissions::from_mode(mode))?;
     Ok(file)
+}
+
+/// Gives a file to the owner of another one, as far as that is allowed: what
+/// root writes has to be readable for who serves it.
+fn give(file: &File, like: &fs::Metadata) {
+    let is_other =
+        file.metadata().is_ok_and(|own| (own.uid(), own.gid()) != (like.uid(), like.gid()));
+    if is_other {
+        let _ = std::os::unix::fs::fchown(file, Some(like.uid()), Some(like.gid()));
+    }
 }
 
 /// From how many files on it is worth syncing the whole file system.
@@ -447,56 +496,4 @@ fn sync_all(written: &[File]) -> io::Result<()> {
 
 fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
-}
-
-fn write(path: &Path, revised: &Revised) -> io::Result<File> {
-    let _ = fs::remove_file(path);
-    let file = OpenOptions::new().write(true).create_new(true).mode(OWNER_ONLY).open(path)?;
-    let mut writer = io::BufWriter::new(file);
-    serde_json::to_writer(&mut writer, &revised.record)?;
-    writer.write_all(b"\n")?;
-    let state = State { ledger: revised.ledger.to_json(), hashes: Cow::Borrowed(&revised.hashes) };
-    serde_json::to_writer(&mut writer, &state)?;
-    for file in &revised.files {
-        writer.write_all(b"\n")?;
-        serde_json::to_writer(&mut writer, file)?;
-    }
-    writer.write_all(b"\n")?;
-    writer.into_inner().map_err(io::IntoInnerError::into_error)
-}
-
-/// The second line of a revision.
-#[derive(Serialize, Deserialize)]
-struct State<'a> {
-    ledger: serde_json::Value,
-    hashes: Cow<'a, Hashes>,
-}
-
-fn read(file: File) -> io::Result<Revised> {
-    let mut reader = BufReader::new(file);
-    let record = read_record(&mut reader)?;
-    let (ledger, hashes) = read_state(&mut reader)?;
-    let mut files = Vec::new();
-    for line in reader.lines() {
-        files.push(serde_json::from_str(&line?)?);
-    }
-    Ok(Revised { record, ledger, hashes, files })
-}
-
-fn read_record(reader: &mut impl BufRead) -> io::Result<Record> {
-    let mut line = String::new();
-    reader.read_line(&mut line)?;
-    let record: Record = serde_json::from_str(&line)?;
-    if record.penstock_revision != RECORD_VERSION {
-        return Err(io::Error::other("a later version of penstock wrote this revision"));
-    }
-    Ok(record)
-}
-
-fn read_state(reader: &mut impl BufRead) -> io::Result<(Ledger, Hashes)> {
-    let mut line = String::new();
-    reader.read_line(&mut line)?;
-    let state: State<'_> = serde_json::from_str(&line)?;
-    let ledger = Ledger::from_json(&state.ledger).map_err(io::Error::other)?;
-    Ok((ledger, state.hashes.into_owned()))
 }
