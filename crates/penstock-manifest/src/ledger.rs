@@ -12,6 +12,7 @@ use std::sync::Arc;
 use serde_json::{Value as Json, json};
 use thiserror::Error;
 
+use crate::redact::sha256_hex;
 use crate::resource::{ResourceKey, SYSTEM_NAMESPACE};
 
 /// The fields of one thing that penstock wrote, as key paths.
@@ -91,6 +92,11 @@ impl Ledger {
             })
             .collect();
         json!({"version": VERSION, "fieldSets": sets.sets, "resources": resources})
+    }
+
+    /// The SHA-256 of the JSON, in hexadecimal digits.
+    pub fn hash(&self) -> String {
+        sha256_hex(&self.to_json().to_string())
     }
 
     /// Reads what [`Ledger::to_json`] wrote.

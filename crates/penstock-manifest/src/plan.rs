@@ -207,7 +207,7 @@ pub struct Plan {
     pub changes: Vec<Change>,
     /// How many of each.
     pub counts: Counts,
-    /// The files that are written or removed, by path.
+    /// The files that are written or removed, in the order of writing.
     pub files: Vec<FileChange>,
     /// What is taken away.
     pub deletion: Deletion,
@@ -235,6 +235,15 @@ impl Plan {
                 Action::Unchanged => &mut self.counts.unchanged,
             } += 1;
         }
+    }
+
+    /// Puts the files into the order of writing: that of the first change in
+    /// each, then those that no change is in.
+    pub fn order_files(&mut self) {
+        let order = file::by_file(&self.changes);
+        let places: HashMap<&str, usize> =
+            order.iter().enumerate().map(|(place, (path, _))| (&**path, place)).collect();
+        self.files.sort_by_key(|file| places.get(&*file.path).copied().unwrap_or(usize::MAX));
     }
 
     /// Whether nothing has to change.
@@ -310,7 +319,19 @@ pub fn compare(before: &Listing, after: &Listing, files: &[FilePath]) -> Vec<Cha
         };
         Some(Outcome { key: key.clone(), before: before.cloned(), after })
     });
-    outcomes.map(|outcome| change(outcome, &relative, None)).collect()
+    let mut outcomes: Vec<Outcome> = outcomes.collect();
+    merge::sort(&mut outcomes);
+    let place = |change: &Change| {
+        let after = new.get(&change.key).filter(|_| change.action == Action::Create)?;
+        relative.get(&*after.source.file).map(|path| (*path).clone())
+    };
+    let mut changes = Vec::with_capacity(outcomes.len());
+    for outcome in outcomes {
+        let change = change(outcome, &relative, None);
+        let file = place(&change).unwrap_or_else(|| change.file.clone());
+        changes.push(Change { file, ..change });
+    }
+    changes
 }
 
 fn change(outcome: Outcome, relative: &HashMap<&str, &Arc<str>>, stamp: Option<&Stamp>) -> Change {

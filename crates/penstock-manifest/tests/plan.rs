@@ -70,7 +70,7 @@ impl Store {
         let json = plan.ledger.to_json();
         self.ledger = Ledger::from_json(&json).unwrap();
         assert_eq!(self.ledger, plan.ledger);
-        let saved = SavedPlan::from_json(&plan.to_saved("here")).unwrap();
+        let saved = SavedPlan::from_json(&plan.to_saved("here", &Ledger::default())).unwrap();
         assert_eq!(
             (&saved.base, &saved.files, &saved.ledger),
             (&plan.base, &plan.files, &plan.ledger)

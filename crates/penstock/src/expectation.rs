@@ -148,9 +148,16 @@ fn read_test<'a>(
     let expect = test.get("expect");
     if let Some(expect) = &expect {
         report_unknown(expect, EXPECT_FIELDS, diagnostics);
+        check_mapping(expect, diagnostics);
+        expect.get("headers").iter().for_each(|headers| check_mapping(headers, diagnostics));
     }
     let body = match (request.get("json"), request.get("body")) {
-        (Some(json), _) => Some(json.node.to_json().to_string()),
+        (Some(_), Some(body)) => {
+            let message = "a request has either `json` or `body`";
+            diagnostics.push(body.diagnostic(&INVALID_VALUE, message));
+            return None;
+        }
+        (Some(json), None) => Some(json.node.to_json().to_string()),
         (None, Some(body)) => Some(body.text(diagnostics)?.to_owned()),
         (None, None) => None,
     };
@@ -165,6 +172,14 @@ fn read_test<'a>(
     *asked.uri_mut() = url;
     asked.headers_mut().extend(headers);
     Some(Test { name, request: asked, expect })
+}
+
+/// What is no mapping would expect nothing.
+fn check_mapping(cursor: &Cursor<'_>, diagnostics: &mut Vec<Diagnostic>) {
+    if cursor.node.as_map().is_none() {
+        let message = format!("`{}` must be a mapping", cursor.path);
+        diagnostics.push(cursor.diagnostic(&INVALID_VALUE, message));
+    }
 }
 
 fn parsed<T: std::str::FromStr>(
@@ -188,6 +203,7 @@ fn read_headers(
     let Some(headers) = request.get("headers") else {
         return Vec::new();
     };
+    check_mapping(&headers, diagnostics);
     headers
         .entries()
         .filter_map(|(entry, value)| {
@@ -217,10 +233,7 @@ fn mismatches(test: &Test<'_>, explanation: &Explanation) -> Vec<String> {
                 continue;
             }
             let actual = actual(&entry.key, pass);
-            let wanted = match &expected.node.value {
-                Value::Null => None,
-                _ => Some(plain(&expected.node.to_json())),
-            };
+            let wanted = wanted(&expected);
             if actual != wanted {
                 mismatches.push(format!(
                     "{} is {}, expected {} (line {line})",
@@ -265,22 +278,22 @@ fn header_mismatches(expected: &Cursor<'_>, pass: &Pass) -> Vec<String> {
         Outcome::Reply { headers, .. } => headers,
         Outcome::Upstream(upstream) => &upstream.headers,
     };
-    expected
-        .entries()
-        .filter_map(|(entry, value)| {
-            let mut values =
-                headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(&entry.key));
-            let actual = values.next().map(|(_, value)| value.as_str());
-            let wanted = value.node.as_str();
-            (actual != wanted).then(|| {
-                format!(
-                    "header {} is {}, expected {} (line {})",
-                    entry.key,
-                    shown(actual),
-                    shown(wanted),
-                    value.node.at.line
-                )
-            })
-        })
-        .collect()
+    let mismatch = |name: &str, value: &Cursor<'_>| {
+        let mut values = headers.iter().filter(|(found, _)| found.eq_ignore_ascii_case(name));
+        let actual = values.next().map(|(_, value)| value.clone());
+        let wanted = wanted(value);
+        let (shown, line) = (shown(actual.as_deref()), value.node.at.line);
+        let expected = self::shown(wanted.as_deref());
+        (actual != wanted)
+            .then(|| format!("header {name} is {shown}, expected {expected} (line {line})"))
+    };
+    expected.entries().filter_map(|(entry, value)| mismatch(&entry.key, &value)).collect()
+}
+
+/// The text that is expected; none where nothing is.
+fn wanted(expected: &Cursor<'_>) -> Option<String> {
+    match &expected.node.value {
+        Value::Null => None,
+        _ => Some(plain(&expected.node.to_json())),
+    }
 }

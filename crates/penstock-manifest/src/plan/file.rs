@@ -1,6 +1,6 @@
 //! Changes of resources → new texts of files.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{Action, Change, FileChange, Plan, TargetFile};
@@ -12,13 +12,7 @@ use crate::yaml::{self, Document};
 pub(super) fn write(plan: &mut Plan, files: &[TargetFile]) {
     let files: HashMap<&str, &TargetFile> =
         files.iter().map(|file| (&*file.path.relative, file)).collect();
-    let mut by_file: BTreeMap<Arc<str>, Vec<usize>> = BTreeMap::new();
-    for (index, change) in plan.changes.iter().enumerate() {
-        if change.action != Action::Unchanged {
-            by_file.entry(change.file.clone()).or_default().push(index);
-        }
-    }
-    for (path, indices) in by_file {
+    for (path, indices) in by_file(&plan.changes) {
         match files.get(&*path) {
             Some(file) => {
                 if let Some(change) = rewrite(plan, file, &indices) {
@@ -28,6 +22,24 @@ pub(super) fn write(plan: &mut Plan, files: &[TargetFile]) {
             None => create(plan, path, &indices),
         }
     }
+}
+
+/// The changes of each file, in the order of writing: where files are written
+/// one by one, no route stands there without its authentication.
+pub(super) fn by_file(changes: &[Change]) -> Vec<(Arc<str>, Vec<usize>)> {
+    let mut order: Vec<(Arc<str>, Vec<usize>)> = Vec::new();
+    let mut places: HashMap<Arc<str>, usize> = HashMap::new();
+    for (index, change) in changes.iter().enumerate() {
+        if change.action == Action::Unchanged {
+            continue;
+        }
+        let place = *places.entry(change.file.clone()).or_insert(order.len());
+        match order.get_mut(place) {
+            Some((_, indices)) => indices.push(index),
+            None => order.push((change.file.clone(), vec![index])),
+        }
+    }
+    order
 }
 
 /// A file that is not there. A resource that is said to be there, in a file

@@ -21,6 +21,8 @@ pub struct SavedPlan {
     pub base: Revision,
     /// The files that are written or removed, by path.
     pub files: Vec<FileChange>,
+    /// The SHA-256 of the ledger that the plan was made against.
+    pub base_ledger: Box<str>,
     /// What is taken away.
     pub deletion: Deletion,
     /// What is penstock's once the plan is applied.
@@ -46,8 +48,8 @@ const VERSION_KEY: &str = "penstockPlan";
 
 impl Plan {
     /// The plan as JSON that [`SavedPlan::from_json`] reads. It holds secrets.
-    /// `target` says what it was made for.
-    pub fn to_saved(&self, target: &str) -> Json {
+    /// `target` says what it was made for, `ledger` what was penstock's there.
+    pub fn to_saved(&self, target: &str, ledger: &Ledger) -> Json {
         let files = self.files.iter().map(|file| {
             json!({
                 "path": &*file.path,
@@ -59,6 +61,7 @@ impl Plan {
             VERSION_KEY: VERSION,
             "target": target,
             "base": &*self.base.0,
+            "baseLedger": ledger.hash(),
             "files": files.collect::<Vec<_>>(),
             "ledger": self.ledger.to_json(),
             "plan": self.to_json(),
@@ -102,6 +105,7 @@ impl SavedPlan {
         Ok(Self {
             target: text("target").ok_or(shape("it has no target"))?.into(),
             base: Revision(text("base").ok_or(shape("it has no base"))?.into()),
+            base_ledger: text("baseLedger").ok_or(shape("it has no ledger"))?.into(),
             files: files.ok_or(shape("a file has no path or a wrong hash"))?,
             deletion: deletion.ok_or(shape("it does not say what it deletes"))?,
             ledger: Ledger::from_json(json.get("ledger").unwrap_or(&Json::Null))?,

@@ -9,9 +9,9 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::cli::change::ChangeArguments;
-use crate::cli::target::{AccessArguments, Output, print, told};
+use crate::cli::target::{AccessArguments, Output, print, say, told};
 use crate::exit_code::ExitCode;
-use crate::target::{Applied, ChangeRequest, IntentText, Remote, Request, Target};
+use crate::target::{Applied, ChangeRequest, Failure, IntentText, Remote, Request, Target};
 
 /// The command line of `apply`.
 #[derive(Args)]
@@ -44,7 +44,7 @@ pub struct MakingArguments {
     #[arg(long, value_name = "URL")]
     gateway: Option<String>,
     /// How many seconds to wait at most
-    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(0..=86_400))]
     timeout: u64,
     /// Do not ask
     #[arg(short, long)]
@@ -88,13 +88,16 @@ impl MakingArguments {
     ) -> anyhow::Result<ExitCode> {
         request.message.clone_from(&self.message);
         request.details = self.output == Output::Json;
-        // The second waits for the first to be in force.
-        let waits = self.wait || self.gateway.is_some() || self.to.len() > 1;
+        let directories = self.to.iter().filter(|name| !Remote::is_named(name)).count();
+        if self.to.len() > 1 && (self.gateway.is_some() || self.wait && directories > 0) {
+            say("error: waiting for several targets works with gateways, each its own\n");
+            return Ok(ExitCode::Usage);
+        }
         for (index, name) in self.to.iter().enumerate() {
             if self.to.len() > 1 {
-                eprintln!("{name}:");
+                say(&format!("{name}:\n"));
             }
-            let made = self.make_on(name, request.clone(), waits, &mut shown);
+            let made = self.make_on(name, request.clone(), &mut shown);
             if let Err(error) = made {
                 let left = self.to.len() - index - 1;
                 return Err(match left {
@@ -106,24 +109,18 @@ impl MakingArguments {
         Ok(ExitCode::Success)
     }
 
-    fn make_on(
-        &self,
-        name: &str,
-        mut request: Request,
-        waits: bool,
-        shown: &mut Shown,
-    ) -> anyhow::Result<()> {
+    fn make_on(&self, name: &str, mut request: Request, shown: &mut Shown) -> anyhow::Result<()> {
         let target = self.access.open(name)?;
         if self.dry_run || self.asks() {
             let planned = target.plan(&request).map_err(told)?;
             match self.dry_run {
                 true => print(self.output, &planned, &planned.text)?,
-                false => eprint!("{}", planned.text),
+                false => say(&planned.text),
             }
             if let Some(failure) = planned.failure() {
                 return Err(told(failure));
             }
-            eprint!("{}", planned.notes);
+            say(&planned.notes);
             if self.dry_run {
                 return Ok(());
             }
@@ -133,14 +130,21 @@ impl MakingArguments {
             request.base = Some(planned.base);
         }
         let verify = request.verify.clone();
-        let applied = target.apply(&request).map_err(told)?;
-        eprint!("{}", applied.notes);
+        let applied = target.apply(&request).map_err(|failure| {
+            shown.save(&failure);
+            told(failure)
+        })?;
         shown.print(self.output, &applied)?;
-        match &applied.revision {
-            Some(revision) => eprintln!("revision {}: {}", revision.id, revision.summary),
-            None => eprintln!("nothing to change"),
-        }
-        if waits {
+        say(&applied.notes);
+        say(&match &applied.revision {
+            Some(revision) => format!("revision {}: {}\n", revision.id, revision.summary),
+            None => "nothing to change\n".to_owned(),
+        });
+        // The next gateway waits for this one; what is to be verified has to
+        // be in force.
+        let is_gateway = matches!(target, Target::Remote(_));
+        let follows = is_gateway && (self.to.len() > 1 || verify.is_some());
+        if follows || self.wait || self.gateway.is_some() {
             self.follow(&target, &applied, verify.as_ref())?;
         }
         Ok(())
@@ -169,11 +173,15 @@ impl MakingArguments {
             });
         }
         let Some(table) = verify else { return Ok(()) };
-        let outcome = gateway.test(table).map_err(told)?;
+        let stays = || match &applied.revision {
+            Some(revision) => format!("not verified; revision {} stays applied", revision.id),
+            None => "not verified".to_owned(),
+        };
+        let outcome = gateway.test(table).map_err(told).with_context(stays)?;
         if outcome.passed {
             return Ok(());
         }
-        eprint!("{}", outcome.text);
+        say(&outcome.text);
         let Some(revision) = &applied.revision else { bail!("the verification failed") };
         let mut back = Request::new(ChangeRequest::Rollback { to: Some(revision.id - 1) });
         back.details = false;
@@ -205,11 +213,21 @@ impl Shown {
             true => "the change is made, but its key is lost: rotate it again",
             false => "the change is made",
         })?;
-        // After the key, which must not be lost with standard error.
         if output == Output::Text {
-            eprint!("{}", applied.text);
+            say(&applied.text);
         }
         Ok(())
+    }
+
+    /// Prints the key of a change that may have been made although it failed.
+    fn save(&mut self, failure: &Failure) {
+        if let Self::Key(key) = self
+            && failure.may_be_made
+            && let Some(key) = key.take()
+        {
+            // There is no better place left to say it.
+            let _ = writeln!(std::io::stdout(), "{key}");
+        }
     }
 }
 
@@ -223,8 +241,7 @@ struct Keyed<'a> {
 }
 
 fn confirmed() -> anyhow::Result<bool> {
-    eprint!("make these changes? [y/N] ");
-    std::io::stderr().flush()?;
+    say("make these changes? [y/N] ");
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
@@ -237,11 +254,11 @@ fn wait(gateway: &Remote, applied: &Applied, timeout: Duration) -> anyhow::Resul
         let seen = gateway.status();
         match &seen {
             Ok(status) if status.revision == applied.content => {
-                eprintln!("in force at {}", gateway.url());
+                say(&format!("in force at {}\n", gateway.url()));
                 return Ok(());
             }
             Ok(status) if status.seen == applied.content => {
-                eprint!("{}", status.notes);
+                say(&status.notes);
                 let error = status.error.as_deref().unwrap_or("it is not in force");
                 bail!("{} refused it: {error}", gateway.url());
             }

@@ -112,8 +112,14 @@ pub fn print(output: Output, answer: &impl Serialize, text: &str) -> anyhow::Res
 
 /// Prints what stands behind a failure, and gives it to the caller.
 pub fn told(failure: Failure) -> anyhow::Error {
-    eprint!("{}", failure.notes);
+    say(&failure.notes);
     failure.into()
+}
+
+/// Talks to whoever runs the verb. Nobody listening is no reason to stop in
+/// the middle of a change.
+pub fn say(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
 /// Who makes a change, as far as the system tells: `USER@HOST`.

@@ -111,9 +111,20 @@ fn look(listing: &Listing, options: &Options) -> (Snapshot, Vec<Diagnostic>) {
 type Gist = (&'static str, Arc<str>, String, String);
 
 fn gist(found: &Diagnostic) -> Gist {
-    // A message may name another place by its line.
-    let message = found.message.chars().filter(|c| !c.is_ascii_digit()).collect();
-    (found.code.id, found.file.clone(), found.path.clone(), message)
+    // Lines and places in lists move when something comes or goes before
+    // them; a message may name such a line as well.
+    let path = without_numbers(&found.path, '[');
+    (found.code.id, found.file.clone(), path, without_numbers(&found.message, ':'))
+}
+
+/// A text without the numbers that follow a mark.
+fn without_numbers(text: &str, mark: char) -> String {
+    let mut is_number = false;
+    let kept = text.chars().filter(|c| {
+        is_number = *c == mark || (is_number && c.is_ascii_digit());
+        !is_number || *c == mark
+    });
+    kept.collect()
 }
 
 /// The findings that were not there before, sorted.
@@ -131,4 +142,17 @@ fn new_ones(known: &[Diagnostic], mut found: Vec<Diagnostic>) -> Vec<Diagnostic>
     });
     diagnostic::sort(&mut found);
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_move_are_left_out() {
+        let check = |text, mark, expected| assert_eq!(without_numbers(text, mark), expected);
+        check("spec.rules[12].paths[3]", '[', "spec.rules[].paths[]");
+        check("a1 stands in x.yaml:12:3 already", ':', "a1 stands in x.yaml:: already");
+        check("", '[', "");
+    }
 }

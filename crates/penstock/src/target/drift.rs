@@ -3,10 +3,10 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use penstock_manifest::ResourceKey;
 use penstock_manifest::listing::assemble;
 use penstock_manifest::plan::{self, Action, Change, FileChange, Plan, hex};
-use penstock_manifest::read::{FilePath, read_file};
-use penstock_manifest::{Listing, ResourceKey};
+use penstock_manifest::read::{FileContent, read_file};
 
 use super::Failure;
 use crate::store::{Contents, Store};
@@ -76,13 +76,19 @@ pub(super) fn overwritten(
         return Ok(Vec::new());
     }
     let written = last_written(store, edited.iter().map(|path| &***path))?;
+    let mut planned: HashMap<&str, Vec<&Change>> = HashMap::new();
+    for change in &plan.changes {
+        if matches!(change.action, Action::Change | Action::Delete) {
+            planned.entry(&change.file).or_default().push(change);
+        }
+    }
+    let there: HashMap<&str, &Arc<FileContent>> =
+        contents.files.iter().map(|file| (&*file.path.relative, file)).collect();
     let mut sentences = Vec::new();
     for path in edited {
-        let planned = plan.changes.iter().filter(|change| change.file == *path);
-        let planned =
-            planned.filter(|change| matches!(change.action, Action::Change | Action::Delete));
-        let edits = written.get(&**path).map(|text| edits(contents, path, text.as_deref()));
-        for change in planned {
+        let Some(now) = there.get(&**path) else { continue };
+        let edits = written.get(&**path).map(|text| edits(now, text.as_deref()));
+        for change in planned.remove(&**path).unwrap_or_default() {
             let place = match &edits {
                 Some(edits) => edits.get(&change.key).and_then(|edit| overlap(edit, change)),
                 None => Some(change.key.to_string()),
@@ -98,21 +104,10 @@ pub(super) fn overwritten(
 }
 
 /// What was edited in a file, by resource.
-fn edits(
-    contents: &Contents,
-    path: &Arc<str>,
-    written: Option<&str>,
-) -> HashMap<ResourceKey, Change> {
-    let path = contents.path_of(path);
-    let before = written.map(|text| listing_of(&path, text)).unwrap_or_default();
-    let now = contents.files.iter().filter(|file| file.path == path);
-    let now = assemble(now.map(|file| &**file));
-    let changes = plan::compare(&before, &now, std::slice::from_ref(&path));
+fn edits(now: &FileContent, written: Option<&str>) -> HashMap<ResourceKey, Change> {
+    let before = written.map(|text| assemble([&read_file(&now.path, text)])).unwrap_or_default();
+    let changes = plan::compare(&before, &assemble([now]), std::slice::from_ref(&now.path));
     changes.into_iter().map(|change| (change.key.clone(), change)).collect()
-}
-
-fn listing_of(path: &FilePath, text: &str) -> Listing {
-    assemble([&read_file(path, text)])
 }
 
 /// The place where a plan meets an edit of the same resource.

@@ -53,12 +53,15 @@ pub struct Failure {
     /// The findings behind it, as lines.
     #[serde(default)]
     pub notes: String,
+    /// Whether the change may have been made all the same.
+    #[serde(default)]
+    pub may_be_made: bool,
 }
 
 impl Failure {
     /// A failure without findings.
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), notes: String::new() }
+        Self { kind, message: message.into(), notes: String::new(), may_be_made: false }
     }
 
     /// With the findings behind it.
@@ -93,6 +96,8 @@ impl From<CommitError> for Failure {
                 FailureKind::Unavailable
             }
         };
-        Self::new(kind, error.to_string())
+        let may_be_made =
+            matches!(error, CommitError::Unfinished(_) | CommitError::Overtaken { .. });
+        Self { may_be_made, ..Self::new(kind, error.to_string()) }
     }
 }

@@ -61,8 +61,9 @@ impl Local {
 
     /// What a change would do; nothing is written.
     pub fn plan(&self, request: &Request) -> Result<Planned, Failure> {
-        let (_, prepared) = self.prepare(request)?;
-        let saved = request.save.then(|| prepared.plan.to_saved(&self.identity()));
+        let (contents, prepared) = self.prepare(request)?;
+        let saved = || prepared.plan.to_saved(&self.identity(), &contents.ledger);
+        let saved = request.save.then(saved);
         Ok(Planned { saved, ..prepared.planned() })
     }
 

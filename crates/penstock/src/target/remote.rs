@@ -79,7 +79,8 @@ struct Lost {
 
 impl From<Lost> for Failure {
     fn from(lost: Lost) -> Self {
-        Self::new(FailureKind::Unavailable, lost.message)
+        let may_be_made = lost.may_have_acted;
+        Self { may_be_made, ..Self::new(FailureKind::Unavailable, lost.message) }
     }
 }
 

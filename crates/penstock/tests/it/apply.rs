@@ -343,6 +343,63 @@ fn new_errors_stop_an_apply_and_old_ones_do_not() {
     assert_eq!(foreign.files().len(), 1);
 }
 
+/// A rule that others wrote, with an error of its own, moves when another comes
+/// before it.
+#[test]
+fn an_old_error_that_moves_is_no_new_one() {
+    let bench = Bench::new();
+    let proxy = "apiVersion: extensions.higress.io/v1alpha1\nkind: WasmPlugin\nmetadata: {name: ai-proxy.internal, namespace: higress-system}\nspec:\n  url: oci://example.test/plugins/ai-proxy:2.0.0\n  phase: UNSPECIFIED_PHASE\n  priority: 100\n  failStrategy: FAIL_CLOSE\n  defaultConfigDisable: true\n  defaultConfig: {providers: []}\n  matchRules:\n  - {config: {activeProviderId: nobody}, configDisable: false, service: [zz.dns]}\n";
+    bench.target.write("wasmplugins/ai-proxy.internal.yaml", proxy);
+    bench.apply(&intent("one"), &["--adopt"]);
+    let text = bench.target.read("wasmplugins/ai-proxy.internal.yaml");
+    assert!(text.contains("nobody"), "{text}");
+}
+
+#[test]
+fn new_files_that_hold_secrets_are_for_their_owner() {
+    let bench = Bench::with("one");
+    let mode =
+        |name: &str| fs::metadata(bench.target.file(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode("wasmplugins/key-auth.internal.yaml"), 0o600);
+    assert_eq!(mode("wasmplugins/ai-proxy.internal.yaml"), 0o600);
+    assert_eq!(mode("wasmplugins/model-mapper.internal.yaml"), 0o644);
+    assert_eq!(mode(INGRESS), 0o644);
+    fs::set_permissions(bench.target.file(INGRESS), fs::Permissions::from_mode(0o640)).unwrap();
+    bench.apply(&intent("two"), &[]);
+    assert_eq!(mode(INGRESS), 0o640);
+}
+
+#[test]
+fn damaged_history_is_named() {
+    let bench = Bench::with("one");
+    bench.apply(&intent("two"), &[]);
+    let whole = bench.target.read(".penstock/history/2");
+    let cut = whole.rsplit_once("\n{").unwrap().0.to_owned() + "\n";
+    for damaged in ["", "{}", &cut, &whole.replace("/two", "/six")] {
+        bench.target.write(".penstock/history/2", damaged);
+        let refused = bench.run("rollback", &["1"]);
+        check_failed(&refused, ".penstock/history/2`");
+    }
+    bench.target.write(".penstock/history/2", &whole);
+    bench.ok("rollback", &["1"]);
+}
+
+#[test]
+fn a_plan_holds_while_what_is_owned_stays() {
+    let bench = Bench::new();
+    bench.apply(
+        "consumers: [{name: a, credentials: [{type: key-auth, source: BEARER, values: [k]}]}]",
+        &[],
+    );
+    let saved = bench.files.file("plan.json").display().to_string();
+    succeeded(bench.with_file("plan", &intent("two"), &["--out", &saved]));
+    bench.target.write("configmaps/domain-x.test.yaml", "");
+    bench.target.remove("configmaps/domain-x.test.yaml");
+    fs::rename(bench.target.file(".penstock/history"), bench.target.file(".penstock/gone"))
+        .unwrap();
+    check_failed(&bench.run("apply", &["-f", &saved]), "conflict: the target changed");
+}
+
 #[test]
 fn applies_at_the_same_time_come_one_after_another() {
     let bench = Bench::new();

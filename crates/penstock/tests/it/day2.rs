@@ -334,19 +334,20 @@ fn a_dry_run_changes_nothing_and_prints_no_key() {
 fn a_key_is_printed_once_as_soon_as_one_target_has_it() {
     let town = Town::new();
     let other = Directory::new();
+    let first = other.path().to_str().unwrap();
+    // A gateway that is not there.
     let nobody = format!("http://{}", dead_address(9));
-    // The second target waits for a gateway that serves the first.
-    let said = town.run(&[
+    let said = Said::of(penstock(&[
         "consumer",
         "add",
         "mokoko",
         "--to",
-        other.path().to_str().unwrap(),
-        "--gateway",
+        first,
+        "--to",
         &nobody,
-        "--timeout",
-        "0",
-    ]);
+        "--to",
+        town.target(),
+    ]));
     assert_eq!(said.code, 1);
     assert!(said.err.contains("1 more were not touched"), "{}", said.err);
     Said { code: 0, ..said }.key();

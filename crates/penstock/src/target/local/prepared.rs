@@ -101,7 +101,7 @@ pub(super) fn from_saved(
     if *saved.target != *identity {
         return Err(invalid(format!("the plan was made for `{}`, not `{identity}`", saved.target)));
     }
-    if saved.base != contents.listing.revision {
+    if saved.base != contents.listing.revision || *saved.base_ledger != *contents.ledger.hash() {
         let message = "conflict: the target changed since the plan was made; plan again";
         return Err(Failure::new(FailureKind::Conflict, message));
     }
@@ -132,6 +132,7 @@ fn of_files(contents: &Contents, files: Vec<plan::FileChange>) -> Plan {
         ..Plan::default()
     };
     plan.count();
+    plan.order_files();
     plan
 }
 
@@ -265,7 +266,7 @@ impl Prepared {
             plan: self.json(),
             text: self.text(),
             notes: self.notes(),
-            has_changes: !self.plan.is_empty(),
+            has_changes: !self.plan.is_empty() || self.plan.changes_ledger,
             base: self.plan.base.to_string(),
             refusals: self.refusals.clone(),
             saved: None,
@@ -274,6 +275,9 @@ impl Prepared {
 
     fn text(&self) -> String {
         let mut text = self.plan.to_text();
+        if self.plan.is_empty() && self.plan.changes_ledger {
+            text.push_str("no file changes, but what belongs to penstock does\n");
+        }
         let traffic = self.candidate.as_ref().filter(|candidate| !candidate.traffic.is_empty());
         if let Some(candidate) = traffic {
             text.push_str("\ntraffic\n");

@@ -64,7 +64,7 @@ pub(super) fn read(path: &Path) -> io::Result<Option<Revised>> {
 
 /// Only the record of a revision.
 pub(super) fn record(path: &Path) -> io::Result<Option<Record>> {
-    with(path, |reader| read_record(reader))
+    with(path, read_record)
 }
 
 /// Only what holds after a revision.
@@ -93,7 +93,7 @@ fn named(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), message)
 }
 
-fn read_record(reader: &mut impl BufRead) -> io::Result<Record> {
+fn read_record(reader: &mut BufReader<File>) -> io::Result<Record> {
     let mut line = String::new();
     reader.read_line(&mut line)?;
     let record: Record = serde_json::from_str(&line)?;
