@@ -20,7 +20,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::audit::{Audit, Entry};
-use super::call::{Call, query};
+use super::call::{Call, decoded, query};
 use super::endpoint::{self, Endpoint, Found, Needs, PREFIX};
 use super::refused::Refused;
 use super::{AdminResponse, AdminToken, body, guard, plain};
@@ -87,7 +87,7 @@ impl Api {
     ) -> AdminResponse {
         let (head, body) = request.into_parts();
         let (endpoint, segment) = match endpoint::find(&head.method, head.uri.path()) {
-            Found::Endpoint(endpoint, segment) => (endpoint, segment.map(str::to_owned)),
+            Found::Endpoint(endpoint, segment) => (endpoint, segment.map(decoded)),
             Found::OtherMethod(allowed) => return Refused::method(allowed).response(),
             Found::Nothing(nearest) => {
                 return Refused::unknown(head.uri.path(), nearest).response();

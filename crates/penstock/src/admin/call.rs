@@ -10,7 +10,7 @@ use crate::target::{Failure, FailureKind};
 
 /// One request to the API.
 pub struct Call {
-    /// The segment of the path that varies.
+    /// The segment of the path that varies, decoded.
     pub segment: Option<String>,
     /// The parameters of the query, decoded.
     pub query: Vec<(String, String)>,
@@ -77,15 +77,17 @@ impl Call {
 
 /// The parameters of a query.
 pub fn query(text: &str) -> Vec<(String, String)> {
-    let decoded = |text: &str| {
-        let text = text.replace('+', " ");
-        percent_decode_str(&text).decode_utf8_lossy().into_owned()
-    };
+    let decoded = |text: &str| decoded(&text.replace('+', " "));
     let pairs = text.split('&').filter(|pair| !pair.is_empty());
     pairs
         .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
         .map(|(name, value)| (decoded(name), decoded(value)))
         .collect()
+}
+
+/// A text without its percent signs.
+pub fn decoded(text: &str) -> String {
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 /// What a JSON reader says, without the texts that it found: they may be

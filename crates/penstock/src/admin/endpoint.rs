@@ -49,9 +49,12 @@ pub const PREFIX: &str = "/api/v1/";
 /// Every endpoint, by path.
 pub static ENDPOINTS: &[Endpoint] = &[
     post("/api/v1/apply", Needs::Change, Takes::JsonOrYaml, change::apply),
+    get("/api/v1/consumers/{name}/routes", look::consumer_routes),
+    get("/api/v1/describe", look::describe),
     get("/api/v1/diff", look::diff),
     post("/api/v1/explain", Needs::Read, Takes::Json, look::explain),
     get("/api/v1/export", look::export),
+    get("/api/v1/get", look::get),
     get("/api/v1/history", look::history),
     get("/api/v1/history/{id}", look::show),
     get("/api/v1/openapi.json", openapi::document),
@@ -102,9 +105,10 @@ fn is_head_of(row: &Endpoint, method: &Method) -> bool {
 
 /// Whether a path fits a pattern, and its varying segment.
 fn matched<'p>(pattern: &str, path: &'p str) -> Option<Option<&'p str>> {
-    let Some((front, _)) = pattern.split_once('{') else {
+    let varying = pattern.split_once('{').zip(pattern.split_once('}'));
+    let Some(((front, _), (_, back))) = varying else {
         return (pattern == path).then_some(None);
     };
-    let rest = path.strip_prefix(front)?;
-    (!rest.is_empty() && !rest.contains('/')).then_some(Some(rest))
+    let segment = path.strip_prefix(front)?.strip_suffix(back)?;
+    (!segment.is_empty() && !segment.contains('/')).then_some(Some(segment))
 }

@@ -1,18 +1,23 @@
 //! The endpoints that only look.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
+use penstock_gateway::Live;
 use penstock_gateway::explain::Explainer;
 use penstock_manifest::intent::export::Secrets;
-use penstock_manifest::{redact, yaml};
+use penstock_manifest::redact;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use super::api::Api;
 use super::call::{Call, invalid};
-use crate::cli::{explain as explained, export as exported, lint_output};
+use crate::cli::consumer::routes;
+use crate::cli::lint_output;
+use crate::cli::thing::{Kind, Things};
+use crate::cli::{describe as described, explain as explained, export as exported, get as got};
 use crate::expectation::Tests;
 use crate::target::{Failure, FailureKind, IntentText, Tested};
 
@@ -82,18 +87,50 @@ pub fn status(api: &Api, call: &Call) -> Result<Json, Failure> {
 
 /// `GET export`.
 pub fn export(api: &Api, call: &Call) -> Result<Json, Failure> {
-    call.allow(&["secrets"])?;
+    call.allow(&["secrets", "name"])?;
     let secrets = match call.parameter("secrets") {
         None | Some("ref") => Secrets::Ref,
         Some("redact") => Secrets::Redact,
         Some(_) => return Err(invalid("`secrets` is neither ref nor redact")),
     };
-    let (export, findings) = exported::export(&api.target.listing()?, secrets, "intent");
-    Ok(json!({
-        "intent": yaml::render(&export.document),
-        "variables": export.variables,
-        "notes": lint_output::text(&findings),
-    }))
+    let name = call.parameter("name").unwrap_or("intent");
+    answer(&exported::export(&api.target.listing()?, secrets, name))
+}
+
+/// `GET get`.
+pub fn get(api: &Api, call: &Call) -> Result<Json, Failure> {
+    call.allow(&["kind", "name", "output"])?;
+    let output = match call.parameter("output") {
+        None | Some("table") => got::Output::Table,
+        Some("yaml") => got::Output::Yaml,
+        Some("name") => got::Output::Name,
+        Some(_) => return Err(invalid("`output` is none of table, yaml and name")),
+    };
+    let (kind, name) = (call.parameter("kind"), call.parameter("name"));
+    if kind.is_none() && name.is_some() {
+        return Err(invalid("`name` says nothing without `kind`"));
+    }
+    let kind = kind.map(Kind::parse).transpose()?;
+    let listing = api.target.listing()?;
+    answer(&got::look(&Things::of(&listing), kind, name, output)?)
+}
+
+/// `GET describe`.
+pub fn describe(api: &Api, call: &Call) -> Result<Json, Failure> {
+    call.allow(&["kind", "name"])?;
+    let (Some(kind), Some(name)) = (call.parameter("kind"), call.parameter("name")) else {
+        return Err(invalid("`kind` and `name` say what is described"));
+    };
+    let kind = Kind::parse(kind)?;
+    answer(&described::look(&api.target.listing()?, api.target.options(), kind, name)?)
+}
+
+/// `GET consumers/{name}/routes`.
+pub fn consumer_routes(api: &Api, call: &Call) -> Result<Json, Failure> {
+    call.allow(&[])?;
+    let name = call.segment.as_deref().unwrap_or_default();
+    let listing = api.target.listing()?;
+    answer(&routes::look(name, &listing, &live(api)?.snapshot)?)
 }
 
 /// A request to be explained.
@@ -163,10 +200,12 @@ pub fn test(api: &Api, call: &Call) -> Result<Json, Failure> {
 
 /// Asks the configuration in force.
 fn explainer(api: &Api) -> Result<Explainer, Failure> {
+    Ok(Explainer::of_live(live(api)?))
+}
+
+fn live(api: &Api) -> Result<Arc<Live>, Failure> {
     let live = api.gateway.live();
-    let live =
-        live.ok_or_else(|| Failure::new(FailureKind::Unavailable, "no configuration in force"))?;
-    Ok(Explainer::of_live(live))
+    live.ok_or_else(|| Failure::new(FailureKind::Unavailable, "no configuration in force"))
 }
 
 fn unavailable(error: std::io::Error) -> Failure {

@@ -1,6 +1,6 @@
 //! `penstock consumer`: who may use the gateway, and with which key.
 
-mod routes;
+pub mod routes;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

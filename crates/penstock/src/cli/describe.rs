@@ -3,22 +3,22 @@
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
-use std::io::Write as _;
 
-use anyhow::Context;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use penstock_gateway::compile::Options;
 use penstock_manifest::{Diagnostic, Listing, Node, redact, yaml};
 use serde_json::{Value, json};
 
 use crate::cli::get::{qualified, refuse, table};
 use crate::cli::part::{Part, owner_of, parts_of, parts_of_resource};
+use crate::cli::target::{GatewayArguments, Output, print, told};
 use crate::cli::thing::{
-    Kind, NotShown, ThingRow, Things, allowed, fallbacks, field, name_of, texts, upstreams,
+    Kind, ThingRow, Things, allowed, fallbacks, field, name_of, texts, upstreams,
 };
 use crate::cli::{lint, lint_output};
 use crate::exit_code::ExitCode;
 use crate::store;
+use crate::target::{Failure, FailureKind, Printed};
 
 /// The command line of `describe`.
 #[derive(Args)]
@@ -30,18 +30,14 @@ pub struct Arguments {
     /// Which; a resource outside higress-system is NAMESPACE/NAME
     #[arg(value_name = "NAME")]
     name: String,
-    /// The directory with the manifests
+    /// The directory with the manifests, or the URL of a gateway's admin listener
     #[arg(long, value_name = "SOURCE")]
     config: String,
+    #[command(flatten)]
+    gateway: GatewayArguments,
     /// How it is printed
-    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    #[arg(short, long, value_enum, default_value_t)]
     output: Output,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Output {
-    Text,
-    Json,
 }
 
 /// `penstock describe`.
@@ -50,21 +46,33 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Ok(kind) => kind,
         Err(error) => return Ok(refuse(&error)),
     };
-    let listing = store::open(&arguments.config)?.list()?;
-    let description = match describe(&listing, kind, &arguments.name) {
-        Ok(description) => description,
-        Err(error) => return Ok(refuse(&error)),
+    let printed = match arguments.gateway.open(&arguments.config)? {
+        Some(gateway) => gateway.describe(&arguments.kind, &arguments.name).map_err(told)?,
+        None => {
+            let listing = store::open(&arguments.config)?.list()?;
+            look(&listing, &Options::default(), kind, &arguments.name)?
+        }
     };
-    let shown = match arguments.output {
-        Output::Text => description.to_text(),
-        Output::Json => format!("{:#}\n", description.to_json()?),
-    };
-    std::io::stdout().write_all(shown.as_bytes()).context("writing the description")?;
+    print(arguments.output, &printed.json, &printed.text)?;
     Ok(ExitCode::Success)
 }
 
+/// What `describe` prints of one thing of a listing.
+pub fn look(
+    listing: &Listing,
+    options: &Options,
+    kind: Kind,
+    name: &str,
+) -> Result<Printed, Failure> {
+    let description = describe(listing, options, kind, name)?;
+    let json = description
+        .to_json()
+        .map_err(|error| Failure::new(FailureKind::Unavailable, error.to_string()))?;
+    Ok(Printed { json, text: description.to_text(), notes: String::new() })
+}
+
 /// Everything about one thing.
-pub struct Description {
+struct Description {
     kind: String,
     name: String,
     /// With hashes for secrets.
@@ -88,8 +96,12 @@ impl Relation {
     }
 }
 
-/// Everything about one thing of a listing, wherever that came from.
-pub fn describe(listing: &Listing, kind: Kind, name: &str) -> Result<Description, NotShown> {
+fn describe(
+    listing: &Listing,
+    options: &Options,
+    kind: Kind,
+    name: &str,
+) -> Result<Description, Failure> {
     let things = Things::of(listing);
     let (fields, parts, relations) = match kind {
         Kind::Thing(row) => {
@@ -107,7 +119,7 @@ pub fn describe(listing: &Listing, kind: Kind, name: &str) -> Result<Description
                     .collect();
                 let message =
                     format!("several are named `{}`: {}", first.key.name, names.join(", "));
-                return Err(NotShown { message, code: ExitCode::Failure });
+                return Err(Failure::new(FailureKind::Invalid, message));
             }
             let first = found.first().copied();
             let root = first.map(|resource| redact::resource(row.kind, &resource.root));
@@ -123,7 +135,7 @@ pub fn describe(listing: &Listing, kind: Kind, name: &str) -> Result<Description
         }
     };
     let files: HashSet<&str> = parts.iter().map(|part| &*part.file).collect();
-    let mut findings = lint::check(listing.clone(), &Options::default(), false);
+    let mut findings = lint::check(listing.clone(), options, false);
     findings.retain(|finding| files.contains(&*finding.file));
     let kind = kind.name().into_owned();
     Ok(Description { kind, name: name.to_owned(), fields, parts, relations, findings })
@@ -193,9 +205,8 @@ impl Description {
         text
     }
 
-    fn to_json(&self) -> anyhow::Result<Value> {
-        let findings: Value = serde_json::from_str(&lint_output::json(&self.findings))
-            .context("writing the findings")?;
+    fn to_json(&self) -> serde_json::Result<Value> {
+        let findings: Value = serde_json::from_str(&lint_output::json(&self.findings))?;
         Ok(json!({
             "kind": self.kind,
             "name": self.name,

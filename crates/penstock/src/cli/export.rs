@@ -7,19 +7,23 @@ use std::path::Path;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use penstock_manifest::intent::export::{self, Export};
+use penstock_manifest::intent::export;
 use penstock_manifest::{Diagnostic, Listing, Severity, diagnostic, yaml};
 
 use crate::cli::lint_output;
+use crate::cli::target::{GatewayArguments, told};
 use crate::exit_code::ExitCode;
 use crate::store;
+use crate::target::Exported;
 
 /// The command line of `export`.
 #[derive(Args)]
 pub struct Arguments {
-    /// The directory with the manifests
+    /// The directory with the manifests, or the URL of a gateway's admin listener
     #[arg(long, value_name = "SOURCE")]
     config: String,
+    #[command(flatten)]
+    gateway: GatewayArguments,
     /// What is written for tokens and keys
     #[arg(long, value_enum, default_value_t = Secrets::Ref)]
     secrets: Secrets,
@@ -32,7 +36,7 @@ pub struct Arguments {
 enum Secrets {
     /// `${env:NAME}`: safe to commit
     Ref,
-    /// The values
+    /// The values; only from a directory
     Inline,
     /// Hashes: to be looked at, not to be rendered
     Redact,
@@ -40,22 +44,20 @@ enum Secrets {
 
 /// `penstock export`.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let listing = store::open(&arguments.config)?.list()?;
-    let name = if arguments.output == "-" { "<stdout>" } else { &arguments.output };
-    let secrets = match arguments.secrets {
-        Secrets::Ref => export::Secrets::Ref,
-        Secrets::Inline => export::Secrets::Inline,
-        Secrets::Redact => export::Secrets::Redact,
+    let Some(exported) = exported(arguments)? else {
+        eprintln!(
+            "error: a gateway does not give its secrets away: name the directory it serves, or \
+             use --secrets ref or redact"
+        );
+        return Ok(ExitCode::Usage);
     };
-    let (exported, findings) = export(&listing, secrets, name);
-    eprint!("{}", lint_output::text(&findings));
-    let text = yaml::render(&exported.document);
+    eprint!("{}", exported.notes);
+    let text = exported.intent.as_bytes();
     match arguments.output.as_str() {
-        "-" => std::io::stdout().write_all(text.as_bytes()).context("writing the intent")?,
+        "-" => std::io::stdout().write_all(text).context("writing the intent")?,
         file => {
             let mode = if arguments.secrets == Secrets::Inline { 0o600 } else { 0o644 };
-            write(Path::new(file), &text, mode)
-                .with_context(|| format!("cannot write `{file}`"))?;
+            write(Path::new(file), text, mode).with_context(|| format!("cannot write `{file}`"))?;
         }
     }
     if !exported.variables.is_empty() {
@@ -64,29 +66,45 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             eprintln!("  {variable}");
         }
     }
-    let is_whole = findings.iter().all(|found| found.severity < Severity::Error);
-    Ok(if is_whole { ExitCode::Success } else { ExitCode::Failure })
+    Ok(if exported.is_whole { ExitCode::Success } else { ExitCode::Failure })
 }
 
-/// What was exported, and everything that it does not say; `name` stands for
-/// the file that it goes to.
-pub fn export(
-    listing: &Listing,
-    secrets: export::Secrets,
-    name: &str,
-) -> (Export, Vec<Diagnostic>) {
+/// What a source's manifests came from; none where a gateway would have to
+/// tell its secrets.
+fn exported(arguments: &Arguments) -> anyhow::Result<Option<Exported>> {
+    let name = if arguments.output == "-" { "<stdout>" } else { &arguments.output };
+    let (secrets, word) = match arguments.secrets {
+        Secrets::Ref => (export::Secrets::Ref, Some("ref")),
+        Secrets::Inline => (export::Secrets::Inline, None),
+        Secrets::Redact => (export::Secrets::Redact, Some("redact")),
+    };
+    Ok(match (arguments.gateway.open(&arguments.config)?, word) {
+        (Some(_), None) => None,
+        (Some(gateway), Some(word)) => Some(gateway.export(word, name).map_err(told)?),
+        (None, _) => Some(export(&store::open(&arguments.config)?.list()?, secrets, name)),
+    })
+}
+
+/// The intent that a listing came from, and everything that it does not say;
+/// `name` stands for the file that it goes to.
+pub fn export(listing: &Listing, secrets: export::Secrets, name: &str) -> Exported {
     let exported = export::from_resources(listing, secrets);
     let errors = listing.diagnostics.iter().filter(|found| found.severity == Severity::Error);
     let mut findings: Vec<Diagnostic> = errors.cloned().collect();
     findings.extend_from_slice(&exported.diagnostics);
     findings.extend(export::check(listing, secrets, name));
     diagnostic::sort(&mut findings);
-    (exported, findings)
+    Exported {
+        intent: yaml::render(&exported.document),
+        variables: exported.variables,
+        is_whole: findings.iter().all(|found| found.severity < Severity::Error),
+        notes: lint_output::text(&findings),
+    }
 }
 
 /// Writes beside the file and renames over it, so that a file that others may
 /// read never holds a secret. A device or a pipe is written to as it is.
-fn write(path: &Path, text: &str, mode: u32) -> std::io::Result<()> {
+fn write(path: &Path, text: &[u8], mode: u32) -> std::io::Result<()> {
     if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
         return fs::write(path, text);
     }
@@ -98,7 +116,7 @@ fn write(path: &Path, text: &str, mode: u32) -> std::io::Result<()> {
         .create_new(true)
         .mode(mode)
         .open(&temporary)
-        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .and_then(|mut file| file.write_all(text))
         .and_then(|()| fs::rename(&temporary, path));
     if written.is_err() {
         // What is left of a failed attempt may hold secrets.

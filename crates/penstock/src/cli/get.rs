@@ -10,11 +10,13 @@ use penstock_manifest::{Node, Resource, redact, yaml};
 use serde_json::{Value, json};
 
 use crate::cli::lint_output;
+use crate::cli::target::{GatewayArguments, told};
 use crate::cli::thing::{
-    Kind, NotShown, THINGS, ThingRow, Things, allowed, endpoint, field, name_of, texts, upstreams,
+    Kind, THINGS, ThingRow, Things, allowed, endpoint, field, name_of, texts, upstreams,
 };
 use crate::exit_code::ExitCode;
 use crate::store;
+use crate::target::{Failure, Printed, Remote};
 
 /// The command line of `get`.
 #[derive(Args)]
@@ -26,9 +28,11 @@ pub struct Arguments {
     /// Only the one of this name
     #[arg(value_name = "NAME")]
     name: Option<String>,
-    /// The directory with the manifests
+    /// The directory with the manifests, or the URL of a gateway's admin listener
     #[arg(long, value_name = "SOURCE")]
     config: String,
+    #[command(flatten)]
+    gateway: GatewayArguments,
     /// How it is printed
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     output: Output,
@@ -53,31 +57,63 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Ok(kind) => kind,
         Err(error) => return Ok(refuse(&error)),
     };
-    let listing = store::open(&arguments.config)?.list()?;
-    let things = Things::of(&listing);
-    eprint!("{}", lint_output::text(&things.findings));
-    match show(&things, kind, arguments.name.as_deref(), arguments.output) {
-        Ok(text) => {
-            std::io::stdout().write_all(text.as_bytes()).context("writing the answer")?;
-            Ok(ExitCode::Success)
+    let text = match arguments.gateway.open(&arguments.config)? {
+        Some(gateway) => show_from_afar(&gateway, arguments)?,
+        None => {
+            let listing = store::open(&arguments.config)?.list()?;
+            let things = Things::of(&listing);
+            eprint!("{}", lint_output::text(&things.findings));
+            show(&things, kind, arguments.name.as_deref(), arguments.output)?
         }
-        Err(error) => Ok(refuse(&error)),
-    }
+    };
+    std::io::stdout().write_all(text.as_bytes()).context("writing the answer")?;
+    Ok(ExitCode::Success)
 }
 
-/// Says why something is not shown.
-pub fn refuse(error: &NotShown) -> ExitCode {
-    eprintln!("error: {}", error.message);
-    error.code
+/// Says that a command line makes no sense.
+pub fn refuse(failure: &Failure) -> ExitCode {
+    eprintln!("error: {failure}");
+    ExitCode::Usage
 }
 
-/// What `get` prints of a listing's things, wherever the listing came from.
-pub fn show(
+/// What `get` prints of a gateway's things.
+fn show_from_afar(gateway: &Remote, arguments: &Arguments) -> anyhow::Result<String> {
+    let Arguments { kind, name, output, .. } = arguments;
+    let word = match output {
+        Output::Table | Output::Json => "table",
+        Output::Yaml => "yaml",
+        Output::Name => "name",
+    };
+    let printed = gateway.get_things(kind.as_deref(), name.as_deref(), word).map_err(told)?;
+    eprint!("{}", printed.notes);
+    Ok(match output {
+        Output::Json => pretty(&printed.json),
+        Output::Table | Output::Yaml | Output::Name => printed.text,
+    })
+}
+
+/// What `get` prints of a listing's things, as JSON and in one more form.
+pub fn look(
     things: &Things<'_>,
     kind: Option<Kind>,
     name: Option<&str>,
     output: Output,
-) -> Result<String, NotShown> {
+) -> Result<Printed, Failure> {
+    let notes = lint_output::text(&things.findings);
+    let shown =
+        show(things, kind, name, output).and_then(|text| Ok((text, to_json(things, kind, name)?)));
+    match shown {
+        Ok((text, json)) => Ok(Printed { json, text, notes }),
+        Err(failure) => Err(failure.with_notes(notes)),
+    }
+}
+
+fn show(
+    things: &Things<'_>,
+    kind: Option<Kind>,
+    name: Option<&str>,
+    output: Output,
+) -> Result<String, Failure> {
     match kind {
         None => Ok(summary(things, output)),
         Some(Kind::Thing(row)) => Ok(show_things(things, row, &things.find(row, name)?, output)),
@@ -87,8 +123,20 @@ pub fn show(
     }
 }
 
+fn to_json(things: &Things<'_>, kind: Option<Kind>, name: Option<&str>) -> Result<Value, Failure> {
+    Ok(match kind {
+        None => summary_json(things),
+        Some(Kind::Thing(row)) => things_json(things, row, &things.find(row, name)?),
+        Some(Kind::Resource(row)) => resources_json(row.kind, &things.resources(row, name)?),
+    })
+}
+
+fn pretty(json: &Value) -> String {
+    format!("{json:#}\n")
+}
+
 fn summary(things: &Things<'_>, output: Output) -> String {
-    let names = |row| things.all(row).iter().map(name_of).collect::<Vec<_>>();
+    let names = |row| names_of(things, row);
     match output {
         Output::Table => {
             let rows = THINGS.iter().map(|row| {
@@ -97,19 +145,25 @@ fn summary(things: &Things<'_>, output: Output) -> String {
             });
             table(&["KIND", "COUNT", "NAMES"], rows.collect())
         }
-        Output::Json => {
-            let kinds = THINGS.iter().map(|row| {
-                let names = names(row);
-                json!({"kind": row.name, "count": names.len(), "names": names})
-            });
-            format!("{:#}\n", json!({"kinds": kinds.collect::<Vec<_>>()}))
-        }
+        Output::Json => pretty(&summary_json(things)),
         Output::Yaml => yaml::render(&things.intent),
         Output::Name => THINGS
             .iter()
             .flat_map(|row| names(row).into_iter().map(|name| line(row.name, name)))
             .collect(),
     }
+}
+
+fn summary_json(things: &Things<'_>) -> Value {
+    let kinds = THINGS.iter().map(|row| {
+        let names = names_of(things, row);
+        json!({"kind": row.name, "count": names.len(), "names": names})
+    });
+    json!({"kinds": kinds.collect::<Vec<_>>()})
+}
+
+fn names_of<'t>(things: &'t Things<'_>, row: &ThingRow) -> Vec<&'t str> {
+    things.all(row).iter().map(name_of).collect()
 }
 
 /// The most names in a line of the summary.
@@ -129,16 +183,18 @@ fn show_things(things: &Things<'_>, row: &ThingRow, found: &[&Node], output: Out
             let rows = found.iter().map(|thing| columns(things, row, thing)).collect();
             table(head(row), rows)
         }
-        Output::Json => {
-            let items = found.iter().map(|thing| item(things, row, thing));
-            format!("{:#}\n", json!({"kind": row.name, "items": items.collect::<Vec<_>>()}))
-        }
+        Output::Json => pretty(&things_json(things, row, found)),
         Output::Yaml => {
             let found = found.iter().map(|thing| (*thing).clone());
             yaml::render(&map([(row.section, list(found))]))
         }
         Output::Name => found.iter().map(|thing| line(row.name, name_of(thing))).collect(),
     }
+}
+
+fn things_json(things: &Things<'_>, row: &ThingRow, found: &[&Node]) -> Value {
+    let items = found.iter().map(|thing| item(things, row, thing));
+    json!({"kind": row.name, "items": items.collect::<Vec<_>>()})
 }
 
 fn item(things: &Things<'_>, row: &ThingRow, thing: &Node) -> Value {
@@ -226,18 +282,7 @@ fn show_resources(kind: &str, found: &[&Resource], output: Output) -> String {
             };
             table(&["NAME", "NAMESPACE", "FILE"], found.iter().map(row).collect())
         }
-        Output::Json => {
-            let items = found.iter().map(|resource| {
-                json!({
-                    "name": &*resource.key.name,
-                    "namespace": &*resource.key.namespace,
-                    "file": &*resource.source.file,
-                    "line": resource.name_at().line,
-                    "object": redact::resource(kind, &resource.root).to_json(),
-                })
-            });
-            format!("{:#}\n", json!({"kind": kind, "items": items.collect::<Vec<_>>()}))
-        }
+        Output::Json => pretty(&resources_json(kind, found)),
         Output::Yaml => {
             let shown: Vec<Node> =
                 found.iter().map(|resource| redact::resource(kind, &resource.root)).collect();
@@ -248,6 +293,19 @@ fn show_resources(kind: &str, found: &[&Resource], output: Output) -> String {
             .map(|resource| line(&kind.to_ascii_lowercase(), &qualified(resource)))
             .collect(),
     }
+}
+
+fn resources_json(kind: &str, found: &[&Resource]) -> Value {
+    let items = found.iter().map(|resource| {
+        json!({
+            "name": &*resource.key.name,
+            "namespace": &*resource.key.namespace,
+            "file": &*resource.source.file,
+            "line": resource.name_at().line,
+            "object": redact::resource(kind, &resource.root).to_json(),
+        })
+    });
+    json!({"kind": kind, "items": items.collect::<Vec<_>>()})
 }
 
 /// The name of a resource, with its namespace where that is not the system's.

@@ -12,7 +12,7 @@ use penstock_manifest::intent::export::{self, Secrets};
 use penstock_manifest::kind::{KINDS, KindRow};
 use penstock_manifest::{Diagnostic, Listing, Node, Resource, Severity};
 
-use crate::exit_code::ExitCode;
+use crate::target::{Failure, FailureKind};
 
 /// A kind of thing in an intent.
 #[derive(Debug, PartialEq, Eq)]
@@ -81,18 +81,9 @@ pub enum Kind {
     Resource(&'static KindRow),
 }
 
-/// Why something cannot be shown.
-#[derive(Debug)]
-pub struct NotShown {
-    /// What the user is told.
-    pub message: String,
-    /// How the verb ends.
-    pub code: ExitCode,
-}
-
 impl Kind {
     /// The kind of a word: singular, plural or short, in any case.
-    pub fn parse(word: &str) -> Result<Self, NotShown> {
+    pub fn parse(word: &str) -> Result<Self, Failure> {
         let plain = word.to_ascii_lowercase().replace('-', "");
         let is_thing = |row: &&ThingRow| row.name == plain || row.aliases.contains(&&*plain);
         if let Some(row) = THINGS.iter().find(is_thing) {
@@ -115,7 +106,7 @@ impl Kind {
             }
         };
         let message = format!("there is no kind `{word}`: {hint}");
-        Err(NotShown { message, code: ExitCode::Usage })
+        Err(Failure::new(FailureKind::Invalid, message))
     }
 
     /// Its name as it is shown.
@@ -148,7 +139,7 @@ impl<'a> Things<'a> {
     }
 
     /// The things of a kind, or the one of a name.
-    pub fn find(&self, row: &ThingRow, name: Option<&str>) -> Result<Vec<&Node>, NotShown> {
+    pub fn find(&self, row: &ThingRow, name: Option<&str>) -> Result<Vec<&Node>, Failure> {
         let all = self.all(row);
         let Some(name) = name else { return Ok(all.iter().collect()) };
         let found: Vec<&Node> = all.iter().filter(|thing| name_of(thing) == name).collect();
@@ -169,7 +160,7 @@ impl<'a> Things<'a> {
         &self,
         row: &KindRow,
         name: Option<&str>,
-    ) -> Result<Vec<&'a Resource>, NotShown> {
+    ) -> Result<Vec<&'a Resource>, Failure> {
         let all = self.listing.resources.iter().map(|resource| &**resource);
         let all: Vec<&Resource> = all.filter(|resource| &*resource.key.kind == row.kind).collect();
         let Some(wanted) = name else { return Ok(all) };
@@ -201,12 +192,13 @@ impl<'a> Things<'a> {
     }
 }
 
-fn no_such<'n>(kind: &str, name: &str, names: impl Iterator<Item = &'n str>) -> NotShown {
+/// There is nothing of a name; perhaps another one was meant.
+pub fn no_such<'n>(kind: &str, name: &str, names: impl Iterator<Item = &'n str>) -> Failure {
     let hint = match nearest(name, names) {
         Some(nearest) => format!(": did you mean `{nearest}`?"),
         None => String::new(),
     };
-    NotShown { message: format!("there is no {kind} `{name}`{hint}"), code: ExitCode::Failure }
+    Failure::new(FailureKind::NotFound, format!("there is no {kind} `{name}`{hint}"))
 }
 
 /// The name of a thing.
@@ -295,7 +287,7 @@ mod tests {
         check("configmap cm", "configmap");
         check("service services svc", "service");
         let unknown = Kind::parse("provder").unwrap_err();
-        assert_eq!(unknown.code, ExitCode::Usage);
+        assert_eq!(unknown.kind, FailureKind::Invalid);
         assert_eq!(unknown.message, "there is no kind `provder`: did you mean `provider`?");
     }
 

@@ -128,8 +128,8 @@ pub enum StoreError {
     #[error("`{0}`: reading from Kubernetes is not supported yet; name a directory")]
     NotYet(String),
     /// A gateway, where only a directory will do.
-    #[error("`{0}` is a gateway, which this verb cannot read from afar yet; name a directory")]
-    FromAfar(String),
+    #[error("`{0}` is a gateway; name a directory")]
+    Gateway(String),
     /// The path is something else.
     #[error("`{}` is not a directory", .0.display())]
     NotADirectory(PathBuf),
@@ -150,7 +150,7 @@ pub fn open(source: &str) -> Result<Arc<dyn Store>, StoreError> {
         return Err(StoreError::NotYet(source.to_owned()));
     }
     if source.starts_with("http://") || source.starts_with("https://") {
-        return Err(StoreError::FromAfar(source.to_owned()));
+        return Err(StoreError::Gateway(source.to_owned()));
     }
     Ok(Arc::new(Directory::open(source)?))
 }

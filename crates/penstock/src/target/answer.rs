@@ -138,6 +138,31 @@ pub struct GatewayStatus {
     pub notes: String,
 }
 
+/// What a verb that looks prints.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Printed {
+    /// For programs.
+    pub json: Json,
+    /// For people.
+    pub text: String,
+    /// What is told besides, as lines.
+    pub notes: String,
+}
+
+/// The intent that manifests came from.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Exported {
+    /// The intent, as YAML.
+    pub intent: String,
+    /// The variables that it refers to, in its order.
+    pub variables: Vec<String>,
+    /// Whether no finding is an error.
+    pub is_whole: bool,
+    /// What it does not say, as lines.
+    pub notes: String,
+}
+
 /// How expectations fared.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Tested {

@@ -170,6 +170,11 @@ impl Local {
         })
     }
 
+    /// What counts there.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
     /// Everything the target holds.
     pub fn listing(&self) -> Result<Listing, Failure> {
         match &self.store {

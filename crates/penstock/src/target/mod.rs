@@ -14,7 +14,10 @@ mod remote;
 mod request;
 mod unwind;
 
-pub use answer::{Applied, Difference, GatewayStatus, InForce, Planned, Shown, Standing, Tested};
+pub use answer::{
+    Applied, Difference, Exported, GatewayStatus, InForce, Planned, Printed, Shown, Standing,
+    Tested,
+};
 pub use edit::EditRequest;
 pub use failure::{Failure, FailureKind};
 pub use local::Local;

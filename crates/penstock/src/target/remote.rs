@@ -11,14 +11,15 @@ use std::time::Duration;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, EXPECT, SERVER};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use penstock_gateway::upstream::trusted_certificates;
+use percent_encoding::{NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsProvider};
 
 use super::{
-    Applied, Difference, Failure, FailureKind, GatewayStatus, IntentText, Planned, Request, Shown,
-    Standing, Tested,
+    Applied, Difference, Exported, Failure, FailureKind, GatewayStatus, IntentText, Planned,
+    Printed, Request, Shown, Standing, Tested,
 };
 use crate::store::revision::Record;
 
@@ -158,6 +159,36 @@ impl Remote {
         self.post("/api/v1/explain", request)
     }
 
+    /// What there is, of a kind and of a name where they are given. The text is
+    /// `table`, `yaml` or `name`.
+    pub fn get_things(
+        &self,
+        kind: Option<&str>,
+        name: Option<&str>,
+        output: &str,
+    ) -> Result<Printed, Failure> {
+        let query = query(&[("kind", kind), ("name", name), ("output", Some(output))]);
+        self.get(&format!("/api/v1/get?{query}"))
+    }
+
+    /// Everything about one thing.
+    pub fn describe(&self, kind: &str, name: &str) -> Result<Printed, Failure> {
+        let query = query(&[("kind", Some(kind)), ("name", Some(name))]);
+        self.get(&format!("/api/v1/describe?{query}"))
+    }
+
+    /// The routes that a consumer may use, of what is in force.
+    pub fn consumer_routes(&self, name: &str) -> Result<Printed, Failure> {
+        self.get(&format!("/api/v1/consumers/{}/routes", encoded(name)))
+    }
+
+    /// The intent that the manifests came from, with `ref` or `redact` for
+    /// secrets; `name` stands for the file that it goes to.
+    pub fn export(&self, secrets: &str, name: &str) -> Result<Exported, Failure> {
+        let query = query(&[("secrets", Some(secrets)), ("name", Some(name))]);
+        self.get(&format!("/api/v1/export?{query}"))
+    }
+
     /// What a change would do; nothing is written.
     pub fn plan(&self, request: &Request) -> Result<Planned, Failure> {
         self.post("/api/v1/plan", request)
@@ -190,10 +221,9 @@ impl Remote {
     /// What differs between two revisions, a revision and now, or, without
     /// any, what was edited by hand since the last one.
     pub fn diff(&self, from: Option<u64>, to: Option<u64>) -> Result<Difference, Failure> {
-        let query = [("from", from), ("to", to)];
-        let query: Vec<String> =
-            query.iter().filter_map(|(name, id)| Some(format!("{name}={}", (*id)?))).collect();
-        self.get(&format!("/api/v1/diff?{}", query.join("&")))
+        let (from, to) = (from.map(|id| id.to_string()), to.map(|id| id.to_string()));
+        let query = query(&[("from", from.as_deref()), ("to", to.as_deref())]);
+        self.get(&format!("/api/v1/diff?{query}"))
     }
 
     /// How the target stands.
@@ -370,6 +400,18 @@ impl Finding {
             _ => format!("{file}:{line}:{column}: {severity}[{code}]: {message}\n"),
         }
     }
+}
+
+/// The parameters that have values, as a query.
+fn query(parameters: &[(&str, Option<&str>)]) -> String {
+    let given = parameters.iter().filter_map(|(name, value)| Some((name, (*value)?)));
+    let given: Vec<String> =
+        given.map(|(name, value)| format!("{name}={}", encoded(value))).collect();
+    given.join("&")
+}
+
+fn encoded(text: &str) -> PercentEncode<'_> {
+    utf8_percent_encode(text, NON_ALPHANUMERIC)
 }
 
 fn bearer(token: &str) -> Result<HeaderValue, Failure> {

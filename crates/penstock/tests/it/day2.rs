@@ -402,6 +402,4 @@ fn the_routes_of_a_consumer_are_told() {
     let none: Value = serde_json::from_str(&routes("mokoko", "json").ok().out).unwrap();
     assert_eq!(none["routes"], Value::Array(Vec::new()));
     routes("labub", "text").refused(1, "there is no consumer `labub`: did you mean `labubu`?");
-    let afar = ["consumer", "routes", "labubu", "--config", "http://127.0.0.9:9"];
-    Said::of(penstock(&afar)).refused(1, "a gateway does not tell");
 }

@@ -2,6 +2,8 @@
 //! HTTP on both sides.
 
 #[cfg(test)]
+mod afar;
+#[cfg(test)]
 mod apply;
 #[cfg(test)]
 mod body;

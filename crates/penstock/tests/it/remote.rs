@@ -299,9 +299,8 @@ fn what_is_no_gateway_is_told_in_one_sentence() {
     check(&page("{}", "200 OK\r\nServer: penstock/9.9.9"), "it is penstock 9.9.9");
     check("http://user:pass@127.0.0.1", "--token-file");
     check("http://127.0.0.1:99999", "has no usable port");
-    for verb in [&["get"][..], &["describe", "route", "pond"], &["export"], &["serve"]] {
-        failed(&run(&[verb, &["--config", &afar.url()]].concat()), &["from afar"]);
-    }
+    let serve = run(&["serve", "--config", &afar.url()]);
+    failed(&serve, &["is a gateway; name a directory"]);
 }
 
 #[test]
@@ -783,10 +782,19 @@ fn every_answer_is_as_the_description_says() {
     assert_eq!(post("test", json!({"name": "t", "text": "tests: []"})), 200);
     assert_eq!(post("test", json!({"name": "t", "text": "1"})), 400);
     for name in ["diff", "diff?from=0", "export", "history", "openapi.json", "resources", "status"]
+        .into_iter()
+        .chain(["get", "get?kind=provider", "get?kind=ingress", "describe?kind=route&name=pond"])
     {
         assert_eq!(get(name), 200, "{name}");
     }
-    assert_eq!(get("diff?from=9"), 404);
+    for name in ["diff?from=9", "get?kind=provider&name=a", "describe?kind=cm&name=a"] {
+        assert_eq!(get(name), 404, "{name}");
+    }
+    for name in ["get?kind=a", "get?name=a", "get?output=json", "describe?kind=route"] {
+        assert_eq!(get(name), 400, "{name}");
+    }
+    let routes = "/api/v1/consumers/{name}/routes";
+    assert_eq!(check("GET", &routes.replace("{name}", "heron"), routes, None), 404);
     for id in [1, 9] {
         let path = format!("/api/v1/history/{id}");
         check("GET", &path, "/api/v1/history/{id}", None);

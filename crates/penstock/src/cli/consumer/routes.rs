@@ -2,22 +2,20 @@
 //! would meet them.
 
 use std::collections::BTreeSet;
-use std::io::Write as _;
 
-use anyhow::bail;
 use clap::Args;
 use penstock_gateway::compile::{self, Options};
 use penstock_gateway::snapshot::Snapshot;
 use penstock_gateway::traffic::{Audience, RouteAccess, access_of};
 use penstock_manifest::Listing;
-use penstock_manifest::diagnostic::nearest;
 use serde_json::{Value as Json, json};
 
 use crate::cli::get::table;
-use crate::cli::target::Output;
-use crate::cli::thing::{THINGS, Things, name_of};
+use crate::cli::target::{GatewayArguments, Output, print, told};
+use crate::cli::thing::{THINGS, Things, name_of, no_such};
 use crate::exit_code::ExitCode;
 use crate::store;
+use crate::target::{Failure, Printed};
 
 /// The command line of `consumer routes`.
 #[derive(Args)]
@@ -25,10 +23,12 @@ pub struct Arguments {
     /// The consumer
     #[arg(value_name = "NAME")]
     name: String,
-    /// The directory with the manifests
+    /// The directory with the manifests, or the URL of a gateway's admin listener
     #[arg(long, visible_alias = "to", value_name = "SOURCE")]
     config: String,
-    /// Only Ingresses of this class count
+    #[command(flatten)]
+    gateway: GatewayArguments,
+    /// Only Ingresses of this class count, in a directory; a gateway has its own
     #[arg(long, value_name = "NAME")]
     ingress_class: Option<String>,
     /// How the answer is printed
@@ -38,35 +38,38 @@ pub struct Arguments {
 
 /// `penstock consumer routes`.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let Arguments { name, config, ingress_class, output } = arguments;
-    if config.starts_with("http://") || config.starts_with("https://") {
-        bail!("a gateway does not tell who may use its routes: name the directory it serves");
-    }
-    let listing = store::open(config)?.list()?;
-    let options = Options { ingress_class: ingress_class.clone() };
-    let snapshot = compile::compile(&listing, &[], &options).snapshot;
-    let accesses = access_of(&snapshot);
-    check_known(name, &listing, &accesses)?;
-    let allowed: Vec<&RouteAccess> =
-        accesses.iter().filter(|access| access.audience.allows(name)).collect();
-    let mut out = std::io::stdout().lock();
-    match output {
-        Output::Text => out.write_all(text(&allowed).as_bytes())?,
-        Output::Json => writeln!(out, "{:#}", json(name, &allowed))?,
-    }
-    say_closed(&snapshot);
+    let Arguments { name, config, gateway, ingress_class, output } = arguments;
+    let printed = match gateway.open(config)? {
+        Some(gateway) => gateway.consumer_routes(name).map_err(told)?,
+        None => {
+            let listing = store::open(config)?.list()?;
+            let options = Options { ingress_class: ingress_class.clone() };
+            look(name, &listing, &compile::compile(&listing, &[], &options).snapshot)?
+        }
+    };
+    print(*output, &printed.json, &printed.text)?;
+    eprint!("{}", printed.notes);
     Ok(ExitCode::Success)
 }
 
-fn say_closed(snapshot: &Snapshot) {
-    if let Some(reason) = snapshot.closed {
-        eprintln!("warning: every route answers 503: {reason}");
-    }
+/// What `consumer routes` prints of a snapshot; the listing says who else is a
+/// consumer.
+pub fn look(name: &str, listing: &Listing, snapshot: &Snapshot) -> Result<Printed, Failure> {
+    let accesses = access_of(snapshot);
+    check_known(name, listing, &accesses)?;
+    let allowed: Vec<&RouteAccess> =
+        accesses.iter().filter(|access| access.audience.allows(name)).collect();
+    let closed = snapshot.closed.map(|why| format!("warning: every route answers 503: {why}\n"));
+    Ok(Printed {
+        json: json(name, &allowed),
+        text: text(&allowed),
+        notes: closed.unwrap_or_default(),
+    })
 }
 
 /// Refuses a name that nothing knows. Known are the consumers of an intent,
 /// and whoever a route allows.
-fn check_known(name: &str, listing: &Listing, accesses: &[RouteAccess]) -> anyhow::Result<()> {
+fn check_known(name: &str, listing: &Listing, accesses: &[RouteAccess]) -> Result<(), Failure> {
     let things = Things::of(listing);
     let rows = THINGS.iter().filter(|row| row.name == "consumer");
     let mut known: BTreeSet<&str> = rows.flat_map(|row| things.all(row)).map(name_of).collect();
@@ -78,10 +81,7 @@ fn check_known(name: &str, listing: &Listing, accesses: &[RouteAccess]) -> anyho
     if known.contains(name) {
         return Ok(());
     }
-    match nearest(name, known.into_iter()) {
-        Some(nearest) => bail!("there is no consumer `{name}`: did you mean `{nearest}`?"),
-        None => bail!("there is no consumer `{name}`"),
-    }
+    Err(no_such("consumer", name, known.into_iter()))
 }
 
 fn text(allowed: &[&RouteAccess]) -> String {
