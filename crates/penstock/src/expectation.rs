@@ -105,6 +105,9 @@ fn read_tests<'a>(root: &Cursor<'a>, diagnostics: &mut Vec<Diagnostic>) -> Vec<T
         diagnostics.push(root.diagnostic(&MISSING_FIELD, "there is no list `tests`"));
         return Vec::new();
     };
+    if tests.node.as_list().is_some_and(<[Node]>::is_empty) {
+        diagnostics.push(tests.diagnostic(&MISSING_FIELD, "there are no tests"));
+    }
     tests
         .items()
         .enumerate()

@@ -16,10 +16,6 @@ use crate::target::{
 
 /// The name of an intent that is a body.
 const BODY: &str = "body";
-/// The longest name of an author, in bytes.
-const AUTHOR_BYTES_MAX: usize = 200;
-/// The longest message, in bytes.
-const MESSAGE_BYTES_MAX: usize = 4096;
 /// The parameters that stand beside an intent in YAML.
 const OPTIONS: &[&str] =
     &["adopt", "allowDelete", "author", "base", "dryRun", "message", "overwrite", "prune"];
@@ -36,7 +32,7 @@ pub fn plan(api: &Api, call: &Call) -> Result<Json, Failure> {
     if request.save && !call.has_token {
         return Err(Failure::new(FailureKind::Forbidden, NO_CHANGES));
     }
-    let request = signed(request, call)?;
+    let request = signed(request, call);
     if request.save {
         api.audit.open()?;
     }
@@ -92,7 +88,7 @@ pub fn rollback(api: &Api, call: &Call) -> Result<Json, Failure> {
 }
 
 fn make(api: &Api, call: &Call, request: Request, is_dry_run: bool) -> Result<Json, Failure> {
-    let request = signed(request, call)?;
+    let request = signed(request, call);
     if is_dry_run {
         return answer(&api.target.plan(&Request { save: false, ..request })?);
     }
@@ -109,24 +105,15 @@ fn make(api: &Api, call: &Call, request: Request, is_dry_run: bool) -> Result<Js
     answer(&applied?)
 }
 
-/// The request with its author, and nothing in it that would forge the
-/// history.
-fn signed(mut request: Request, call: &Call) -> Result<Request, Failure> {
+/// The request with its author and its reason.
+fn signed(mut request: Request, call: &Call) -> Request {
     if let (ChangeRequest::Edit(edit), true) = (&request.change, request.message.is_empty()) {
         request.message = edit.message();
     }
     if request.author.is_empty() {
         request.author = format!("api@{}", call.client.ip());
     }
-    let author = &request.author;
-    if author.len() > AUTHOR_BYTES_MAX || author.chars().any(char::is_control) {
-        return Err(invalid(format!("`author` is no line of up to {AUTHOR_BYTES_MAX} bytes")));
-    }
-    let is_odd = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
-    if request.message.len() > MESSAGE_BYTES_MAX || request.message.chars().any(is_odd) {
-        return Err(invalid(format!("`message` is no text of up to {MESSAGE_BYTES_MAX} bytes")));
-    }
-    Ok(request)
+    request
 }
 
 /// The request that an intent in YAML and the parameters beside it make.

@@ -1,6 +1,7 @@
 //! `penstock apply` and what it shares with the other verbs that change a
 //! target: ask, make the change, wait for it, verify it.
 
+use std::borrow::Cow;
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
@@ -111,6 +112,8 @@ impl MakingArguments {
 
     fn make_on(&self, name: &str, mut request: Request, shown: &mut Shown) -> anyhow::Result<()> {
         let target = self.access.open(name)?;
+        // What cannot be followed is not made.
+        let gateway = self.gateway(&target, request.verify.is_some())?;
         if self.dry_run || self.asks() {
             let planned = target.plan(&request).map_err(told)?;
             match self.dry_run {
@@ -134,67 +137,73 @@ impl MakingArguments {
             shown.save(&failure);
             told(failure)
         })?;
-        shown.print(self.output, &applied)?;
+        let printed = shown.print(self.output, &applied);
         say(&applied.notes);
         say(&match &applied.revision {
             Some(revision) => format!("revision {}: {}\n", revision.id, revision.summary),
             None => "nothing to change\n".to_owned(),
         });
-        // The next gateway waits for this one; what is to be verified has to
-        // be in force.
-        let is_gateway = matches!(target, Target::Remote(_));
-        let follows = is_gateway && (self.to.len() > 1 || verify.is_some());
-        if follows || self.wait || self.gateway.is_some() {
-            self.follow(&target, &applied, verify.as_ref())?;
+        printed.with_context(|| match &applied.revision {
+            Some(revision) => format!("revision {} is made, but cannot be told of", revision.id),
+            None => "the answer cannot be printed".to_owned(),
+        })?;
+        match gateway {
+            Some(gateway) => self.follow((&target, &gateway), &applied, verify.as_ref()),
+            None => Ok(()),
         }
-        Ok(())
+    }
+
+    /// The gateway that has to have the change in force before the verb ends.
+    fn gateway<'t>(
+        &self,
+        target: &'t Target,
+        is_verified: bool,
+    ) -> anyhow::Result<Option<Cow<'t, Remote>>> {
+        if self.dry_run {
+            return Ok(None);
+        }
+        match (target, &self.gateway) {
+            (Target::Remote(remote), None) => {
+                // The next gateway waits for this one; what is to be verified
+                // has to be in force.
+                let waits = self.wait || is_verified || self.to.len() > 1;
+                Ok(waits.then_some(Cow::Borrowed(remote)))
+            }
+            (Target::Local(_), None) if !self.wait => Ok(None),
+            (_, url) => {
+                let url = url.as_deref().unwrap_or(GATEWAY);
+                Ok(Some(Cow::Owned(Remote::new(url, &self.access.access()?)?)))
+            }
+        }
     }
 
     /// Waits for the gateway, and verifies what it does.
     fn follow(
         &self,
-        target: &Target,
+        (target, gateway): (&Target, &Remote),
         applied: &Applied,
         verify: Option<&IntentText>,
     ) -> anyhow::Result<()> {
-        let local;
-        let gateway = match (target, &self.gateway) {
-            (Target::Remote(remote), None) => remote,
-            (_, url) => {
-                let url = url.as_deref().unwrap_or(GATEWAY);
-                local = Remote::new(url, &self.access.access()?)?;
-                &local
-            }
+        let stays = |what: &str| match &applied.revision {
+            Some(revision) => format!("{what}; revision {} stays applied", revision.id),
+            None => what.to_owned(),
         };
-        if let Err(error) = wait(gateway, applied, Duration::from_secs(self.timeout)) {
-            return Err(match &applied.revision {
-                Some(revision) => error.context(format!("revision {} stays applied", revision.id)),
-                None => error,
-            });
+        match wait(gateway, applied, Duration::from_secs(self.timeout)) {
+            Ok(()) => {}
+            Err(Waited::Refused(error)) if verify.is_some() => {
+                return Err(take_back(target, applied, &error));
+            }
+            Err(Waited::Refused(error) | Waited::Unknown(error)) => {
+                return Err(error.context(stays("not in force")));
+            }
         }
         let Some(table) = verify else { return Ok(()) };
-        let stays = || match &applied.revision {
-            Some(revision) => format!("not verified; revision {} stays applied", revision.id),
-            None => "not verified".to_owned(),
-        };
-        let outcome = gateway.test(table).map_err(told).with_context(stays)?;
+        let outcome = gateway.test(table).map_err(told).with_context(|| stays("not verified"))?;
         if outcome.passed {
             return Ok(());
         }
         say(&outcome.text);
-        let Some(revision) = &applied.revision else { bail!("the verification failed") };
-        let mut back = Request::new(ChangeRequest::Rollback { to: Some(revision.id - 1) });
-        back.details = false;
-        back.message = format!("the verification of revision {} failed", revision.id);
-        back.author.clone_from(&revision.author);
-        back.base = Some(applied.content.clone());
-        match target.apply(&back) {
-            Ok(_) => bail!("the verification failed; revision {} is taken back", revision.id),
-            Err(failure) => {
-                let kept = format!("the verification failed, and revision {} stays", revision.id);
-                Err(told(failure).context(kept))
-            }
-        }
+        Err(take_back(target, applied, &anyhow::anyhow!("the verification failed")))
     }
 
     /// Whether to ask: only where somebody can answer.
@@ -247,8 +256,32 @@ fn confirmed() -> anyhow::Result<bool> {
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
+/// Takes a change back that turned out to be wrong, and says so.
+fn take_back(target: &Target, applied: &Applied, why: &anyhow::Error) -> anyhow::Error {
+    let Some(revision) = &applied.revision else { return anyhow::anyhow!("{why:#}") };
+    let mut back = Request::new(ChangeRequest::Rollback { to: Some(revision.id - 1) });
+    back.details = false;
+    back.message = format!("revision {} did not pass its verification", revision.id);
+    back.author.clone_from(&revision.author);
+    back.base = Some(applied.content.clone());
+    match target.apply(&back) {
+        Ok(_) => anyhow::anyhow!("{why:#}; revision {} is taken back", revision.id),
+        Err(failure) => {
+            told(failure).context(format!("{why:#}, and revision {} stays", revision.id))
+        }
+    }
+}
+
+/// Why a gateway does not have a content in force.
+enum Waited {
+    /// It has seen it and does not want it.
+    Refused(anyhow::Error),
+    /// It has not seen it yet, or does not answer.
+    Unknown(anyhow::Error),
+}
+
 /// Waits until a gateway has a content in force.
-fn wait(gateway: &Remote, applied: &Applied, timeout: Duration) -> anyhow::Result<()> {
+fn wait(gateway: &Remote, applied: &Applied, timeout: Duration) -> Result<(), Waited> {
     let end = Instant::now() + timeout;
     loop {
         let seen = gateway.status();
@@ -260,12 +293,13 @@ fn wait(gateway: &Remote, applied: &Applied, timeout: Duration) -> anyhow::Resul
             Ok(status) if status.seen == applied.content => {
                 say(&status.notes);
                 let error = status.error.as_deref().unwrap_or("it is not in force");
-                bail!("{} refused it: {error}", gateway.url());
+                let refused = anyhow::anyhow!("{} refused it: {error}", gateway.url());
+                return Err(Waited::Refused(refused));
             }
             _ => {}
         }
         if Instant::now() >= end {
-            return Err(match seen {
+            return Err(Waited::Unknown(match seen {
                 Ok(status) => anyhow::anyhow!(
                     "{} did not take it within {} s; it has {} in force",
                     gateway.url(),
@@ -277,7 +311,7 @@ fn wait(gateway: &Remote, applied: &Applied, timeout: Duration) -> anyhow::Resul
                     gateway.url(),
                     timeout.as_secs()
                 )),
-            });
+            }));
         }
         std::thread::sleep(POLL);
     }

@@ -45,6 +45,11 @@ impl ChangeArguments {
     pub fn request(&self) -> anyhow::Result<Request> {
         let files = intent::sources(&self.file)?;
         let change = match saved_plan(&files)? {
+            Some(_) if self.prune || self.adopt.is_some() || self.guards.overwrite => {
+                bail!(
+                    "a saved plan is applied as it is: --prune, --adopt, --overwrite go to `plan`"
+                );
+            }
             Some(plan) => ChangeRequest::Plan(plan),
             None => {
                 let secrets = intent::secret_values(&files)?;

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::cli::apply::MakingArguments;
 use crate::cli::change::GuardArguments;
+use crate::cli::lint_output::printable;
 use crate::cli::target::{Output, TargetArguments, print, told};
 use crate::exit_code::ExitCode;
 use crate::store::revision::Record;
@@ -72,6 +73,7 @@ pub fn history(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 
 fn line(text: &mut String, record: &Record) {
     let Record { id, time, author, summary, message, .. } = record;
+    let (author, message) = (printable(author), printable(message));
     // Writing to a String cannot fail.
     let _ = write!(text, "{id:>4}  {time}  {author}  {summary}");
     if !message.is_empty() {
@@ -84,6 +86,7 @@ fn line(text: &mut String, record: &Record) {
 pub fn show(arguments: &ShowArguments) -> anyhow::Result<ExitCode> {
     let shown = arguments.rest.target.open()?.show(arguments.revision).map_err(told)?;
     let Record { id, time, author, message, base, revision, .. } = &shown.revision;
+    let (author, message) = (printable(author), printable(message));
     let mut text = format!("revision {id}\ntime     {time}\nauthor   {author}\n");
     if !message.is_empty() {
         let _ = writeln!(text, "message  {message}");

@@ -216,8 +216,12 @@ impl Directory {
         &self,
         contents: Vec<Arc<FileContent>>,
     ) -> Result<Vec<Arc<FileContent>>, StoreError> {
-        let Some(open) = self.journal.open().map_err(|reason| self.unreadable(reason))? else {
-            return Ok(contents);
+        let open = match self.journal.open() {
+            Ok(Some(open)) => open,
+            Ok(None) => return Ok(contents),
+            // Another user's journal cannot be laid over the files.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(contents),
+            Err(reason) => return Err(self.unreadable(reason)),
         };
         let mut coming = open.by_path();
         let mut laid = Vec::with_capacity(contents.len() + coming.len());

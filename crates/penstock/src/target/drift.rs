@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use penstock_manifest::ResourceKey;
 use penstock_manifest::listing::assemble;
-use penstock_manifest::plan::{self, Action, Change, FileChange, Plan, hex};
+use penstock_manifest::plan::{self, Action, Change, FileChange, Plan, TargetFile, hex};
 use penstock_manifest::read::{FileContent, read_file};
 
 use super::Failure;
@@ -20,12 +20,11 @@ pub(super) fn drifted(contents: &Contents) -> Vec<&str> {
     contents.hashes.iter().filter(is_other).map(|(path, _)| path.as_str()).collect()
 }
 
-/// The files of a change that were edited by hand. One that was removed by
-/// hand is none of them: writing it again loses nothing.
-pub(super) fn edited<'f>(contents: &Contents, files: &'f [FileChange]) -> Vec<&'f Arc<str>> {
+/// The files of a change that were edited or removed by hand.
+fn edited<'f>(contents: &Contents, files: &'f [FileChange]) -> Vec<&'f Arc<str>> {
     let is_edited = |file: &&FileChange| {
         let written = contents.hashes.get(&*file.path);
-        file.base.is_some_and(|base| written.is_some_and(|written| *written != hex(&base)))
+        written.is_some_and(|written| file.base.map(|base| hex(&base)).as_ref() != Some(written))
     };
     files.iter().filter(is_edited).map(|file| &file.path).collect()
 }
@@ -34,12 +33,62 @@ pub(super) fn edited<'f>(contents: &Contents, files: &'f [FileChange]) -> Vec<&'
 /// sentence for each file.
 pub(super) fn lost(contents: &Contents, files: &[FileChange]) -> Vec<String> {
     let is_lost = |file: &&FileChange| {
-        file.base.is_some_and(|base| contents.hashes.get(&*file.path) != Some(&hex(&base)))
+        let base = file.base.map(|base| hex(&base));
+        contents.hashes.get(&*file.path) != base.as_ref()
     };
-    let sentence = |file: &FileChange| {
-        format!("conflict: `{}` was edited by hand and would be overwritten", file.path)
-    };
+    let sentence = |file: &FileChange| conflict(&file.path, file.base.is_some(), "it");
     files.iter().filter(is_lost).map(sentence).collect()
+}
+
+fn conflict(path: &str, is_there: bool, place: &str) -> String {
+    match is_there {
+        true => format!(
+            "conflict: `{path}` was edited by hand, and {place} would be overwritten \
+             (--overwrite allows it)"
+        ),
+        false => format!(
+            "conflict: `{path}` was removed by hand and would be written again \
+             (--overwrite allows it)"
+        ),
+    }
+}
+
+/// What a target holds with the files that nobody can read any more, because
+/// of an edit by hand, as penstock wrote them last; none where there are none.
+pub(super) fn repaired(
+    store: &dyn Store,
+    contents: &Contents,
+) -> Result<Option<(Contents, Vec<FileChange>)>, Failure> {
+    let is_broken = |file: &&Arc<FileContent>| {
+        let written = contents.hashes.get(&*file.path.relative);
+        !file.broken.is_empty() && written.is_some_and(|written| *written != hex(&file.hash))
+    };
+    let broken: Vec<&Arc<FileContent>> = contents.files.iter().filter(is_broken).collect();
+    if broken.is_empty() {
+        return Ok(None);
+    }
+    let texts = last_written(store, broken.iter().map(|file| &*file.path.relative))?;
+    let changes = broken.iter().filter_map(|file| {
+        let text = texts.get(&*file.path.relative)?.as_deref()?;
+        let path = file.path.relative.clone();
+        Some(FileChange { path, base: Some(file.hash), text: Some(text.into()) })
+    });
+    let changes: Vec<FileChange> = changes.collect();
+    let mut listing = contents.with(&changes);
+    listing.revision = contents.listing.revision.clone();
+    let new_text = |path: &Arc<str>| {
+        let change = changes.iter().find(|change| change.path == *path)?;
+        Some((change.base?, change.text.clone()?))
+    };
+    let readable = contents.texts.iter().filter(|text| new_text(&text.path.relative).is_none());
+    let again = broken.iter().filter_map(|file| {
+        let (hash, text) = new_text(&file.path.relative)?;
+        Some(TargetFile { path: file.path.clone(), hash, text })
+    });
+    let texts = readable.cloned().chain(again).collect();
+    let (ledger, hashes) = (contents.ledger.clone(), contents.hashes.clone());
+    let (root, files) = (contents.root.clone(), contents.files.clone());
+    Ok(Some((Contents { root, files, texts, listing, ledger, hashes }, changes)))
 }
 
 /// What penstock wrote last into files, as far as its history goes back:
@@ -77,27 +126,24 @@ pub(super) fn overwritten(
     }
     let written = last_written(store, edited.iter().map(|path| &***path))?;
     let mut planned: HashMap<&str, Vec<&Change>> = HashMap::new();
-    for change in &plan.changes {
-        if matches!(change.action, Action::Change | Action::Delete) {
-            planned.entry(&change.file).or_default().push(change);
-        }
+    for change in plan.changes.iter().filter(|change| change.action != Action::Unchanged) {
+        planned.entry(&change.file).or_default().push(change);
     }
     let there: HashMap<&str, &Arc<FileContent>> =
         contents.files.iter().map(|file| (&*file.path.relative, file)).collect();
     let mut sentences = Vec::new();
     for path in edited {
-        let Some(now) = there.get(&**path) else { continue };
+        let Some(now) = there.get(&**path) else {
+            sentences.push(conflict(path, false, ""));
+            continue;
+        };
         let edits = written.get(&**path).map(|text| edits(now, text.as_deref()));
         for change in planned.remove(&**path).unwrap_or_default() {
             let place = match &edits {
                 Some(edits) => edits.get(&change.key).and_then(|edit| overlap(edit, change)),
                 None => Some(change.key.to_string()),
             };
-            if let Some(place) = place {
-                sentences.push(format!(
-                    "conflict: `{path}` was edited by hand, and {place} would be overwritten"
-                ));
-            }
+            sentences.extend(place.map(|place| conflict(path, true, &place)));
         }
     }
     Ok(sentences)

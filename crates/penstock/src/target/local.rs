@@ -26,7 +26,7 @@ use crate::cli::lint_output;
 use crate::reload::Reloader;
 use crate::store::revision::{Commit, Record};
 use crate::store::{self, CommitError, Contents, Lock, Store};
-use prepared::{Desired, Prepared};
+use prepared::{Desired, Prepared, Remarks};
 
 /// A directory as a target.
 pub struct Local {
@@ -47,6 +47,7 @@ impl Local {
         let is_new = fs::symlink_metadata(&path)
             .is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound)
             && !name.starts_with("k8s:")
+            && !name.contains("://")
             && path.file_name().is_some()
             && parent.is_none_or(std::path::Path::is_dir);
         let store = if is_new { None } else { Some(store::open(name)?) };
@@ -114,16 +115,20 @@ impl Local {
 
     /// The revisions that are kept, ascending.
     pub fn history(&self) -> Result<Vec<Record>, Failure> {
-        match &self.store {
-            Some(store) => Ok(store.history()?),
-            None => Ok(Vec::new()),
-        }
+        Ok(self.there()?.history()?)
+    }
+
+    fn there(&self) -> Result<&Arc<dyn Store>, Failure> {
+        let missing = || {
+            Failure::new(FailureKind::NotFound, format!("there is no directory `{}`", self.name))
+        };
+        self.store.as_ref().ok_or_else(missing)
     }
 
     /// A revision with its changes.
     pub fn show(&self, id: u64) -> Result<Shown, Failure> {
         let missing = || Failure::new(FailureKind::NotFound, format!("there is no revision {id}"));
-        let store = self.store.as_ref().ok_or_else(missing)?;
+        let store = self.there()?;
         let revised = store.revision(id)?.ok_or_else(missing)?;
         let contents = Contents { root: self.contents()?.root, ..Contents::default() };
         let side = |text: fn(&store::revision::RevisedFile) -> Option<&String>| {
@@ -143,10 +148,8 @@ impl Local {
     /// What differs between two revisions, a revision and now, or, without
     /// any, what was edited by hand since the last one.
     pub fn diff(&self, from: Option<u64>, to: Option<u64>) -> Result<Difference, Failure> {
-        let contents = self.contents()?;
-        let Some(store) = &self.store else {
-            return Ok(difference(&contents, &Listing::default(), &Listing::default(), []));
-        };
+        let store = self.there()?;
+        let contents = store.contents()?;
         let past = |id: u64| unwind(&**store, &contents, Some(id)).map(|past| past.files);
         let (before, after) = match (from, to) {
             (Some(from), Some(to)) => (past(from)?, past(to)?),
@@ -159,7 +162,7 @@ impl Local {
 
     /// How the target stands.
     pub fn standing(&self) -> Result<Standing, Failure> {
-        let contents = self.contents()?;
+        let contents = self.there()?.contents()?;
         Ok(Standing {
             content: contents.listing.revision.to_string(),
             resources: contents.listing.resources.len(),
@@ -211,6 +214,7 @@ impl Local {
 
     /// Everything that is to be known before a change is made.
     fn prepare(&self, request: &Request) -> Result<(Contents, Prepared), Failure> {
+        request.check()?;
         let (contents, desired) = both(|| self.contents(), || Desired::of(&request.change));
         let (desired, contents) = (desired?, contents?);
         if let Some(base) = &request.base
@@ -230,33 +234,46 @@ impl Local {
         contents: &Contents,
         request: &Request,
         desired: Desired,
-    ) -> Result<(Plan, Vec<String>), Failure> {
-        let mut conflicts = Vec::new();
+    ) -> Result<(Plan, Remarks), Failure> {
+        let mut remarks = Remarks::default();
         let plan = match &request.change {
             ChangeRequest::Intent { .. } => {
-                let plan = desired.plan(contents, request, moment().stamp);
-                conflicts = self.overwritten(contents, request, &plan)?;
+                let (repaired, files) = self.repaired(contents, request)?.unzip();
+                let actual = repaired.as_ref().unwrap_or(contents);
+                let mut plan = desired.plan(actual, request, moment().stamp);
+                remarks.again = add_files(&mut plan, files.unwrap_or_default());
+                remarks.conflicts = self.overwritten(contents, request, &plan)?;
                 plan
             }
             ChangeRequest::Edit(edit) => {
                 let plan = prepared::from_edit(contents, edit, &moment())?;
-                conflicts = self.overwritten(contents, request, &plan)?;
+                remarks.conflicts = self.overwritten(contents, request, &plan)?;
                 plan
             }
             ChangeRequest::Plan(saved) => prepared::from_saved(contents, saved, &self.identity())?,
             ChangeRequest::Rollback { to } => {
-                let Some(store) = &self.store else {
-                    let message = "there is no revision to go back from";
-                    return Err(Failure::new(FailureKind::NotFound, message));
-                };
-                let past = unwind(&**store, contents, *to)?;
+                let past = unwind(&**self.there()?, contents, *to)?;
                 if !request.overwrite {
-                    conflicts = drift::lost(contents, &past.files);
+                    remarks.conflicts = drift::lost(contents, &past.files);
                 }
+                remarks.edited.clone_from(&past.edited);
                 prepared::from_past(contents, past)
             }
         };
-        Ok((plan, conflicts))
+        Ok((plan, remarks))
+    }
+
+    /// What is there with the files that an edit by hand broke, as penstock
+    /// wrote them last, where they may be overwritten.
+    fn repaired(
+        &self,
+        contents: &Contents,
+        request: &Request,
+    ) -> Result<Option<(Contents, Vec<FileChange>)>, Failure> {
+        match &self.store {
+            Some(store) if request.overwrite => drift::repaired(&**store, contents),
+            _ => Ok(None),
+        }
     }
 
     /// What a plan would overwrite of what was edited by hand, unless it may.
@@ -294,6 +311,15 @@ impl Local {
 
 fn refuse(prepared: &Prepared) -> Result<(), Failure> {
     prepared.failure().map_or(Ok(()), Err)
+}
+
+/// Adds the files that a plan does not write anyhow. Returns their paths.
+fn add_files(plan: &mut Plan, files: Vec<FileChange>) -> Vec<String> {
+    let is_new = |file: &FileChange| plan.files.iter().all(|other| other.path != file.path);
+    let added: Vec<FileChange> = files.into_iter().filter(is_new).collect();
+    let paths = added.iter().map(|file| file.path.to_string()).collect();
+    plan.files.extend(added);
+    paths
 }
 
 /// What was written last, where it is not there any more.

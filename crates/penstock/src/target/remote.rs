@@ -49,6 +49,7 @@ pub struct Access {
 }
 
 /// A gateway from afar.
+#[derive(Clone)]
 pub struct Remote {
     url: String,
     agent: ureq::Agent,
@@ -105,6 +106,9 @@ impl Remote {
         if url.contains('@') {
             let message = "a URL with a user or a password is not used; name a --token-file";
             return Err(invalid(message.to_owned()));
+        }
+        if !Self::is_named(url) {
+            return Err(invalid(format!("`{url}` is no URL of a gateway: write http://HOST:PORT")));
         }
         let uri: Uri = url.parse().map_err(|_| invalid(format!("`{url}` is not a URL")))?;
         let authority = uri.authority().ok_or_else(|| invalid(format!("`{url}` has no host")))?;

@@ -6,6 +6,8 @@ use penstock_manifest::intent::secret::Lookup;
 use penstock_manifest::merge::Adopt;
 use serde::{Deserialize, Serialize};
 
+use super::{Failure, FailureKind};
+
 use super::EditRequest;
 
 /// A change, and how to make it. It may hold secrets, so it has no `Debug`.
@@ -53,7 +55,25 @@ fn yes() -> bool {
     true
 }
 
+/// The longest name of an author, in bytes.
+const AUTHOR_BYTES_MAX: usize = 200;
+/// The longest message, in bytes.
+const MESSAGE_BYTES_MAX: usize = 4096;
+
 impl Request {
+    /// Refuses what would forge the history.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        let invalid = |message| Err(Failure::new(FailureKind::Invalid, message));
+        if self.author.len() > AUTHOR_BYTES_MAX || self.author.chars().any(char::is_control) {
+            return invalid(format!("`author` is no line of up to {AUTHOR_BYTES_MAX} bytes"));
+        }
+        let is_odd = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+        if self.message.len() > MESSAGE_BYTES_MAX || self.message.chars().any(is_odd) {
+            return invalid(format!("`message` is no text of up to {MESSAGE_BYTES_MAX} bytes"));
+        }
+        Ok(())
+    }
+
     /// A change with every option at its default.
     pub fn new(change: ChangeRequest) -> Self {
         Self {

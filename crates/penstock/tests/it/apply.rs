@@ -244,9 +244,126 @@ fn a_hand_edit_elsewhere_in_a_file_stays() {
     bench.apply(&intent("two"), &[]);
     let text = bench.target.read(INGRESS);
     assert!(text.contains("path: /two") && text.contains("example.com/owner: harbour"), "{text}");
-    bench.ok("rollback", &["1"]);
-    let text = bench.target.read(INGRESS);
-    assert!(text.contains("path: /one") && text.contains("example.com/owner: harbour"), "{text}");
+}
+
+#[test]
+fn a_rollback_gives_what_penstock_left_and_tells_of_edits_that_stay_away() {
+    let bench = Bench::with("one");
+    let one = bench.files();
+    bench.apply(&intent("two"), &[]);
+    bench.target.remove("configmaps/domain-plan.test.yaml");
+    bench.target.edit(INGRESS, "path: /two", "path: /hand");
+    bench.apply(&intent("three"), &["--overwrite"]);
+    let back = data(&bench.ok("rollback", &["1"]));
+    assert_eq!(bench.files(), one, "{back}");
+    let two = data(&bench.ok("rollback", &["2"]));
+    assert!(two.contains("edited by hand between revisions"), "{two}");
+    assert!(bench.target.read(INGRESS).contains("path: /two"));
+    assert!(!data(&bench.ok("diff", &["1", "2"])).contains("/hand"));
+    assert!(bench.json("status", &[])["drift"].as_array().unwrap().is_empty());
+}
+
+#[test]
+fn what_was_removed_by_hand_is_not_written_again_silently() {
+    let bench = Bench::with("one");
+    bench.target.remove(INGRESS);
+    check_failed(&bench.with_file("apply", &intent("one"), &[]), "was removed by hand");
+    bench.apply(&intent("two"), &["--overwrite"]);
+    bench.target.remove(INGRESS);
+    check_failed(&bench.run("rollback", &["1"]), "was removed by hand");
+}
+
+#[test]
+fn what_nobody_can_read_any_more_is_written_again_on_request() {
+    let bench = Bench::with("one");
+    let whole = bench.target.read(INGRESS);
+    bench.target.write(INGRESS, "{{{");
+    check_failed(&bench.with_file("apply", &intent("one"), &[]), "PS009");
+    let applied = bench.with_file("plan", &intent("one"), &["--overwrite"]);
+    assert!(data(&applied).contains("nobody can read them"), "{}", data(&applied));
+    bench.apply(&intent("one"), &["--overwrite"]);
+    assert_eq!(bench.target.read(INGRESS), whole);
+    bench.target.write(INGRESS, "{{{");
+    bench.apply(&intent("two"), &["--overwrite"]);
+    assert!(bench.target.read(INGRESS).contains("path: /two"));
+}
+
+#[test]
+fn a_message_cannot_forge_the_history() {
+    let bench = Bench::new();
+    let message = |text: &str| bench.with_file("apply", &intent("one"), &["-m", text]);
+    check_failed(&message("\u{1b}[31mred"), "`message` is no text");
+    check_failed(&message(&"m".repeat(5000)), "`message` is no text");
+    succeeded(message("one\n   9  forged"));
+    let history = data(&bench.ok("history", &[]));
+    assert_eq!(history.lines().count(), 1, "{history}");
+    assert!(history.contains(r"one\n   9  forged"), "{history}");
+}
+
+#[test]
+fn what_would_be_ignored_is_refused() {
+    let bench = Bench::with("one");
+    let saved = bench.files.file("plan.json").display().to_string();
+    succeeded(bench.with_file("plan", &intent("two"), &["--out", &saved]));
+    check_failed(&bench.run("apply", &["-f", &saved, "--prune"]), "applied as it is");
+    bench.files.write("none.yaml", "tests: []");
+    let none = bench.files.file("none.yaml").display().to_string();
+    check_failed(&bench.with_file("plan", &intent("two"), &["--verify", &none]), "cannot be used");
+    let missing = bench.files.file("missing").display().to_string();
+    for verb in ["history", "status", "diff"] {
+        check_failed(&penstock(&[verb, "--to", &missing]), "there is no directory");
+    }
+    let file = bench.file(&intent("two"));
+    check_failed(&penstock(&["plan", "-f", &file, "--to", "ftp://x"]), "ftp://x");
+    let before = bench.files();
+    for gateway in ["nonsense", "ftp://x"] {
+        let refused = bench.run("apply", &["-f", &file, "--gateway", gateway]);
+        assert_eq!((refused.status.code(), bench.files()), (Some(1), before.clone()));
+    }
+}
+
+/// Nobody reads what it says, but it is made, and says so.
+#[test]
+fn an_answer_that_cannot_be_printed_is_told() {
+    let bench = Bench::new();
+    let file = bench.file(&intent("one"));
+    let output = Command::new(env!("CARGO_BIN_EXE_penstock"))
+        .args(["apply", "-f", &file, "--to", &bench.to()])
+        .stdout(fs::OpenOptions::new().write(true).open("/dev/full").unwrap())
+        .output()
+        .unwrap();
+    check_failed(&output, "revision 1 is made, but cannot be told of");
+}
+
+/// The gateway serves no Ingress of the class, so it answers otherwise than the
+/// configuration alone says.
+#[test]
+fn what_the_gateway_does_not_confirm_is_taken_back() {
+    let bench = Bench::with("one");
+    let before = bench.files();
+    let gateway = Serve::new(bench.target.path()).with("--ingress-class", "other").start();
+    let tests = "tests: [{request: {url: 'http://plan.test/two', headers: {authorization: Bearer key-two}}, expect: {consumer: gull}}]";
+    bench.files.write("tests.yaml", tests);
+    let tests = bench.files.file("tests.yaml").display().to_string();
+    let admin = format!("http://{}", gateway.admin);
+    let refused =
+        bench.with_file("apply", &intent("two"), &["--verify", &tests, "--gateway", &admin]);
+    check_failed(&refused, "the verification failed; revision 2 is taken back");
+    assert_eq!(bench.files(), before);
+    assert_eq!(bench.revisions(), [1, 2, 3]);
+    bench.apply(&intent("two"), &["--gateway", &admin]);
+    let stuck = penstock(&[
+        "apply",
+        "-f",
+        &bench.file(&intent("three")),
+        "--to",
+        &bench.to(),
+        "--gateway",
+        &format!("http://{}", dead_address(9)),
+        "--timeout",
+        "0",
+    ]);
+    check_failed(&stuck, "revision 5 stays applied");
 }
 
 #[test]

@@ -163,11 +163,7 @@ impl Journal {
 
     /// The revision that is committed and not finished.
     pub(super) fn open(&self) -> io::Result<Option<Revised>> {
-        match file::read(&self.path()) {
-            // Another user's journal cannot be laid over the files.
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(None),
-            read => read,
-        }
+        file::read(&self.path())
     }
 
     /// The numbers of the finished revisions that are kept, ascending.
@@ -175,9 +171,7 @@ impl Journal {
         let entries = match fs::read_dir(self.history()) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            // So it is for a reader under another user.
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(Vec::new()),
-            Err(error) => return Err(error),
+            Err(error) => return Err(file::named(&self.history(), &error)),
         };
         let mut ids = Vec::new();
         for entry in entries {

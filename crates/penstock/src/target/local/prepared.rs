@@ -136,6 +136,18 @@ fn of_files(contents: &Contents, files: Vec<plan::FileChange>) -> Plan {
     plan
 }
 
+/// What there is to say about a change beside its plan.
+#[derive(Default)]
+pub(super) struct Remarks {
+    /// What is in its way.
+    pub(super) conflicts: Vec<String>,
+    /// The files that were edited by hand between revisions, an edit that does
+    /// not come back.
+    pub(super) edited: Vec<String>,
+    /// The files that are written again because nobody can read them.
+    pub(super) again: Vec<String>,
+}
+
 /// A change with everything that is to be known before it is made.
 pub(super) struct Prepared {
     pub(super) plan: Plan,
@@ -148,13 +160,14 @@ pub(super) struct Prepared {
     has_details: bool,
     /// What a failed verification says.
     verification: String,
+    remarks: Remarks,
 }
 
 impl Prepared {
     /// Compiles what the plan leads to and asks every guard.
     pub(super) fn of(
         contents: &Contents,
-        (plan, conflicts): (Plan, Vec<String>),
+        (plan, remarks): (Plan, Remarks),
         request: &Request,
         options: &Options,
     ) -> Result<Self, Failure> {
@@ -162,8 +175,8 @@ impl Prepared {
         let (refusals, verification) = (Vec::new(), String::new());
         let has_details = request.details;
         let mut prepared =
-            Self { plan, candidate: None, drift, refusals, has_details, verification };
-        for conflict in conflicts {
+            Self { plan, candidate: None, drift, refusals, has_details, verification, remarks };
+        for conflict in std::mem::take(&mut prepared.remarks.conflicts) {
             prepared.refuse(FailureKind::Conflict, conflict);
         }
         if prepared.plan.is_refused() {
@@ -257,6 +270,8 @@ impl Prepared {
             json["findings"] = candidate.findings.iter().map(Diagnostic::to_json).collect();
         }
         json["drift"] = self.drift.clone().into();
+        json["lostEdits"] = self.remarks.edited.clone().into();
+        json["writtenAgain"] = self.remarks.again.clone().into();
         json
     }
 
@@ -283,12 +298,14 @@ impl Prepared {
             text.push_str("\ntraffic\n");
             text.push_str(&candidate.traffic.to_text());
         }
-        if !self.drift.is_empty() {
-            text.push_str("\nedited by hand\n");
-            for path in &self.drift {
-                // Writing to a String cannot fail.
-                let _ = writeln!(text, "  {path}");
-            }
+        let lists = [
+            ("edited by hand", &self.drift),
+            ("edited by hand between revisions; that does not come back", &self.remarks.edited),
+            ("written again, because nobody can read them", &self.remarks.again),
+        ];
+        for (title, paths) in lists.into_iter().filter(|(_, paths)| !paths.is_empty()) {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "\n{title}\n  {}", paths.join("\n  "));
         }
         text
     }

@@ -88,8 +88,13 @@ fn with<T>(
     read(&mut BufReader::new(file)).map(Some).map_err(|error| named(path, &error))
 }
 
-fn named(path: &Path, error: &io::Error) -> io::Error {
-    let message = format!("`{}`: {error}; moved away, it is not looked at", path.display());
+/// The error with the file that it is about, and what to do.
+pub(super) fn named(path: &Path, error: &io::Error) -> io::Error {
+    let path = path.display();
+    let message = match error.kind() {
+        io::ErrorKind::PermissionDenied => format!("`{path}`: {error}"),
+        _ => format!("`{path}` is damaged ({error}); move it away to go on without it"),
+    };
     io::Error::new(error.kind(), message)
 }
 
