@@ -7,83 +7,29 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use http::header::{CONNECTION, HeaderValue};
+use http::{Request, StatusCode};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::net::TcpStream;
 
 use crate::Gateway;
 use crate::proxy::{self, Worker};
+use crate::shutdown::{Phase, Progress, Shutdown};
+use crate::socket::{Acceptor, Listener};
 use crate::upstream::{ClientTls, Pool};
 
 /// The largest head of a request, and the most that is buffered for a client
 /// that reads slowly.
 const CONNECTION_BUFFER_BYTES_MAX: usize = 64 << 10;
-/// Connections that wait to be accepted.
-const BACKLOG: i32 = 4096;
 /// How long to wait after `accept` failed, as it does when the process has no
 /// file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 const SWEEP_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Sockets on one address, one for each worker.
-pub struct Listener {
-    sockets: Vec<std::net::TcpListener>,
-    /// The address with the port that was given.
-    pub address: SocketAddr,
-}
-
-impl Listener {
-    /// Binds `count` sockets to one address.
-    ///
-    /// # Errors
-    /// The address cannot be bound.
-    pub fn bind(address: SocketAddr, count: usize) -> io::Result<Self> {
-        // Only sockets of this process share the port: an address that
-        // another one listens on is an error, although both would ask to
-        // share it.
-        let probe = open(address, false)?;
-        let address = probe.local_addr()?.as_socket().unwrap_or(address);
-        drop(probe);
-        let mut sockets = Vec::with_capacity(count);
-        for _ in 0..count {
-            let socket = open(address, true)?;
-            socket.listen(BACKLOG)?;
-            sockets.push(socket.into());
-        }
-        Ok(Self { sockets, address })
-    }
-}
-
-fn open(address: SocketAddr, share: bool) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    socket.set_reuse_port(share)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    Ok(socket)
-}
-
-/// Tells workers to stop.
-#[derive(Clone)]
-pub struct Shutdown(watch::Sender<bool>);
-
-impl Default for Shutdown {
-    fn default() -> Self {
-        Self(watch::Sender::new(false))
-    }
-}
-
-impl Shutdown {
-    /// Stops accepting; connections finish the request they are at.
-    pub fn begin(&self) {
-        self.0.send_replace(true);
-    }
-}
-
-/// Starts a thread for each socket of the listener.
+/// Starts `count` threads that serve the listener.
 ///
 /// # Errors
 /// A thread cannot be started.
@@ -91,41 +37,43 @@ pub fn start(
     gateway: &Arc<Gateway>,
     tls: &Arc<ClientTls>,
     listener: Listener,
+    count: usize,
     shutdown: &Shutdown,
 ) -> io::Result<Vec<std::thread::JoinHandle<()>>> {
     let mut threads = Vec::new();
-    for (index, socket) in listener.sockets.into_iter().enumerate() {
+    for (index, sockets) in listener.deal(count)?.into_iter().enumerate() {
         let worker = Arc::new(Worker {
             gateway: gateway.clone(),
             pool: Pool::new(gateway.settings.pool_idle_timeout),
             tls: tls.clone(),
         });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let stopping = shutdown.0.subscribe();
+        let stopping = shutdown.watch();
         let thread = std::thread::Builder::new()
             .name(format!("worker-{index}"))
-            .spawn(move || runtime.block_on(run(worker, socket, stopping)))?;
+            .spawn(move || runtime.block_on(run(worker, sockets, stopping)))?;
         threads.push(thread);
     }
     Ok(threads)
 }
 
-async fn run(worker: Arc<Worker>, socket: std::net::TcpListener, stopping: watch::Receiver<bool>) {
-    let listener = match TcpListener::from_std(socket) {
-        Ok(listener) => listener,
+async fn run(worker: Arc<Worker>, sockets: Vec<std::net::TcpListener>, mut stopping: Progress) {
+    let mut acceptor = match Acceptor::new(sockets) {
+        Ok(acceptor) => acceptor,
         Err(error) => {
             tracing::error!(%error, "a worker cannot listen");
             return;
         }
     };
+    let progress = stopping.clone();
+    let serve = |(stream, client)| connection(worker.clone(), stream, client, progress.clone());
     let mut connections = tokio::task::JoinSet::new();
-    let mut stop = stopping.clone();
     let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
     loop {
         tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, client)) => {
-                    connections.spawn(connection(worker.clone(), stream, client, stopping.clone()));
+            accepted = acceptor.accept() => match accepted {
+                Ok(accepted) => {
+                    connections.spawn(serve(accepted));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -134,16 +82,13 @@ async fn run(worker: Arc<Worker>, socket: std::net::TcpListener, stopping: watch
             },
             Some(_) = connections.join_next() => {}
             _ = sweep.tick() => worker.pool.sweep(),
-            () = stopped(&mut stop) => break,
+            () = stopping.reaches(Phase::Closed) => break,
         }
     }
-    drop(listener);
+    for accepted in acceptor.close() {
+        connections.spawn(serve(accepted));
+    }
     while connections.join_next().await.is_some() {}
-}
-
-async fn stopped(stopping: &mut watch::Receiver<bool>) {
-    // An error means that nobody is left who could stop us otherwise.
-    let _ = stopping.wait_for(|stop| *stop).await;
 }
 
 /// Serves one client connection to its end.
@@ -151,15 +96,24 @@ async fn connection(
     worker: Arc<Worker>,
     stream: TcpStream,
     client: SocketAddr,
-    mut stopping: watch::Receiver<bool>,
+    mut stopping: Progress,
 ) {
     // Without it, the last part of each answer would wait for an
     // acknowledgement. A socket that refuses the option still works.
     let _ = stream.set_nodelay(true);
     worker.gateway.state.metrics.connections.fetch_add(1, Ordering::Relaxed);
-    let service = service_fn(|request| {
-        let worker = &worker;
-        async move { Ok::<_, std::convert::Infallible>(proxy::serve(worker, client, request).await) }
+    let progress = stopping.clone();
+    let service = service_fn(|request: Request<Incoming>| {
+        let (worker, progress) = (&worker, &progress);
+        async move {
+            let mut response = proxy::serve(worker, client, request).await;
+            // A connection that becomes a tunnel has no next request.
+            let is_tunnel = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+            if progress.is_in(Phase::Leaving) && !is_tunnel {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, std::convert::Infallible>(response)
+        }
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -169,7 +123,7 @@ async fn connection(
     let mut serving = std::pin::pin!(serving);
     let outcome = tokio::select! {
         outcome = serving.as_mut() => outcome,
-        () = stopped(&mut stopping) => {
+        () = stopping.reaches(Phase::Hurrying) => {
             serving.as_mut().graceful_shutdown();
             serving.await
         }

@@ -8,6 +8,7 @@ mod cli;
 mod exit_code;
 mod expectation;
 mod last_good;
+mod process;
 mod reload;
 mod store;
 mod target;

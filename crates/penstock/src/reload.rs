@@ -13,7 +13,7 @@ use penstock_gateway::Gateway;
 use penstock_gateway::compile::{self, Options};
 use penstock_manifest::listing::overlay;
 use penstock_manifest::{Diagnostic, Listing, Revision, Severity, diagnostic, lint};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use crate::last_good::LastGood;
 use crate::store::{Store, StoreError};
@@ -49,7 +49,6 @@ pub struct Reloader {
     /// The resources in force.
     effective: Mutex<Listing>,
     report: Mutex<Report>,
-    requested: Notify,
 }
 
 impl Reloader {
@@ -70,7 +69,6 @@ impl Reloader {
             last_good,
             effective: Mutex::new(effective),
             report: Mutex::default(),
-            requested: Notify::new(),
         })
     }
 
@@ -84,26 +82,18 @@ impl Reloader {
         self.report.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Asks for a reload, whether or not something changed.
-    pub fn request(&self) {
-        self.requested.notify_one();
+    /// Reloads whenever the store changes.
+    pub async fn run(self: Arc<Self>, mut changes: watch::Receiver<u64>) {
+        while changes.changed().await.is_ok() {
+            self.clone().reload_aside(false).await;
+        }
     }
 
-    /// Reloads whenever the store changes or a reload is asked for.
-    pub async fn run(self: Arc<Self>, mut changes: watch::Receiver<u64>) {
-        loop {
-            let is_forced = tokio::select! {
-                changed = changes.changed() => match changed {
-                    Ok(()) => false,
-                    Err(_) => return,
-                },
-                () = self.requested.notified() => true,
-            };
-            let reloader = self.clone();
-            let reloaded = tokio::task::spawn_blocking(move || reloader.reload(is_forced)).await;
-            if let Err(error) = reloaded {
-                tracing::error!(%error, "a reload ended abnormally; the configuration in force stays");
-            }
+    /// Reloads on a thread that may block.
+    pub async fn reload_aside(self: Arc<Self>, is_forced: bool) {
+        let reloaded = tokio::task::spawn_blocking(move || self.reload(is_forced)).await;
+        if let Err(error) = reloaded {
+            tracing::error!(%error, "a reload ended abnormally; the configuration in force stays");
         }
     }
 

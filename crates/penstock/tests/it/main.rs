@@ -2,6 +2,8 @@
 //! HTTP on both sides.
 
 #[cfg(test)]
+mod activation;
+#[cfg(test)]
 mod afar;
 #[cfg(test)]
 mod apply;
@@ -17,6 +19,8 @@ mod connection;
 mod cut;
 #[cfg(test)]
 mod day2;
+#[cfg(test)]
+mod drain;
 #[cfg(test)]
 mod error;
 #[cfg(test)]
@@ -53,5 +57,7 @@ mod service;
 mod stream;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod upgrade;
 #[cfg(test)]
 mod verb;
