@@ -48,6 +48,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("clap_complete::", &["penstock/src/cli/completion.rs"]),
     ("hickory_resolver", &["penstock-gateway/src/resolve.rs"]),
     ("hyper::client", &["penstock-gateway/src/upstream.rs"]),
+    ("listenfd::", &["penstock/src/process/inherited.rs"]),
     ("notify::", &["penstock/src/store/directory/"]),
     ("saphyr_parser", &["penstock-manifest/src/yaml.rs", "penstock-manifest/src/yaml/"]),
     ("ureq::", &["penstock/src/target/remote.rs"]),
