@@ -214,6 +214,9 @@ fn what_others_wrote_is_taken_over_only_on_request() {
     let refused = bench.with_file("apply", &intent("one"), &[]);
     check_failed(&refused, "ConfigMap domain-plan.test exists and is not penstock's");
     assert_eq!(bench.files().len(), 1);
+    let names = ["--adopt=ConfigMap domain-plan.test", "--adopt=ConfigMap nothing"];
+    let planned = data(&succeeded(bench.with_file("plan", &intent("one"), &names)));
+    assert!(planned.contains("has the name\n  ConfigMap nothing\n"), "{planned}");
     bench.apply(&intent("one"), &["--adopt=ConfigMap domain-plan.test"]);
     assert_eq!(bench.files().len(), 8);
     let everything = Bench::new();
