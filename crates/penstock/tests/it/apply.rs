@@ -547,6 +547,20 @@ fn applies_at_the_same_time_come_one_after_another() {
 }
 
 #[test]
+fn few_open_files_are_enough_for_many() {
+    let bench = Bench::new();
+    let domains: String = (0..300).map(|i| format!("- {{name: d{i}.test}}\n")).collect();
+    let file = bench.file(&format!("domains:\n{domains}"));
+    let script = format!(
+        "ulimit -n 64; exec {} apply -f {file} --to {}",
+        env!("CARGO_BIN_EXE_penstock"),
+        bench.to()
+    );
+    succeeded(Command::new("sh").args(["-c", &script]).output().unwrap());
+    assert_eq!(bench.files().len(), 300);
+}
+
+#[test]
 fn a_full_disk_changes_nothing() {
     let bench = Bench::with("one");
     let before = bench.files();
