@@ -76,6 +76,8 @@ impl PartialEq for Place {
 
 impl Place {
     /// Where a cursor stands.
+impl Eq for Place {}
+
     pub fn of(cursor: &Cursor<'_>) -> Self {
         Self {
             source: cursor.source.clone(),
@@ -92,6 +94,11 @@ impl Place {
 
     /// A finding here.
     pub fn diagnostic(
+    /// Where a value below stands.
+    pub(crate) fn below(&self, path: &str, node: &Node) -> Self {
+        Self { source: self.source.clone(), at: node.at, path: path.into() }
+    }
+
         &self,
         code: &'static diagnostic::Code,
         message: impl Into<String>,

@@ -135,11 +135,11 @@ fn check_credentials(intent: &Intent, diagnostics: &mut Vec<Diagnostic>) {
     let mut owners: HashMap<(&str, &SecretText), &str> = HashMap::new();
     for consumer in &intent.consumers {
         for value in &consumer.values {
-            let other = owners.insert((consumer.prefix(), value), &consumer.name);
+            let other = owners.insert((consumer.prefix(), &value.text), &consumer.name);
             if let Some(other) = other.filter(|other| *other != &*consumer.name) {
                 let message =
                     format!("consumers `{other}` and `{}` have the same key", consumer.name);
-                diagnostics.push(consumer.place.diagnostic(&CREDENTIAL_SHARED, message));
+                diagnostics.push(value.place.diagnostic(&CREDENTIAL_SHARED, message));
             }
         }
     }
