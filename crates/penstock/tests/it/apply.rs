@@ -132,7 +132,7 @@ fn what_is_planned_is_applied_and_then_nothing_is_left() {
     let plan = succeeded(bench.with_file("plan", &intent("one"), &[]));
     assert!(data(&plan).contains("8 to create"), "{}", data(&plan));
     assert!(data(&plan).contains("+ ai-route-shore.internal (plan.test Prefix /one)"));
-    assert!(data(&plan).contains("gull: may use"), "{}", data(&plan));
+    assert!(data(&plan).contains("+ gull (new): may use"), "{}", data(&plan));
     assert_eq!(bench.files(), []);
     assert!(!bench.target.file(".penstock").exists());
     let code = |verb| bench.with_file(verb, &intent("one"), &["--detailed-exitcode"]).status.code();
