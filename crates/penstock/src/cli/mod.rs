@@ -13,6 +13,7 @@ pub mod fmt;
 pub mod get;
 pub mod intent;
 pub mod key;
+pub mod limits;
 pub mod lint;
 pub mod lint_output;
 pub mod part;

@@ -11,14 +11,15 @@ use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use penstock_gateway::access_log::{AccessLog, Destination};
 use penstock_gateway::compile::Options;
-use penstock_gateway::listener::{self, Listener, Shutdown};
+use penstock_gateway::listener::{self, Listener, Listeners, Shutdown};
 use penstock_gateway::resolve::Resolver;
 use penstock_gateway::upstream::{ClientTls, Verify};
-use penstock_gateway::{Gateway, Settings, State};
+use penstock_gateway::{Gateway, State};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin::{Admin, AdminToken, Api};
+use crate::cli::limits::Limits;
 use crate::exit_code::ExitCode;
 use crate::reload::Reloader;
 use crate::store;
@@ -34,7 +35,7 @@ pub struct Arguments {
     /// The address for HTTP
     #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:8080")]
     pub http: SocketAddr,
-    /// The address for HTTPS (not served yet)
+    /// The address for HTTPS
     #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:8443")]
     pub https: SocketAddr,
     /// The address for health, metrics and status
@@ -52,9 +53,6 @@ pub struct Arguments {
     /// Worker threads; default: the cores that the process may use
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
-    /// The largest request body that is buffered, in bytes
-    #[arg(long, value_name = "BYTES", default_value_t = 100 << 20)]
-    pub body_limit: usize,
     /// How long requests may finish after SIGTERM, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub drain: u64,
@@ -71,6 +69,8 @@ pub struct Arguments {
     /// from afar
     #[arg(long, value_name = "FILE")]
     pub admin_token_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub limits: Limits,
 }
 
 /// Whether upstream certificates are checked.
@@ -151,7 +151,7 @@ pub fn start(arguments: &Arguments) -> anyhow::Result<Server> {
         .context("starting the control plane")?;
     let access_log = AccessLog::open(&destination(&arguments.access_log))
         .with_context(|| format!("cannot open the access log `{}`", arguments.access_log))?;
-    let settings = Settings { body_bytes_max: arguments.body_limit, ..Settings::default() };
+    let settings = arguments.limits.settings();
     let resolver = Resolver::new(arguments.dns, control.handle().clone())
         .map_err(|error| anyhow::anyhow!("the resolver cannot be started: {error}"))?;
     let state = State::new(resolver, access_log.clone(), settings.buffered_bytes_max);
@@ -168,7 +168,10 @@ pub fn start(arguments: &Arguments) -> anyhow::Result<Server> {
     let threads = threads(arguments);
     let listener = Listener::bind(arguments.http, threads)
         .with_context(|| format!("cannot listen on {} (--http)", arguments.http))?;
-    let http = listener.address;
+    let https = Listener::bind(arguments.https, threads)
+        .with_context(|| format!("cannot listen on {} (--https)", arguments.https))?;
+    let (http, https_address) = (listener.address, https.address);
+    let listeners = Listeners { http: listener, https };
     let target = Local::served(arguments.config.clone(), store, reloader.clone());
     let admin = Arc::new(Admin {
         gateway: gateway.clone(),
@@ -189,8 +192,8 @@ pub fn start(arguments: &Arguments) -> anyhow::Result<Server> {
     control.spawn(reloader.run(changes));
     control.spawn(report_started(admin.clone(), resolve_timeout));
     let shutdown = Shutdown::default();
-    let workers = listener::start(&gateway, &tls, listener, &shutdown)?;
-    tracing::info!(%http, admin = %admin_address, threads, "listening");
+    let workers = listener::start(&gateway, &tls, listeners, &shutdown)?;
+    tracing::info!(%http, https = %https_address, admin = %admin_address, threads, "listening");
     let drain = Duration::from_secs(arguments.drain);
     Ok(Server {
         http,

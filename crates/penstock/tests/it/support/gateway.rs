@@ -90,8 +90,9 @@ impl Serve {
             panic!("{:?} before it listened: {:?}", process.0.wait(), log.all());
         };
         let address = |key: &str| listening[key].as_str().unwrap().parse().unwrap();
-        let (http, admin) = (address("http"), address("admin"));
-        Gateway { process, http, admin, log, access_log }
+        let (http, https) = (address("http"), address("https"));
+        let admin = address("admin");
+        Gateway { process, http, https, admin, log, access_log }
     }
 }
 
@@ -110,6 +111,7 @@ impl Drop for Process {
 pub(crate) struct Gateway {
     process: Process,
     pub(crate) http: SocketAddr,
+    pub(crate) https: SocketAddr,
     pub(crate) admin: SocketAddr,
     pub(crate) log: Lines,
     pub(crate) access_log: Lines,
