@@ -1,5 +1,14 @@
 //! Accepting connections: a thread and a runtime for each core, each with
-//! its own listening socket and its own upstream connections.
+//! its own listening sockets and its own upstream connections.
+//!
+//! `connection` serves one, plain or encrypted, HTTP/1.1 or HTTP/2; `activity`
+//! says when it has to end, `admission` how many there may be.
+
+mod activity;
+mod admission;
+mod connection;
+mod stream;
+mod tls;
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,41 +16,51 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use http::header::{CONNECTION, HeaderValue};
-use http::{Request, StatusCode};
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tokio_rustls::TlsAcceptor;
 
+pub use self::admission::Admission;
+use self::admission::Admitted;
+use self::connection::Accepted;
 use crate::Gateway;
-use crate::proxy::{self, Worker};
+use crate::proxy::Worker;
 use crate::shutdown::{Phase, Progress, Shutdown};
 use crate::socket::{Acceptor, Listener};
 use crate::upstream::{ClientTls, Pool};
 
-/// The largest head of a request, and the most that is buffered for a client
-/// that reads slowly.
-const CONNECTION_BUFFER_BYTES_MAX: usize = 64 << 10;
 /// How long to wait after `accept` failed, as it does when the process has no
 /// file descriptors left.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// The time between two warnings about that.
+const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 const SWEEP_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Starts `count` threads that serve the listener.
+/// What a gateway listens on.
+pub struct Listeners {
+    /// For HTTP.
+    pub http: Listener,
+    /// For HTTPS.
+    pub https: Listener,
+    /// How many workers share them.
+    pub workers: usize,
+}
+
+/// Starts the workers.
 ///
 /// # Errors
-/// A thread cannot be started.
+/// A thread cannot be started, or the system has no randomness to give.
 pub fn start(
     gateway: &Arc<Gateway>,
     tls: &Arc<ClientTls>,
-    listener: Listener,
-    count: usize,
+    listeners: Listeners,
     shutdown: &Shutdown,
 ) -> io::Result<Vec<std::thread::JoinHandle<()>>> {
+    let acceptor = tls::acceptor(gateway).map_err(io::Error::other)?;
     let mut threads = Vec::new();
-    for (index, sockets) in listener.deal(count)?.into_iter().enumerate() {
+    let http = listeners.http.deal(listeners.workers)?;
+    let https = listeners.https.deal(listeners.workers)?;
+    for (index, sockets) in http.into_iter().zip(https).enumerate() {
         let worker = Arc::new(Worker {
             gateway: gateway.clone(),
             pool: Pool::new(gateway.settings.pool_idle_timeout),
@@ -49,87 +68,129 @@ pub fn start(
         });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let stopping = shutdown.watch();
+        let acceptor = acceptor.clone();
         let thread = std::thread::Builder::new()
             .name(format!("worker-{index}"))
-            .spawn(move || runtime.block_on(run(worker, sockets, stopping)))?;
+            .spawn(move || runtime.block_on(run(worker, sockets, acceptor, stopping)))?;
         threads.push(thread);
     }
     Ok(threads)
 }
 
-async fn run(worker: Arc<Worker>, sockets: Vec<std::net::TcpListener>, mut stopping: Progress) {
-    let mut acceptor = match Acceptor::new(sockets) {
-        Ok(acceptor) => acceptor,
-        Err(error) => {
+async fn run(
+    worker: Arc<Worker>,
+    (http, https): (Vec<std::net::TcpListener>, Vec<std::net::TcpListener>),
+    tls: TlsAcceptor,
+    mut stopping: Progress,
+) {
+    let open = |sockets| Incoming::open(sockets, worker.gateway.clone());
+    let (mut http, mut https) = match (open(http), open(https)) {
+        (Ok(http), Ok(https)) => (http, https),
+        (Err(error), _) | (_, Err(error)) => {
             tracing::error!(%error, "a worker cannot listen");
             return;
         }
     };
     let progress = stopping.clone();
-    let serve = |(stream, client)| connection(worker.clone(), stream, client, progress.clone());
+    let accepted = |client, admitted| Accepted {
+        worker: worker.clone(),
+        client,
+        admitted,
+        stopping: progress.clone(),
+    };
     let mut connections = tokio::task::JoinSet::new();
     let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
     loop {
         tokio::select! {
-            accepted = acceptor.accept() => match accepted {
-                Ok(accepted) => {
-                    connections.spawn(serve(accepted));
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            },
+            (stream, client, admitted) = http.next() => {
+                connections.spawn(accepted(client, admitted).serve_plain(stream));
+            }
+            (stream, client, admitted) = https.next() => {
+                connections.spawn(accepted(client, admitted).serve_tls(stream, tls.clone()));
+            }
             Some(_) = connections.join_next() => {}
             _ = sweep.tick() => worker.pool.sweep(),
             () = stopping.reaches(Phase::Closed) => break,
         }
     }
-    for accepted in acceptor.close() {
-        connections.spawn(serve(accepted));
+    for (stream, client, admitted) in http.close() {
+        connections.spawn(accepted(client, admitted).serve_plain(stream));
+    }
+    for (stream, client, admitted) in https.close() {
+        connections.spawn(accepted(client, admitted).serve_tls(stream, tls.clone()));
     }
     while connections.join_next().await.is_some() {}
 }
 
-/// Serves one client connection to its end.
-async fn connection(
-    worker: Arc<Worker>,
+/// The connections that come in on a worker's sockets of one kind.
+struct Incoming {
+    acceptor: Acceptor,
+    gateway: Arc<Gateway>,
+    warned_at: Option<Instant>,
+    /// When to try again, after a failure.
+    resume_at: Option<Instant>,
+}
+
+impl Incoming {
+    fn open(sockets: Vec<std::net::TcpListener>, gateway: Arc<Gateway>) -> io::Result<Self> {
+        let acceptor = Acceptor::new(sockets)?;
+        Ok(Self { acceptor, gateway, warned_at: None, resume_at: None })
+    }
+
+    /// The next connection that may be served. Nothing is lost where it is
+    /// not waited for to the end.
+    async fn next(&mut self) -> (TcpStream, SocketAddr, Admitted) {
+        loop {
+            if let Some(at) = self.resume_at {
+                tokio::time::sleep_until(at).await;
+                self.resume_at = None;
+            }
+            match self.acceptor.accept().await {
+                Ok((stream, client)) => {
+                    if let Some(admitted) = admit(&self.gateway, stream, client) {
+                        return admitted;
+                    }
+                }
+                // The client has gone before it was its turn.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => self.failed(&error),
+            }
+        }
+    }
+
+    /// The clients wait in the socket's backlog meanwhile.
+    fn failed(&mut self, error: &io::Error) {
+        self.gateway.state.metrics.accept_failures.fetch_add(1, Ordering::Relaxed);
+        self.resume_at = Some(Instant::now() + ACCEPT_PAUSE);
+        if self.warned_at.is_none_or(|at| at.elapsed() > WARNING_INTERVAL) {
+            tracing::warn!(%error, "connections cannot be accepted for now");
+            self.warned_at = Some(Instant::now());
+        }
+    }
+
+    /// Stops listening; those that have been waiting and may be served.
+    fn close(self) -> Vec<(TcpStream, SocketAddr, Admitted)> {
+        let Self { acceptor, gateway, .. } = self;
+        let waiting = acceptor.close().into_iter();
+        waiting.filter_map(|(stream, client)| admit(&gateway, stream, client)).collect()
+    }
+}
+
+fn admit(
+    gateway: &Arc<Gateway>,
     stream: TcpStream,
     client: SocketAddr,
-    mut stopping: Progress,
-) {
-    // Without it, the last part of each answer would wait for an
-    // acknowledgement. A socket that refuses the option still works.
-    let _ = stream.set_nodelay(true);
-    worker.gateway.state.metrics.connections.fetch_add(1, Ordering::Relaxed);
-    let progress = stopping.clone();
-    let service = service_fn(|request: Request<Incoming>| {
-        let (worker, progress) = (&worker, &progress);
-        async move {
-            let mut response = proxy::serve(worker, client, request).await;
-            // A connection that becomes a tunnel has no next request.
-            let is_tunnel = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-            if progress.is_in(Phase::Leaving) && !is_tunnel {
-                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-            Ok::<_, std::convert::Infallible>(response)
+) -> Option<(TcpStream, SocketAddr, Admitted)> {
+    match Admitted::new(gateway, client.ip()) {
+        Ok(admitted) => {
+            // Without it, the last part of each answer would wait for an
+            // acknowledgement. A socket that refuses the option still works.
+            let _ = stream.set_nodelay(true);
+            Some((stream, client, admitted))
         }
-    });
-    let serving = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(worker.gateway.settings.head_timeout)
-        .max_buf_size(CONNECTION_BUFFER_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), service);
-    let mut serving = std::pin::pin!(serving);
-    let outcome = tokio::select! {
-        outcome = serving.as_mut() => outcome,
-        () = stopping.reaches(Phase::Hurrying) => {
-            serving.as_mut().graceful_shutdown();
-            serving.await
+        Err(ending) => {
+            gateway.state.metrics.ended(ending);
+            None
         }
-    };
-    if let Err(error) = outcome {
-        tracing::debug!(%client, %error, "a client connection ended early");
     }
-    worker.gateway.state.metrics.connections.fetch_sub(1, Ordering::Relaxed);
 }

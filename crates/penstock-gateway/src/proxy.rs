@@ -20,6 +20,7 @@ use crate::Gateway;
 use crate::access_log::AttemptRecord;
 use crate::attempt;
 use crate::body::{ClientBody, OutgoingBody, Recorder};
+use crate::certificate::Certificates;
 use crate::error::{ErrorKind, GatewayError, Retry};
 use crate::plugin::Flow;
 use crate::reply::{self, Reply, X_REQUEST_ID};
@@ -47,6 +48,29 @@ pub struct Worker {
     pub tls: Arc<ClientTls>,
 }
 
+/// The client's side of a connection.
+pub struct Downstream {
+    /// The peer.
+    pub address: SocketAddr,
+    /// What the handshake came to, where there was one.
+    pub tls: Option<DownstreamTls>,
+}
+
+/// What is known of a handshake with a client.
+pub struct DownstreamTls {
+    /// The name that the client asked for, in lower case.
+    pub server_name: Option<Box<str>>,
+}
+
+impl Downstream {
+    /// Whether a host must not be asked for over this connection: it was
+    /// made for another one, whose certificate does not serve this one.
+    fn is_misdirected(&self, host: &str, certificates: &Certificates) -> bool {
+        let name = self.tls.as_ref().and_then(|tls| tls.server_name.as_deref());
+        name.is_some_and(|name| !certificates.serves(name, host))
+    }
+}
+
 /// What the chain and the attempts come to.
 enum Answer {
     Local(Box<Reply>),
@@ -56,15 +80,20 @@ enum Answer {
 /// Serves one request.
 pub async fn serve(
     worker: &Worker,
-    client: SocketAddr,
+    client: &Downstream,
     request: Request<Incoming>,
 ) -> Response<ClientBody> {
     let settings = &worker.gateway.settings;
     let limits =
         BodyLimits { bytes_max: settings.body_bytes_max, idle_timeout: settings.idle_timeout };
     let live = worker.gateway.live();
-    let received =
-        RequestContext::receive(request, client, &worker.gateway.state, live.clone(), limits);
+    let received = RequestContext::receive(
+        request,
+        client.address,
+        &worker.gateway.state,
+        live.clone(),
+        limits,
+    );
     let mut cx = match received {
         Ok(cx) => cx,
         Err(rejected) => {
@@ -72,8 +101,12 @@ pub async fn serve(
             return deliver_reply(reply, rejected.api, &rejected.request_id, rejected.record);
         }
     };
+    cx.is_tls = client.tls.is_some();
     let mut ran = Vec::new();
     let answer = match &live {
+        Some(live) if client.is_misdirected(&cx.host, &live.snapshot.certificates) => {
+            Err(GatewayError::new(ErrorKind::Misdirected))
+        }
         Some(live) => pass(worker, live, &mut cx, &mut ran).await,
         None => Err(GatewayError::new(ErrorKind::NotConfigured)),
     };
@@ -375,7 +408,8 @@ fn add_forwarding_headers(headers: &mut HeaderMap, cx: &RequestContext) {
     if let Ok(value) = HeaderValue::from_str(&chain) {
         headers.insert(X_FORWARDED_FOR, value);
     }
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+    let scheme = if cx.is_tls { "https" } else { "http" };
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
     if let Ok(value) = HeaderValue::from_str(cx.request_id.as_str()) {
         headers.insert(X_REQUEST_ID, value);
     }

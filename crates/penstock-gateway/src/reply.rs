@@ -89,6 +89,7 @@ fn status_of(kind: ErrorKind) -> StatusCode {
         ErrorKind::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
         ErrorKind::ClientClosed | ErrorKind::InvalidRequest => StatusCode::BAD_REQUEST,
         ErrorKind::UnsupportedApi => StatusCode::NOT_IMPLEMENTED,
+        ErrorKind::Misdirected => StatusCode::MISDIRECTED_REQUEST,
     }
 }
 

@@ -57,6 +57,8 @@ pub struct RequestContext {
     pub request_id: RequestId,
     /// The peer.
     pub client: SocketAddr,
+    /// Whether the client's connection is encrypted.
+    pub is_tls: bool,
     /// The method.
     pub method: Method,
     /// The URI with a normalised path.
@@ -175,6 +177,7 @@ impl RequestContext {
         Ok(Self {
             request_id,
             client,
+            is_tls: false,
             method: parts.method,
             api: Api::from_path(uri.path()),
             uri,
@@ -207,6 +210,7 @@ impl RequestContext {
         Self {
             request_id,
             client,
+            is_tls: false,
             method: Method::POST,
             api: Api::from_path(uri.path()),
             uri,

@@ -98,7 +98,7 @@ fn serve_arguments(arguments: &Arguments) -> anyhow::Result<serve::Arguments> {
         "off",
     ];
     match Cli::try_parse_from(line)?.verb {
-        Verb::Serve(arguments) => Ok(arguments),
+        Verb::Serve(arguments) => Ok(*arguments),
         _ => bail!("the command line of serve has changed"),
     }
 }

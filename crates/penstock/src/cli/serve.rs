@@ -12,16 +12,17 @@ use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use penstock_gateway::access_log::{AccessLog, Destination};
 use penstock_gateway::compile::Options;
-use penstock_gateway::listener;
+use penstock_gateway::listener::{self, Listeners};
 use penstock_gateway::resolve::Resolver;
 use penstock_gateway::shutdown::Shutdown;
 use penstock_gateway::socket::Listener;
 use penstock_gateway::upstream::{ClientTls, Verify};
-use penstock_gateway::{Gateway, Settings, State};
+use penstock_gateway::{Gateway, State};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use crate::admin::{Admin, AdminToken, Api};
+use crate::cli::limits::Limits;
 use crate::exit_code::ExitCode;
 use crate::process::{Inherited, PidFile, Role, Supervisor};
 use crate::reload::Reloader;
@@ -40,7 +41,7 @@ pub struct Arguments {
     /// The address for HTTP
     #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:8080")]
     pub http: SocketAddr,
-    /// The address for HTTPS (not served yet)
+    /// The address for HTTPS
     #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:8443")]
     pub https: SocketAddr,
     /// The address for health, metrics and status
@@ -58,9 +59,6 @@ pub struct Arguments {
     /// Worker threads; default: the cores that the process may use
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
-    /// The largest request body that is buffered, in bytes
-    #[arg(long, value_name = "BYTES", default_value_t = 100 << 20)]
-    pub body_limit: usize,
     /// How long requests may finish after SIGTERM, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub drain: u64,
@@ -89,6 +87,8 @@ pub struct Arguments {
     /// from afar
     #[arg(long, value_name = "FILE")]
     pub admin_token_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub limits: Limits,
 }
 
 /// Whether upstream certificates are checked.
@@ -107,9 +107,9 @@ fn parse_name_server(text: &str) -> Result<SocketAddr, String> {
 }
 
 /// `penstock serve`.
-pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     telemetry::start(arguments.log_level);
-    start(&arguments, Inherited::take()?)?.run_to_end()
+    start(arguments, Inherited::take()?)?.run_to_end()
 }
 
 /// Starts everything and returns when the listeners accept and the first
@@ -152,9 +152,10 @@ pub fn start(arguments: &Arguments, mut inherited: Inherited) -> anyhow::Result<
         control.spawn(started);
     }
     let shares = bound.share()?;
-    let (http, admin_address) = (bound.http.address, bound.admin_address);
+    let (http, https) = (bound.listeners.http.address, bound.listeners.https.address);
+    let admin_address = bound.admin_address;
     let shutdown = Shutdown::default();
-    let workers = listener::start(&gateway, &tls, bound.http, threads, &shutdown)?;
+    let workers = listener::start(&gateway, &tls, bound.listeners, &shutdown)?;
     let entered = control.enter();
     let mut admin_tasks = Vec::new();
     for socket in bound.admin {
@@ -164,7 +165,7 @@ pub fn start(arguments: &Arguments, mut inherited: Inherited) -> anyhow::Result<
     drop(entered);
     control.spawn(reloader.run(changes));
     let pid_file = arguments.pid_file.as_deref().map(PidFile::write).transpose()?;
-    tracing::info!(%http, admin = %admin_address, threads, "listening");
+    tracing::info!(%http, %https, admin = %admin_address, threads, "listening");
     if let Some(predecessor) = inherited.predecessor {
         predecessor.release();
     }
@@ -198,7 +199,7 @@ fn configure(arguments: &Arguments, control: &Runtime) -> anyhow::Result<Configu
     let store = store::open(&arguments.config)?;
     let access_log = AccessLog::open(&destination(&arguments.access_log))
         .with_context(|| format!("cannot open the access log `{}`", arguments.access_log))?;
-    let settings = Settings { body_bytes_max: arguments.body_limit, ..Settings::default() };
+    let settings = arguments.limits.settings();
     let resolver = Resolver::new(arguments.dns, control.handle().clone())
         .map_err(|error| anyhow::anyhow!("the resolver cannot be started: {error}"))?;
     let state = State::new(resolver, access_log.clone(), settings.buffered_bytes_max);
@@ -216,7 +217,7 @@ fn configure(arguments: &Arguments, control: &Runtime) -> anyhow::Result<Configu
 
 /// The listening sockets, before anybody accepts.
 struct Bound {
-    http: Listener,
+    listeners: Listeners,
     admin: Vec<TcpListener>,
     admin_address: SocketAddr,
 }
@@ -229,12 +230,22 @@ impl Bound {
         has_token: bool,
         threads: usize,
     ) -> anyhow::Result<Self> {
-        let http = Listener::adopt(inherited.sockets(Role::Http), threads)
-            .context("the socket passed on for http cannot be used")?;
-        let http = match http {
-            Some(http) => http,
-            None => Listener::bind(arguments.http, threads)
-                .with_context(|| format!("cannot listen on {} (--http)", arguments.http))?,
+        let mut listener = |role: Role, address: SocketAddr| {
+            let role_name = role.as_str();
+            let adopted = Listener::adopt(inherited.sockets(role), threads)
+                .with_context(|| format!("the socket passed on for {role_name} cannot be used"))?;
+            adopted.map_or_else(
+                || {
+                    Listener::bind(address, threads)
+                        .with_context(|| format!("cannot listen on {address} (--{role_name})"))
+                },
+                Ok,
+            )
+        };
+        let listeners = Listeners {
+            http: listener(Role::Http, arguments.http)?,
+            https: listener(Role::Https, arguments.https)?,
+            workers: threads,
         };
         let mut admin = inherited.sockets(Role::Admin);
         if admin.is_empty() {
@@ -248,16 +259,14 @@ impl Bound {
             admin_address = socket.local_addr()?;
             check_admin_address(admin_address, has_token)?;
         }
-        if !inherited.sockets(Role::Https).is_empty() {
-            tracing::warn!("a socket was passed on for https, which is not served yet");
-        }
-        Ok(Self { http, admin, admin_address })
+        Ok(Self { listeners, admin, admin_address })
     }
 
     /// The same sockets for a process that takes over.
     fn share(&self) -> std::io::Result<Vec<(Role, Vec<TcpListener>)>> {
         let admin = self.admin.iter().map(TcpListener::try_clone).collect::<Result<_, _>>()?;
-        Ok(vec![(Role::Http, self.http.share()?), (Role::Admin, admin)])
+        let Listeners { http, https, .. } = &self.listeners;
+        Ok(vec![(Role::Http, http.share()?), (Role::Https, https.share()?), (Role::Admin, admin)])
     }
 }
 

@@ -1,6 +1,7 @@
 //! Changes under load: of the configuration, and of the process itself.
 
 use std::fs;
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -120,6 +121,7 @@ fn neither_a_request_nor_a_stream_notices_two_upgrades() {
     streams.into_iter().for_each(Live::ends_well);
     assert_eq!(harbor.gateway.wait().code(), Some(0));
     assert_eq!(harbor.chat().status(), 200);
+    assert!(TcpStream::connect(harbor.gateway.https).is_ok());
 }
 
 /// A configuration of which every part bears the same name, in one file, so

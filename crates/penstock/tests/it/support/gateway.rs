@@ -138,8 +138,9 @@ impl Serve {
             panic!("{:?} before it listened: {:?}", process.0.wait(), log.all());
         };
         let address = |key: &str| listening[key].as_str().unwrap().parse().unwrap();
-        let (http, admin) = (address("http"), address("admin"));
-        Gateway { process, successors: Vec::new(), http, admin, log, access_log }
+        let (http, https) = (address("http"), address("https"));
+        let admin = address("admin");
+        Gateway { process, successors: Vec::new(), http, https, admin, log, access_log }
     }
 }
 
@@ -175,6 +176,7 @@ pub(crate) struct Gateway {
     /// Those that took over, the latest last.
     successors: Vec<Successor>,
     pub(crate) http: SocketAddr,
+    pub(crate) https: SocketAddr,
     pub(crate) admin: SocketAddr,
     pub(crate) log: Lines,
     pub(crate) access_log: Lines,
