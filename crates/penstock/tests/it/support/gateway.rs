@@ -37,12 +37,13 @@ pub(crate) fn penstock(arguments: &[&str]) -> Output {
 /// `penstock serve` before it is started.
 pub(crate) struct Serve {
     arguments: Vec<String>,
+    open_files_max: Option<usize>,
 }
 
 impl Serve {
     /// On free ports of this machine, with one worker.
     pub(crate) fn new(directory: &Path) -> Self {
-        let serve = Self { arguments: vec!["serve".to_owned()] };
+        let serve = Self { arguments: vec!["serve".to_owned()], open_files_max: None };
         serve
             .with("--config", directory.to_str().unwrap())
             .with("--http", "127.0.0.1:0")
@@ -60,6 +61,22 @@ impl Serve {
         self
     }
 
+    /// With so many file descriptors.
+    pub(crate) fn with_open_files(mut self, count: usize) -> Self {
+        self.open_files_max = Some(count);
+        self
+    }
+
+    fn command(&self) -> Command {
+        let binary = env!("CARGO_BIN_EXE_penstock");
+        let Some(count) = self.open_files_max else {
+            return Command::new(binary);
+        };
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("ulimit -n {count}; exec \"$0\" \"$@\""), binary]);
+        command
+    }
+
     /// Runs it to its end, where it refuses to start.
     pub(crate) fn refused(&self) -> Output {
         let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
@@ -75,7 +92,8 @@ impl Serve {
 
     /// Starts it and waits until it listens.
     pub(crate) fn start_unready(&self) -> Gateway {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_penstock"))
+        let mut child = self
+            .command()
             .args(&self.arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
