@@ -109,11 +109,7 @@ fn report_other_namespaces(resources: &[Arc<Resource>], diagnostics: &mut Vec<Di
 
 /// Whether a resource can be used as a whole: a Secret, where an Ingress needs
 /// it for TLS.
-fn is_usable(
-    resource: &Resource,
-    is_tls_secret: bool,
-    diagnostics: &mut Vec<Diagnostic>,
-) -> bool {
+fn is_usable(resource: &Resource, is_tls_secret: bool, diagnostics: &mut Vec<Diagnostic>) -> bool {
     match &*resource.key.kind {
         "Secret" if is_tls_secret => certificates::is_usable(resource, diagnostics),
         "Ingress" => Ingress::parse(resource, diagnostics).is_some(),

@@ -87,8 +87,13 @@ pub async fn serve(
     let limits =
         BodyLimits { bytes_max: settings.body_bytes_max, idle_timeout: settings.idle_timeout };
     let live = worker.gateway.live();
-    let received =
-        RequestContext::receive(request, client.address, &worker.gateway.state, live.clone(), limits);
+    let received = RequestContext::receive(
+        request,
+        client.address,
+        &worker.gateway.state,
+        live.clone(),
+        limits,
+    );
     let mut cx = match received {
         Ok(cx) => cx,
         Err(rejected) => {

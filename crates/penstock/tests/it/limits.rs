@@ -91,11 +91,11 @@ fn idle_http2_connections_end() {
 
 #[test]
 fn a_client_that_takes_nothing_is_let_go() {
-    let harbor = limited(&[("--client-stall-timeout", "0.5")]);
+    let harbor = limited(&[("--client-stall-timeout", "1.5")]);
     let steps = harbor.upstream.stepped();
     let client = harbor.gateway.begin(&chat());
     steps.write("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n");
-    steps.flood(1_000_000_000, Duration::from_secs(3));
+    steps.flood(1_000_000_000, Duration::from_millis(300));
     check_ended(&harbor, "stalled");
     drop(client);
 }
@@ -140,18 +140,19 @@ fn a_flood_of_resets_ends_the_connection() {
     let mut client = Http2::open(harbor.gateway.http);
     let mut sent = 0;
     let outcome = loop {
-        match client.try_begin(chat_request(), false) {
-            Ok((answer, mut stream)) => {
-                stream.send_data(Bytes::from_static(CHAT.as_bytes()), true).unwrap();
-                stream.send_reset(h2::Reason::CANCEL);
-                drop(answer);
-                sent += 1;
-                assert!(sent < 100_000, "nothing stops the flood");
-            }
+        let begun = client.try_begin(chat_request(), false).and_then(|(answer, mut stream)| {
+            stream.send_data(Bytes::from_static(CHAT.as_bytes()), true)?;
+            stream.send_reset(h2::Reason::CANCEL);
+            drop(answer);
+            Ok(())
+        });
+        match begun {
+            Ok(()) => sent += 1,
             Err(error) => break error,
         }
+        assert!(sent < 100_000, "nothing stops the flood");
     };
-    assert!(sent < 50_000, "{sent} requests until {outcome}");
+    assert!(sent < 10_000, "{sent} requests until {outcome}");
     assert!(harbor.upstream.connections() < 500, "{}", harbor.upstream.connections());
     let mut other = Http2::open(harbor.gateway.http);
     harbor.upstream.once(Scenario::Completion);
@@ -197,21 +198,18 @@ fn an_http2_head_is_bounded() {
 
 #[test]
 fn streams_of_a_connection_are_bounded() {
-    let harbor = Harbor::served(
-        Scenario::Silence,
-        |_| {},
-        |serve| serve.with("--stream-limit", "2"),
-    );
+    let harbor =
+        Harbor::served(Scenario::Silence, |_| {}, |serve| serve.with("--stream-limit", "2"));
     let mut client = Http2::open(harbor.gateway.http);
     // The first answer shows that the settings have arrived.
     harbor.upstream.once(Scenario::Completion);
     assert_eq!(client.send(chat_request(), CHAT).0.status, 200);
     harbor.upstream.received();
-    let begun: Vec<_> = (0..3).map(|_| begin(&mut client)).collect();
+    let mut begun: Vec<_> = (0..3).map(|_| begin(&mut client)).collect();
     harbor.upstream.received();
     harbor.upstream.received();
     assert!(harbor.upstream.try_received().is_none());
-    drop(begun);
+    drop(begun.remove(0));
     harbor.upstream.received();
 }
 

@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SignatureAlgorithm, date_time_ymd,
+    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SignatureAlgorithm,
+    date_time_ymd,
 };
-use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 
 /// An authority that nobody trusts unless told to.
 pub(crate) struct Authority {
@@ -52,7 +53,9 @@ impl Authority {
     /// A certificate in PEM that is valid until the beginning of a year.
     pub(crate) fn certificate(&self, key: &KeyPair, names: &[&str], year: i32) -> String {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let mut parameters = CertificateParams::new(names).unwrap();
+        let mut parameters = CertificateParams::new(names.clone()).unwrap();
+        // One like the authority's would look signed by itself.
+        parameters.distinguished_name.push(DnType::CommonName, &*names[0]);
         parameters.not_before = date_time_ymd(2020, 1, 1);
         parameters.not_after = date_time_ymd(year, 1, 1);
         parameters.signed_by(key, &self.issuer).unwrap().pem()

@@ -99,15 +99,19 @@ impl Http2 {
     /// The next data of a body.
     #[track_caller]
     pub(crate) fn data(&self, body: &mut RecvStream) -> Option<String> {
-        let data = self.wait(body.data())?.unwrap();
-        body.flow_control().release_capacity(data.len()).unwrap();
-        Some(String::from_utf8(data.to_vec()).unwrap())
+        loop {
+            let data = self.wait(body.data())?.unwrap();
+            body.flow_control().release_capacity(data.len()).unwrap();
+            // The end may come as an empty frame.
+            if !data.is_empty() {
+                return Some(String::from_utf8(data.to_vec()).unwrap());
+            }
+        }
     }
 
     /// Waits until the gateway ends the connection.
     #[track_caller]
     pub(crate) fn await_end(mut self) -> Result<(), h2::Error> {
-        drop(self.sender);
         let connection = &mut self.connection;
         self.runtime
             .block_on(async { tokio::time::timeout(PATIENCE, connection).await })
