@@ -297,7 +297,7 @@ impl Metrics {
             }
         }
         self.statistics.render(&mut text);
-        self.endings.render(&mut text);
+        self.endings.render("penstock_connections_ended_total", &mut text);
         self.render_gauges(&mut text);
         text
     }

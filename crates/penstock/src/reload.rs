@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use penstock_gateway::Gateway;
 use penstock_gateway::compile::{self, Options};
@@ -127,6 +127,7 @@ impl Reloader {
         let mut listing = overlay(listing, effective);
         let is_nothing = listing.resources.is_empty() && !listing.broken.is_empty();
         let compiled = compile::compile(&listing, &effective.resources, &self.options);
+        let expired = compiled.snapshot.certificates.expired(seconds_since_1970());
         let keeps_old = is_nothing && self.gateway.live().is_some();
         if !keeps_old {
             self.gateway.install(compiled.snapshot);
@@ -135,6 +136,7 @@ impl Reloader {
         let took = began.elapsed();
         // What follows only tells; it must not delay what is in force.
         let mut findings = compiled.diagnostics;
+        findings.extend(expired);
         findings.extend(lint::lint_listing(&listing, &lint::Options { console: false }));
         findings.append(&mut listing.diagnostics);
         diagnostic::sort(&mut findings);
@@ -185,4 +187,9 @@ impl Reloader {
         );
         report.diagnostics = findings;
     }
+}
+
+/// What time it is, for findings about certificates.
+pub fn seconds_since_1970() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }

@@ -346,20 +346,43 @@ fn every_limit_is_documented() {
         head_timeout,
         pool_idle_timeout,
         resolve_timeout,
+        head_bytes_max,
+        headers_max,
+        handshake_timeout,
+        client_idle_timeout,
+        client_stall_timeout,
+        connections_max,
+        address_connections_max,
+        streams_max,
+        resets_max,
+        ping_interval,
+        ping_timeout,
     } = Settings::default();
-    let bytes = |bytes: usize| format!("{} MiB", bytes >> 20);
-    let time = |duration: Duration| format!("{} s", duration.as_secs_f64());
+    let number = |number: usize| format!("`{number}`");
+    let time = |duration: Duration| format!("`{}`", duration.as_secs_f64());
+    let plain = |duration: Duration| format!("{} s", duration.as_secs_f64());
     let serve = read("docs/serve.md");
     let rows = [
-        ("body_bytes_max", bytes(body_bytes_max)),
-        ("buffered_bytes_max", bytes(buffered_bytes_max)),
-        ("connect_timeout", time(connect_timeout)),
-        ("tls_timeout", time(tls_timeout)),
-        ("first_byte_timeout", time(first_byte_timeout)),
-        ("idle_timeout", time(idle_timeout)),
-        ("head_timeout", time(head_timeout)),
-        ("pool_idle_timeout", time(pool_idle_timeout)),
-        ("resolve_timeout", time(resolve_timeout)),
+        ("--body-limit BYTES", number(body_bytes_max)),
+        ("--buffer-limit BYTES", number(buffered_bytes_max)),
+        ("--head-limit BYTES", number(head_bytes_max)),
+        ("--header-limit N", number(headers_max)),
+        ("--connection-limit N", number(connections_max)),
+        ("--address-connection-limit N", number(address_connections_max)),
+        ("--stream-limit N", number(streams_max as usize)),
+        ("--reset-limit N", number(resets_max as usize)),
+        ("--handshake-timeout SECONDS", time(handshake_timeout)),
+        ("--head-timeout SECONDS", time(head_timeout)),
+        ("--client-idle-timeout SECONDS", time(client_idle_timeout)),
+        ("--client-stall-timeout SECONDS", time(client_stall_timeout)),
+        ("--ping-interval SECONDS", time(ping_interval)),
+        ("--ping-timeout SECONDS", time(ping_timeout)),
+        ("--connect-timeout SECONDS", time(connect_timeout)),
+        ("--upstream-tls-timeout SECONDS", time(tls_timeout)),
+        ("--pool-idle-timeout SECONDS", time(pool_idle_timeout)),
+        ("--resolve-timeout SECONDS", time(resolve_timeout)),
+        ("first_byte_timeout", plain(first_byte_timeout)),
+        ("idle_timeout", plain(idle_timeout)),
     ];
     let rows = rows.into_iter().map(|(name, value)| format!("| `{name}` | {value} |"));
     check(rows.filter(|row| !serve.contains(row)).map(|row| format!("docs/serve.md: no {row}")));

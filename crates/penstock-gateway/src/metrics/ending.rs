@@ -53,8 +53,7 @@ impl Series {
         }
     }
 
-    pub(super) fn render(&self, text: &mut String) {
-        let name = "penstock_connections_ended_total";
+    pub(super) fn render(&self, name: &str, text: &mut String) {
         header(text, name, "counter", "Client connections that were refused or ended, by reason.");
         for (reason, counter) in NAMES.iter().zip(&self.0) {
             line(text, name, &[("reason", reason)], counter.load(Ordering::Relaxed));

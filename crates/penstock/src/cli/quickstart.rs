@@ -92,6 +92,8 @@ fn serve_arguments(arguments: &Arguments) -> anyhow::Result<serve::Arguments> {
         &config,
         "--http",
         &http,
+        "--https",
+        "127.0.0.1:0",
         "--admin",
         &admin,
         "--access-log",

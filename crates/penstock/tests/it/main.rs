@@ -36,9 +36,13 @@ mod get;
 #[cfg(test)]
 mod header;
 #[cfg(test)]
+mod http2;
+#[cfg(test)]
 mod key_auth;
 #[cfg(test)]
 mod killed;
+#[cfg(test)]
+mod limits;
 #[cfg(test)]
 mod operation;
 #[cfg(test)]
@@ -57,6 +61,8 @@ mod service;
 mod stream;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod tls;
 #[cfg(test)]
 mod upgrade;
 #[cfg(test)]

@@ -40,13 +40,15 @@ pub(crate) struct Serve {
     program: PathBuf,
     arguments: Vec<String>,
     variables: Vec<(String, String)>,
+    open_files_max: Option<usize>,
 }
 
 impl Serve {
     /// On free ports of this machine, with one worker.
     pub(crate) fn new(directory: &Path) -> Self {
         let program = PathBuf::from(env!("CARGO_BIN_EXE_penstock"));
-        let serve = Self { program, arguments: vec!["serve".to_owned()], variables: Vec::new() };
+        let arguments = vec!["serve".to_owned()];
+        let serve = Self { program, arguments, variables: Vec::new(), open_files_max: None };
         serve
             .with("--config", directory.to_str().unwrap())
             .with("--http", "127.0.0.1:0")
@@ -76,6 +78,22 @@ impl Serve {
         self
     }
 
+    /// With so many file descriptors.
+    pub(crate) fn with_open_files(mut self, count: usize) -> Self {
+        self.open_files_max = Some(count);
+        self
+    }
+
+    fn command(&self) -> Command {
+        let Some(count) = self.open_files_max else {
+            return Command::new(&self.program);
+        };
+        let mut command = Command::new("sh");
+        let script = format!("ulimit -n {count}; exec \"$0\" \"$@\"");
+        command.args(["-c", &script]).arg(&self.program);
+        command
+    }
+
     /// Runs it to its end, where it refuses to start.
     pub(crate) fn refused(&self) -> Output {
         let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
@@ -91,7 +109,7 @@ impl Serve {
 
     /// Starts it and waits until it listens.
     pub(crate) fn start_unready(&self) -> Gateway {
-        let mut command = Command::new(&self.program);
+        let mut command = self.command();
         command.args(&self.arguments).stdin(Stdio::null()).stdout(Stdio::piped());
         self.started_by(command)
     }
