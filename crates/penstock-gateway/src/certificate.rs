@@ -152,11 +152,6 @@ impl Certificates {
         }
     }
 
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.iter().next().is_none()
-    }
-
     /// The hosts and patterns with their certificates.
     pub fn iter(&self) -> impl Iterator<Item = (String, &Arc<Certificate>)> {
         let exact = self.exact.iter().map(|(host, found)| (host.to_string(), found));
