@@ -17,6 +17,7 @@ pub mod body;
 pub mod compile;
 pub mod error;
 pub mod explain;
+pub mod framing;
 pub mod listener;
 pub mod metrics;
 pub mod plugin;

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::StatusCode;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -15,6 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use crate::Gateway;
+use crate::framing::Guard;
 use crate::proxy::{self, Worker};
 use crate::upstream::{ClientTls, Pool};
 
@@ -157,9 +160,16 @@ async fn connection(
     // acknowledgement. A socket that refuses the option still works.
     let _ = stream.set_nodelay(true);
     worker.gateway.state.metrics.connections.fetch_add(1, Ordering::Relaxed);
+    let (stream, turn) = Guard::of_client(stream, Bytes::new());
     let service = service_fn(|request| {
-        let worker = &worker;
-        async move { Ok::<_, std::convert::Infallible>(proxy::serve(worker, client, request).await) }
+        let (worker, turn) = (&worker, &turn);
+        async move {
+            let response = proxy::serve(worker, client, request).await;
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                turn.take();
+            }
+            Ok::<_, std::convert::Infallible>(response)
+        }
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
