@@ -10,6 +10,8 @@ mod body;
 #[cfg(test)]
 mod built_in;
 #[cfg(test)]
+mod calm;
+#[cfg(test)]
 mod completion;
 #[cfg(test)]
 mod connection;
@@ -27,6 +29,8 @@ mod export;
 mod file;
 #[cfg(test)]
 mod fmt;
+#[cfg(test)]
+mod framing;
 #[cfg(test)]
 mod get;
 #[cfg(test)]
