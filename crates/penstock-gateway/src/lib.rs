@@ -18,6 +18,7 @@ pub mod certificate;
 pub mod compile;
 pub mod error;
 pub mod explain;
+pub mod framing;
 pub mod listener;
 pub mod metrics;
 pub mod plugin;

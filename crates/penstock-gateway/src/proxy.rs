@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{
-    CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING,
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING,
 };
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
@@ -97,7 +97,9 @@ pub async fn serve(
     let mut cx = match received {
         Ok(cx) => cx,
         Err(rejected) => {
-            let reply = Reply::from(&GatewayError::new(ErrorKind::InvalidRequest));
+            // What follows on this connection has two readings, too.
+            let reply = Reply::from(&GatewayError::new(ErrorKind::InvalidRequest))
+                .with_header(CONNECTION, HeaderValue::from_static("close"));
             return deliver_reply(reply, rejected.api, &rejected.request_id, rejected.record);
         }
     };

@@ -20,6 +20,7 @@ use penstock_llm::{Api, LlmError};
 use crate::access_log::AccessRecord;
 use crate::body::Recorder;
 use crate::error::{ErrorKind, GatewayError};
+use crate::framing::is_bad_framing;
 use crate::route::{RouteInput, normalise_path};
 use crate::state::{BufferShare, Live, State};
 
@@ -167,9 +168,9 @@ impl RequestContext {
         let record = AccessRecord::begin(&request_id, client, &parts.method, &host, path);
         let record = Recorder::new(record, state.clone(), live);
         let api = Api::from_path(path);
-        let is_ambiguous = headers.get_all(HOST).iter().nth(1).is_some();
+        let has_one_host = has_one_host(&parts.uri, &headers);
         let uri = match normalise(parts.uri) {
-            Some(uri) if !is_ambiguous => uri,
+            Some(uri) if has_one_host => uri,
             _ => return Err(Box::new(Rejected { request_id, api, record })),
         };
         headers.remove(HOST);
@@ -385,7 +386,11 @@ async fn next_data(
             Err(_) => return Err(GatewayError::new(ErrorKind::BodyTimeout)),
             Ok(None) => return Ok(None),
             Ok(Some(Err(error))) => {
-                return Err(GatewayError::new(ErrorKind::ClientClosed).because(error));
+                let kind = match is_bad_framing(&error) {
+                    true => ErrorKind::InvalidRequest,
+                    false => ErrorKind::ClientClosed,
+                };
+                return Err(GatewayError::new(kind).because(error));
             }
             Ok(Some(Ok(frame))) => {
                 if let Ok(data) = frame.into_data()
@@ -436,6 +441,43 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     for name in &HOP_BY_HOP {
         headers.remove(name);
     }
+}
+
+/// Whether a request says once, and in one way, which host it is for.
+fn has_one_host(uri: &Uri, headers: &HeaderMap) -> bool {
+    let mut named = headers.get_all(HOST).iter();
+    let (header, other) = (named.next(), named.next());
+    let hosts = (uri.authority().map(|authority| authority.as_str().as_bytes()), header);
+    let is_http = uri.scheme().is_none_or(|scheme| ["http", "https"].contains(&scheme.as_str()));
+    other.is_none()
+        && is_http
+        && match hosts {
+            // RFC 9112, 3.2.2 prefers the target; whoever ignores it does not.
+            (Some(target), Some(header)) => {
+                is_host(target) && target.eq_ignore_ascii_case(header.as_bytes())
+            }
+            (Some(host), None) => is_host(host),
+            (None, Some(header)) => is_host(header.as_bytes()),
+            (None, None) => false,
+        }
+}
+
+/// A name or an address, with or without a port; without a user.
+fn is_host(text: &[u8]) -> bool {
+    let text = std::str::from_utf8(text).unwrap_or_default();
+    let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let is_of_address = |byte: u8| byte.is_ascii_hexdigit() || b":.".contains(&byte);
+    let (host, port, is_valid) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']'))
+    {
+        Some((address, port)) => (address, port, address.bytes().all(is_of_address)),
+        None => {
+            let (name, port) = text.split_at(text.find(':').unwrap_or(text.len()));
+            (name, port, name.bytes().all(is_of_name))
+        }
+    };
+    let is_number = |port: &str| port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit());
+    let is_port = port.is_empty() || port.strip_prefix(':').is_some_and(is_number);
+    is_valid && is_port && !host.is_empty()
 }
 
 /// Origin form with a normalised path. `None` for `*` and `CONNECT` targets,
@@ -512,6 +554,33 @@ mod tests {
         check("[2001:DB8::1]:80", "[2001:db8::1]");
         check("user:pass@example.com:1", "example.com");
         check("", "");
+    }
+
+    #[test]
+    fn a_host_has_one_spelling() {
+        for host in ["a", "A.b-c_d.test:80", "127.0.0.1:8080", "[::1]", "[2001:db8::1]:443", "a:"] {
+            assert!(is_host(host.as_bytes()), "{host}");
+        }
+        for host in [
+            "",
+            ":80",
+            "a b",
+            "a,b",
+            "u@a",
+            "a/",
+            "a\\b",
+            "a:b",
+            "a:1:2",
+            "a:123456",
+            "[::1",
+            "[]",
+            "[a.test]x",
+            "::1",
+            "a%00",
+            "\u{e4}",
+        ] {
+            assert!(!is_host(host.as_bytes()), "{host}");
+        }
     }
 
     #[test]

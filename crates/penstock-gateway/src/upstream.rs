@@ -17,7 +17,8 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
@@ -30,6 +31,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::body::OutgoingBody;
 use crate::error::{ErrorKind, GatewayError};
+use crate::framing::{Guard, Turn, is_bad_framing};
 use crate::metrics::Metrics;
 use crate::settings::Settings;
 use crate::state::ServiceState;
@@ -62,7 +64,9 @@ struct PoolKey {
 
 struct Connection {
     sender: SendRequest<OutgoingBody>,
-    driver: http1::Connection<TokioIo<Stream>, OutgoingBody>,
+    driver: http1::Connection<TokioIo<Guard<Stream>>, OutgoingBody>,
+    /// Says that an answer is expected.
+    turn: Turn,
     key: PoolKey,
     idle_since: Instant,
 }
@@ -184,12 +188,13 @@ impl Dialer<'_> {
         } else {
             Stream::Plain(tcp)
         };
+        let (stream, turn) = Guard::of_upstream(stream);
         let (sender, driver) = http1::Builder::new()
             .max_buf_size(READ_BUFFER_BYTES_MAX)
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|error| failed(error.to_string()))?;
-        Ok(Box::new(Connection { sender, driver, key, idle_since: Instant::now() }))
+        Ok(Box::new(Connection { sender, driver, turn, key, idle_since: Instant::now() }))
     }
 
     async fn handshake(
@@ -247,6 +252,11 @@ impl Ready {
                     .because("it switches protocols, which nobody asked for"),
                 unsent: None,
             }),
+            Ok(Ok(response)) if is_ambiguous(response.headers()) => Err(SendFailure {
+                error: GatewayError::new(ErrorKind::UpstreamInvalid)
+                    .because("its answer has more than one framing"),
+                unsent: None,
+            }),
             Ok(Ok(response)) => Ok(response.map(|incoming| UpstreamBody {
                 incoming,
                 connection: Some(self.connection),
@@ -261,7 +271,10 @@ impl Ready {
                 if error.is_parse() || error.is_parse_too_large() {
                     kind = ErrorKind::UpstreamInvalid;
                 } else if error.is_user() {
-                    kind = ErrorKind::ClientClosed;
+                    kind = match is_bad_framing(error) {
+                        true => ErrorKind::InvalidRequest,
+                        false => ErrorKind::ClientClosed,
+                    };
                 }
                 let error = GatewayError::new(kind).because(describe(error));
                 let unsent = failure.take_message().filter(|_| self.is_reused).map(Box::new);
@@ -273,6 +286,17 @@ impl Ready {
             }),
         }
     }
+}
+
+/// Whether an answer says in two ways where it ends, or in one that nobody
+/// can undo.
+fn is_ambiguous(headers: &HeaderMap) -> bool {
+    let codings = headers.get_all(TRANSFER_ENCODING);
+    let is_chunked = codings.iter().next().is_some();
+    let is_coded = codings.iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"chunked"));
+    let lengths = headers.get_all(CONTENT_LENGTH).iter().count();
+    let is_list = headers.get(CONTENT_LENGTH).is_some_and(|value| value.as_bytes().contains(&b','));
+    is_coded || is_list || codings.iter().count() > 1 || lengths + usize::from(is_chunked) > 1
 }
 
 /// An error of hyper with its causes.
@@ -292,6 +316,7 @@ impl Connection {
         &mut self,
         request: Request<OutgoingBody>,
     ) -> Result<Response<Incoming>, hyper::client::conn::TrySendError<Request<OutgoingBody>>> {
+        self.turn.take();
         let answer = self.sender.try_send_request(request);
         let mut answer = std::pin::pin!(answer);
         let driver = &mut self.driver;

@@ -28,6 +28,7 @@ use super::admission::Admitted;
 use super::stream::ClientStream;
 use super::tls;
 use crate::body::ClientBody;
+use crate::framing::Guard;
 use crate::metrics::Ending;
 use crate::proxy::{self, Downstream, DownstreamTls, Worker};
 use crate::shutdown::{Phase, Progress};
@@ -117,20 +118,24 @@ impl Accepted {
         let activity = Activity::new(true, settings);
         let downstream = Downstream { address: client, tls };
         let progress = stopping.clone();
+        let (stream, turn) = Guard::of_client(stream, first);
         let service = service_fn(|request| {
             let (worker, downstream, under_way) = (&worker, &downstream, activity.begin());
-            let progress = &progress;
+            let (progress, turn) = (&progress, &turn);
             async move {
                 let mut response = proxy::serve(worker, downstream, request).await;
                 // A connection that becomes a tunnel has no next request.
                 let is_tunnel = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+                if is_tunnel {
+                    turn.take();
+                }
                 if progress.is_in(Phase::Leaving) && !is_tunnel {
                     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
                 Ok::<_, Infallible>(response.map(|body| TrackedBody::new(body, under_way)))
             }
         });
-        let stream = ClientStream::new(stream, first, activity.clone(), admitted);
+        let stream = ClientStream::new(stream, Bytes::new(), activity.clone(), admitted);
         let mut builder = http1::Builder::new();
         builder.max_buf_size(settings.head_bytes_max);
         if settings.headers_max != HEADERS_INLINE {

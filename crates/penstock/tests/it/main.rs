@@ -12,6 +12,8 @@ mod body;
 #[cfg(test)]
 mod built_in;
 #[cfg(test)]
+mod calm;
+#[cfg(test)]
 mod completion;
 #[cfg(test)]
 mod connection;
@@ -31,6 +33,8 @@ mod export;
 mod file;
 #[cfg(test)]
 mod fmt;
+#[cfg(test)]
+mod framing;
 #[cfg(test)]
 mod get;
 #[cfg(test)]

@@ -163,7 +163,7 @@ impl Serve {
 }
 
 /// A process that does not outlive its test.
-struct Process(Child);
+pub(crate) struct Process(pub(crate) Child);
 
 impl Drop for Process {
     fn drop(&mut self) {
@@ -305,7 +305,7 @@ struct Written {
 }
 
 impl Lines {
-    fn of(source: impl Read + Send + 'static) -> Self {
+    pub(crate) fn of(source: impl Read + Send + 'static) -> Self {
         let lines = Self(Arc::new((Mutex::default(), Condvar::new())));
         let written = lines.clone();
         thread::spawn(move || {

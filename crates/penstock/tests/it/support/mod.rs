@@ -1,6 +1,7 @@
 //! What the tests are made of: the binary as a process, a client and an
 //! upstream that show the wire, a name server, manifests.
 
+pub(crate) mod back_end;
 pub(crate) mod certificates;
 pub(crate) mod client;
 pub(crate) mod dns;
