@@ -126,8 +126,15 @@ impl Course {
             Reading::One => {
                 assert_eq!(connection.answer().status(), 200, "{told}");
                 let after = format!("/after-{}", self.expected.len());
-                connection.send(&Request::get(HOST, &after));
-                assert_eq!(connection.answer().status(), 200, "{told}");
+                let after_request = Request::get(HOST, &after);
+                connection.send(&after_request);
+                // A back end that answers before the body has come to its end
+                // costs the connection, and what stands behind is not read.
+                let answer = match connection.try_head() {
+                    Some(head) => connection.body_of(head),
+                    None => self.gateway.send(&after_request),
+                };
+                assert_eq!(answer.status(), 200, "{told}");
                 self.expected.insert(after, (1, 1));
             }
             Reading::Closed => {
