@@ -56,6 +56,8 @@ pub enum ErrorKind {
     InvalidRequest,
     /// The provider does not have this API.
     UnsupportedApi,
+    /// The connection is not handed over for what the client asks.
+    UpgradeRefused,
 }
 
 /// Whose fault an error is.
@@ -99,6 +101,7 @@ impl ErrorKind {
             Self::ClientClosed => "client_closed",
             Self::InvalidRequest => "invalid_request",
             Self::UnsupportedApi => "unsupported_api",
+            Self::UpgradeRefused => "upgrade_refused",
         }
     }
 
@@ -109,7 +112,8 @@ impl ErrorKind {
             | Self::BodyTimeout
             | Self::ClientClosed
             | Self::InvalidRequest
-            | Self::UnsupportedApi => Side::Client,
+            | Self::UnsupportedApi
+            | Self::UpgradeRefused => Side::Client,
             Self::ConnectFailed
             | Self::TlsFailed
             | Self::UpstreamClosed
@@ -140,6 +144,7 @@ impl ErrorKind {
             Self::ClientClosed => "the request body broke off",
             Self::InvalidRequest => "the request cannot be understood",
             Self::UnsupportedApi => "this API is not available on this route",
+            Self::UpgradeRefused => "the gateway does not switch to this protocol",
         }
     }
 }

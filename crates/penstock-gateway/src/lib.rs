@@ -29,6 +29,7 @@ pub mod settings;
 pub mod snapshot;
 pub mod state;
 pub mod traffic;
+pub mod tunnel;
 pub mod upstream;
 
 use std::sync::Arc;

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 
 use crate::Gateway;
 use crate::proxy::{self, Worker};
+use crate::tunnel::Tunnels;
 use crate::upstream::{ClientTls, Pool};
 
 /// The largest head of a request, and the most that is buffered for a client
@@ -99,6 +100,7 @@ pub fn start(
             gateway: gateway.clone(),
             pool: Pool::new(gateway.settings.pool_idle_timeout),
             tls: tls.clone(),
+            tunnels: Tunnels::default(),
         });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let stopping = shutdown.0.subscribe();
@@ -139,6 +141,7 @@ async fn run(worker: Arc<Worker>, socket: std::net::TcpListener, stopping: watch
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
+    worker.tunnels.finish().await;
 }
 
 async fn stopped(stopping: &mut watch::Receiver<bool>) {
@@ -165,7 +168,8 @@ async fn connection(
         .timer(TokioTimer::new())
         .header_read_timeout(worker.gateway.settings.head_timeout)
         .max_buf_size(CONNECTION_BUFFER_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
     let mut serving = std::pin::pin!(serving);
     let outcome = tokio::select! {
         outcome = serving.as_mut() => outcome,

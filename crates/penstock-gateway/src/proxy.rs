@@ -3,13 +3,16 @@
 //! A request is a loop of passes: the route, the chain of plugins, the
 //! attempts, the head of the answer. One snapshot serves all of it.
 
+use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{
-    CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING,
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue, TE, TRANSFER_ENCODING,
+    UPGRADE,
 };
+use http::uri::Scheme;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use penstock_llm::LlmError;
@@ -22,19 +25,22 @@ use crate::attempt;
 use crate::body::{ClientBody, OutgoingBody, Recorder};
 use crate::error::{ErrorKind, GatewayError, Retry};
 use crate::plugin::Flow;
-use crate::reply::{self, Reply, X_REQUEST_ID};
+use crate::reply::{self, Audience, Reply, X_REQUEST_ID};
 use crate::request::{
-    BodyLimits, RequestBody, RequestContext, RequestId, ResponseContext, X_HI_ORIGINAL_AUTH,
-    host_of, strip_hop_by_hop,
+    Intake, RequestBody, RequestContext, RequestId, ResponseContext, X_FORWARDED_FOR,
+    X_HI_ORIGINAL_AUTH, host_of, strip_hop_by_hop,
 };
-use crate::snapshot::{Chain, PluginInstance, Route, WeightedTarget};
+use crate::settings::Settings;
+use crate::snapshot::{Chain, PluginInstance, Route, Service, WeightedTarget};
 use crate::state::{Live, ServiceState};
-use crate::upstream::{ClientTls, Dialer, Pool, UpstreamBody};
+use crate::tunnel::{Tunnel, Tunnels};
+use crate::upstream::{ClientTls, Dialer, Pool, SendLimits, UpstreamBody};
 
 /// How often the chain may ask for another route.
 const REROUTES_MAX: usize = 3;
 
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// What one worker thread serves requests with.
@@ -45,9 +51,12 @@ pub struct Worker {
     pub pool: Arc<Pool>,
     /// How upstream certificates are checked.
     pub tls: Arc<ClientTls>,
+    /// The connections that were handed over.
+    pub tunnels: Tunnels,
 }
 
 /// What the chain and the attempts come to.
+#[expect(clippy::large_enum_variant, reason = "the large one is the common one")]
 enum Answer {
     Local(Box<Reply>),
     Upstream(Response<UpstreamBody>),
@@ -60,30 +69,54 @@ pub async fn serve(
     request: Request<Incoming>,
 ) -> Response<ClientBody> {
     let settings = &worker.gateway.settings;
-    let limits =
-        BodyLimits { bytes_max: settings.body_bytes_max, idle_timeout: settings.idle_timeout };
+    let intake = Intake {
+        trusted_hops: settings.trusted_hops,
+        bytes_max: settings.body_bytes_max,
+        idle_timeout: settings.idle_timeout,
+    };
     let live = worker.gateway.live();
     let received =
-        RequestContext::receive(request, client, &worker.gateway.state, live.clone(), limits);
+        RequestContext::receive(request, client, &worker.gateway.state, live.clone(), intake);
     let mut cx = match received {
         Ok(cx) => cx,
         Err(rejected) => {
-            let reply = Reply::from(&GatewayError::new(ErrorKind::InvalidRequest));
-            return deliver_reply(reply, rejected.api, &rejected.request_id, rejected.record);
+            let mut reply = Reply::from(&rejected.error);
+            if rejected.error.kind == ErrorKind::UpgradeRefused {
+                // What follows could be of another protocol.
+                reply = reply.with_header(CONNECTION, HeaderValue::from_static("close"));
+            }
+            let audience = rejected.api.into();
+            return deliver_reply(reply, audience, &rejected.request_id, rejected.record);
         }
     };
     let mut ran = Vec::new();
     let answer = match &live {
-        Some(live) => pass(worker, live, &mut cx, &mut ran).await,
+        Some(live) => in_time(settings, pass(worker, live, &mut cx, &mut ran)).await,
         None => Err(GatewayError::new(ErrorKind::NotConfigured)),
     };
     match answer {
+        Ok(Answer::Upstream(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            hand_over(worker, cx, response, ran)
+        }
         Ok(Answer::Upstream(response)) => deliver(cx, response, ran),
-        Ok(Answer::Local(reply)) => deliver_reply(*reply, cx.api, &cx.request_id, cx.record),
+        Ok(Answer::Local(reply)) => deliver_reply(*reply, cx.audience(), &cx.request_id, cx.record),
         Err(error) => {
             cx.record.cause = error.cause.clone();
-            deliver_reply(Reply::from(&error), cx.api, &cx.request_id, cx.record)
+            deliver_reply(Reply::from(&error), cx.audience(), &cx.request_id, cx.record)
         }
+    }
+}
+
+/// Waits for an answer no longer than a whole request may take.
+async fn in_time(
+    settings: &Settings,
+    answer: impl Future<Output = Result<Answer, GatewayError>>,
+) -> Result<Answer, GatewayError> {
+    match settings.request_timeout {
+        None => answer.await,
+        Some(limit) => tokio::time::timeout(limit, answer).await.unwrap_or_else(|_| {
+            Err(GatewayError::new(ErrorKind::UpstreamTimeout).because("the request took too long"))
+        }),
     }
 }
 
@@ -251,12 +284,10 @@ async fn attempts(
 ) -> Result<Response<UpstreamBody>, GatewayError> {
     let settings = &worker.gateway.settings;
     service.wait_resolved(settings.resolve_timeout).await;
-    let first_byte_timeout = match cx.provider.as_ref().map_or(0, |p| p.first_byte_timeout_ms()) {
-        0 => settings.first_byte_timeout,
-        millis => Duration::from_millis(millis),
-    };
+    let limits = send_limits(settings, cx);
     let mut request = prepare(route, cx)?;
     let host = request.headers().get(HOST).map(host_of).unwrap_or_default();
+    adapt(&mut request, &service.service, cx)?;
     let dialer = Dialer {
         pool: &worker.pool,
         tls: &worker.tls,
@@ -279,7 +310,7 @@ async fn attempts(
             }
         };
         cx.record.upstream_began = Some(cx.record.began.elapsed());
-        match ready.send(request, &worker.pool, settings, first_byte_timeout).await {
+        match ready.send(request, &worker.pool, limits).await {
             Ok(response) => {
                 note(cx, address, "ok");
                 cx.record.upstream_head = Some(cx.record.began.elapsed());
@@ -300,6 +331,52 @@ async fn attempts(
         }
     }
     Err(error)
+}
+
+fn send_limits(settings: &Settings, cx: &RequestContext) -> SendLimits {
+    let first_byte_timeout = match cx.provider.as_ref().map_or(0, |p| p.first_byte_timeout_ms()) {
+        0 => settings.first_byte_timeout,
+        millis => Duration::from_millis(millis),
+    };
+    SendLimits {
+        first_byte_timeout,
+        idle_timeout: settings.idle_timeout,
+        ends_at: settings.request_timeout.map(|limit| cx.record.began + limit),
+    }
+}
+
+/// Puts a request into the form of the version that its service speaks.
+fn adapt(
+    request: &mut Request<OutgoingBody>,
+    service: &Service,
+    cx: &RequestContext,
+) -> Result<(), GatewayError> {
+    if !service.protocol.is_http2() {
+        if cx.upgrade.is_some() {
+            let headers = request.headers_mut();
+            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            headers.insert(UPGRADE, WEBSOCKET);
+        }
+        return Ok(());
+    }
+    if cx.upgrade.is_some() {
+        return Err(GatewayError::new(ErrorKind::UpgradeRefused)
+            .because("the service speaks HTTP/2, which switches to nothing"));
+    }
+    let host = request.headers_mut().remove(HOST);
+    let authority = host.as_ref().map_or(service.host.as_bytes(), HeaderValue::as_bytes);
+    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    let uri = Uri::builder()
+        .scheme(if service.protocol.is_tls() { Scheme::HTTPS } else { Scheme::HTTP })
+        .authority(authority)
+        .path_and_query(path)
+        .build();
+    *request.uri_mut() = uri.map_err(|_| GatewayError::new(ErrorKind::InvalidRequest))?;
+    if cx.takes_trailers {
+        request.headers_mut().insert(TE, HeaderValue::from_static("trailers"));
+    }
+    request.body_mut().keep_trailers();
+    Ok(())
 }
 
 fn note(cx: &mut RequestContext, endpoint: SocketAddr, outcome: &'static str) {
@@ -366,16 +443,34 @@ fn ask(provider: &dyn Provider, cx: &RequestContext) -> Result<UpstreamRequest, 
     })
 }
 
+/// Tells the upstream who asked, for what and by which id. What proxies in
+/// front say about that is kept where they are believed.
 fn add_forwarding_headers(headers: &mut HeaderMap, cx: &RequestContext) {
-    let client = cx.client.ip().to_canonical();
-    let chain = match headers.get(X_FORWARDED_FOR).and_then(|value| value.to_str().ok()) {
-        Some(before) => format!("{before},{client}"),
-        None => client.to_string(),
+    let peer = cx.peer.ip().to_canonical();
+    let mut before =
+        headers.get_all(X_FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
+    let chain = match before.next() {
+        Some(first) => {
+            let mut chain = first.to_owned();
+            before.for_each(|next| chain.extend([",", next]));
+            format!("{chain},{peer}")
+        }
+        None => peer.to_string(),
     };
     if let Ok(value) = HeaderValue::from_str(&chain) {
         headers.insert(X_FORWARDED_FOR, value);
     }
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+    let is_believed = cx.has_trusted_hops();
+    let told = headers.get(X_FORWARDED_PROTO).map(HeaderValue::as_bytes);
+    if !(is_believed && matches!(told, Some(b"http" | b"https"))) {
+        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+    }
+    if !(is_believed && headers.contains_key(X_FORWARDED_HOST)) {
+        match &cx.authority {
+            Some(authority) => headers.insert(X_FORWARDED_HOST, authority.clone()),
+            None => headers.remove(X_FORWARDED_HOST),
+        };
+    }
     if let Ok(value) = HeaderValue::from_str(cx.request_id.as_str()) {
         headers.insert(X_REQUEST_ID, value);
     }
@@ -446,6 +541,38 @@ fn deliver(
     response
 }
 
+/// Hands the connections of both sides over to each other, once the client
+/// has got the head of the answer. From there on nobody looks at what passes.
+fn hand_over(
+    worker: &Worker,
+    mut cx: RequestContext,
+    response: Response<UpstreamBody>,
+    ran: Vec<Ran>,
+) -> Response<ClientBody> {
+    let (mut parts, upstream) = response.into_parts();
+    let Some(client) = cx.upgrade.take() else {
+        let reply = Reply::from(&GatewayError::new(ErrorKind::UpstreamInvalid));
+        return deliver_reply(reply, cx.audience(), &cx.request_id, cx.record);
+    };
+    let mut recorder = cx.record;
+    for Ran { instance, .. } in ran {
+        recorder.add_plugin(instance);
+    }
+    recorder.begin_answer(parts.status, &parts.headers, false);
+    strip_hop_by_hop(&mut parts.headers);
+    parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    parts.headers.insert(UPGRADE, WEBSOCKET);
+    if let Ok(value) = HeaderValue::from_str(cx.request_id.as_str()) {
+        parts.headers.entry(X_REQUEST_ID).or_insert(value);
+    }
+    let idle_timeout = worker.gateway.settings.idle_timeout;
+    worker.tunnels.start(Tunnel { client, upstream, recorder, idle_timeout });
+    let mut response = Response::new(ClientBody::none());
+    *response.status_mut() = parts.status;
+    *response.headers_mut() = parts.headers;
+    response
+}
+
 fn is_event_stream(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(|value| {
         value.as_bytes().to_ascii_lowercase().starts_with(b"text/event-stream")
@@ -455,12 +582,12 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
 /// Hands the gateway's own answer to the client.
 fn deliver_reply(
     reply: Reply,
-    api: Option<penstock_llm::Api>,
+    audience: Audience,
     request_id: &RequestId,
     mut recorder: Recorder,
 ) -> Response<ClientBody> {
     recorder.error = Some(reply.code);
-    let response = reply::to_response(reply, api, request_id.as_str());
+    let response = reply::to_response(reply, audience, request_id.as_str());
     recorder.begin_answer(response.status(), response.headers(), false);
     response.map(|body| ClientBody::whole(body, recorder))
 }

@@ -55,6 +55,18 @@ pub struct Arguments {
     /// The largest request body that is buffered, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 100 << 20)]
     pub body_limit: usize,
+    /// How long a whole request may take, in seconds; 0 for any time
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    pub request_timeout: u64,
+    /// How long an upstream may take until it answers, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..))]
+    pub first_byte_timeout: u64,
+    /// How long an answer, an upload or a WebSocket may pause, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
+    pub idle_timeout: u64,
+    /// How many proxies in front are believed in what they say about the client
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub trusted_hops: usize,
     /// How long requests may finish after SIGTERM, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub drain: u64,
@@ -151,7 +163,7 @@ pub fn start(arguments: &Arguments) -> anyhow::Result<Server> {
         .context("starting the control plane")?;
     let access_log = AccessLog::open(&destination(&arguments.access_log))
         .with_context(|| format!("cannot open the access log `{}`", arguments.access_log))?;
-    let settings = Settings { body_bytes_max: arguments.body_limit, ..Settings::default() };
+    let settings = settings(arguments);
     let resolver = Resolver::new(arguments.dns, control.handle().clone())
         .map_err(|error| anyhow::anyhow!("the resolver cannot be started: {error}"))?;
     let state = State::new(resolver, access_log.clone(), settings.buffered_bytes_max);
@@ -231,6 +243,18 @@ fn read_token(arguments: &Arguments) -> anyhow::Result<Option<AdminToken>> {
         );
     }
     Ok(None)
+}
+
+fn settings(arguments: &Arguments) -> Settings {
+    let request_timeout = Duration::from_secs(arguments.request_timeout);
+    Settings {
+        body_bytes_max: arguments.body_limit,
+        request_timeout: Some(request_timeout).filter(|time| !time.is_zero()),
+        first_byte_timeout: Duration::from_secs(arguments.first_byte_timeout),
+        idle_timeout: Duration::from_secs(arguments.idle_timeout),
+        trusted_hops: arguments.trusted_hops,
+        ..Settings::default()
+    }
 }
 
 fn client_tls(arguments: &Arguments) -> anyhow::Result<ClientTls> {

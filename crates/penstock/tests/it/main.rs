@@ -55,3 +55,5 @@ mod stream;
 mod support;
 #[cfg(test)]
 mod verb;
+#[cfg(test)]
+mod websocket;

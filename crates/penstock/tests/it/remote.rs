@@ -779,7 +779,10 @@ fn every_answer_is_as_the_description_says() {
         post("explain", json!({"url": "http://a.test/v1/models", "headers": {"a": "b"}})),
         200
     );
-    assert_eq!(post("test", json!({"name": "t", "text": "tests: [{request: {url: 'http://a/'}}]"})), 200);
+    assert_eq!(
+        post("test", json!({"name": "t", "text": "tests: [{request: {url: 'http://a/'}}]"})),
+        200
+    );
     assert_eq!(post("test", json!({"name": "t", "text": "1"})), 400);
     for name in ["diff", "diff?from=0", "export", "history", "openapi.json", "resources", "status"]
         .into_iter()
