@@ -188,25 +188,25 @@ impl Dialer<'_> {
         host: &str,
         key: PoolKey,
     ) -> Result<http2::Share, GatewayError> {
-        let opening = match self.pool.shared.take(&key) {
-            http2::Taken::Share(share) => return Ok(share),
-            http2::Taken::Open(opening) => Some(opening),
-            http2::Taken::Wait(opened) => {
-                opened.wait().await;
-                if let Some(share) = self.pool.shared.share(&key) {
-                    return Ok(share);
+        let opening = loop {
+            match self.pool.shared.take(&key) {
+                http2::Taken::Share(share) => return Ok(share),
+                http2::Taken::Open(opening) => break Some(opening),
+                http2::Taken::Wait(opened) => {
+                    if !opened.wait().await {
+                        // What the other one met with, this request finds
+                        // out for itself: those who wait for failures one
+                        // after the other would wait for ever.
+                        break None;
+                    }
                 }
-                // What the other one met with, this request finds out for
-                // itself: waiting again could go on for ever.
-                None
             }
         };
         let stream = self.open(service, key.endpoint, host).await?;
-        let share = http2::start(stream)
+        let share = http2::start(stream, opening)
             .await
             .map_err(|error| GatewayError::new(ErrorKind::ConnectFailed).because(error))?;
         self.pool.shared.put(key, &share);
-        drop(opening);
         Ok(share)
     }
 

@@ -24,8 +24,9 @@ const GATEWAY_ONLY: [&str; 2] = ["x-mse-consumer", "x-higress-fallback-from"];
 const GATEWAY_ONLY_PREFIX: &str = "x-envoy-";
 
 /// Headers about one connection, which never travel on (RFC 9110, 7.6.1).
-const HOP_BY_HOP: [HeaderName; 8] = [
+const HOP_BY_HOP: [HeaderName; 9] = [
     CONNECTION,
+    HeaderName::from_static("http2-settings"),
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-authenticate"),
     HeaderName::from_static("proxy-authorization"),

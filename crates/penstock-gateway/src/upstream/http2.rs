@@ -13,11 +13,12 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::client::conn::http2::{Builder, SendRequest};
+use hyper::client::conn::http2::{self, Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -28,6 +29,10 @@ use crate::error::{ErrorKind, GatewayError};
 
 /// The most requests at once on one connection; the peer may allow fewer.
 const STREAMS_MAX: usize = 100;
+/// The same until the peer has said what it allows.
+const UNSETTLED_STREAMS_MAX: usize = 1;
+/// The longest pause between two looks at whether the peer has said it.
+const SETTLE_PAUSE_MAX: Duration = Duration::from_millis(512);
 /// The most that is read ahead of a slow client, for each stream.
 const STREAM_WINDOW_BYTES: u32 = 128 << 10;
 /// Room for all streams at once, so that slow ones never hold up the others.
@@ -44,8 +49,8 @@ pub(super) struct Shared(Mutex<HashMap<PoolKey, Endpoint>>);
 #[derive(Default)]
 struct Endpoint {
     connections: Vec<Arc<Connection>>,
-    /// There while somebody opens a connection; closed when that is over.
-    opening: Option<Arc<Semaphore>>,
+    /// The last time that somebody opened a connection.
+    opening: Option<Arc<Attempt>>,
 }
 
 /// A connection, as requests see it.
@@ -71,22 +76,30 @@ pub(super) enum Taken {
     Open(Opening),
 }
 
-/// Says that a connection is being opened, until it is dropped.
-pub(super) struct Opening(Arc<Semaphore>);
+/// Says that a connection is being opened and settled, until it is dropped.
+pub(super) struct Opening(Arc<Attempt>);
 
 /// Waits for the end of an [`Opening`].
-pub(super) struct Opened(Arc<Semaphore>);
+pub(super) struct Opened(Arc<Attempt>);
+
+struct Attempt {
+    /// Has no permits; it is closed when the attempt is over.
+    end: Semaphore,
+    has_succeeded: AtomicBool,
+}
 
 impl Opened {
-    pub(super) async fn wait(&self) {
-        // It has no permits; closing is all that ends this.
-        let _ = self.0.acquire().await;
+    /// Whether there is a new connection.
+    pub(super) async fn wait(&self) -> bool {
+        // Closing is all that ends this.
+        let _ = self.0.end.acquire().await;
+        self.0.has_succeeded.load(Ordering::Acquire)
     }
 }
 
 impl Drop for Opening {
     fn drop(&mut self) {
-        self.0.close();
+        self.0.end.close();
     }
 }
 
@@ -103,18 +116,14 @@ impl Shared {
             return Taken::Share(share);
         }
         match &endpoint.opening {
-            Some(opening) if !opening.is_closed() => Taken::Wait(Opened(opening.clone())),
+            Some(opening) if !opening.end.is_closed() => Taken::Wait(Opened(opening.clone())),
             _ => {
-                let opening = Arc::new(Semaphore::new(0));
+                let end = Semaphore::new(0);
+                let opening = Arc::new(Attempt { end, has_succeeded: AtomicBool::new(false) });
                 endpoint.opening = Some(opening.clone());
                 Taken::Open(Opening(opening))
             }
         }
-    }
-
-    /// A stream on a connection that has room.
-    pub(super) fn share(&self, key: &PoolKey) -> Option<Share> {
-        self.lock().get_mut(key)?.share()
     }
 
     /// Lets others use the connection of a new share.
@@ -128,7 +137,8 @@ impl Shared {
             endpoint.connections.retain(|connection| {
                 connection.takes_requests() && !connection.is_idle_for(idle_timeout)
             });
-            let is_opening = endpoint.opening.as_ref().is_some_and(|opening| !opening.is_closed());
+            let is_opening =
+                endpoint.opening.as_ref().is_some_and(|opening| !opening.end.is_closed());
             is_opening || !endpoint.connections.is_empty()
         });
     }
@@ -157,29 +167,27 @@ impl Connection {
     }
 }
 
-/// Begins HTTP/2 on a new transport.
-pub(super) async fn start(stream: Stream) -> hyper::Result<Share> {
-    let (sender, mut driver) = Builder::new(TokioExecutor::new())
+/// Begins HTTP/2 on a new transport. Others may use the connection once it is
+/// known how much the peer allows.
+pub(super) async fn start(stream: Stream, opening: Option<Opening>) -> hyper::Result<Share> {
+    let (sender, driver) = Builder::new(TokioExecutor::new())
+        .initial_max_send_streams(UNSETTLED_STREAMS_MAX)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_send_buf_size(SEND_BUFFER_BYTES)
         .max_header_list_size(HEAD_BYTES_MAX)
         .handshake(TokioIo::new(stream))
         .await?;
-    let streams_max = Arc::new(AtomicUsize::new(STREAMS_MAX));
-    let limit = streams_max.clone();
+    let streams_max = Arc::new(AtomicUsize::new(UNSETTLED_STREAMS_MAX));
+    let mut driver = Driver { driver, streams_max: streams_max.clone() };
     tokio::spawn(async move {
-        let ended = std::future::poll_fn(|cx| {
-            let polled = Pin::new(&mut driver).poll(cx);
-            // What the peer allows may change at any time. A peer that
-            // allows nothing is asked one thing at a time, and can wait.
-            let allowed = driver.current_max_send_streams().clamp(1, STREAMS_MAX);
-            limit.store(allowed, Ordering::Relaxed);
-            polled
-        });
-        if let Err(error) = ended.await {
-            tracing::debug!(error = describe(&error), "an upstream connection ended");
+        if driver.settle().await {
+            return;
         }
+        if let Some(opening) = opening {
+            opening.0.has_succeeded.store(true, Ordering::Release);
+        }
+        std::future::poll_fn(|cx| driver.poll(cx)).await;
     });
     Ok(Share::of(Arc::new(Connection {
         sender,
@@ -188,6 +196,50 @@ pub(super) async fn start(stream: Stream) -> hyper::Result<Share> {
         is_retired: AtomicBool::new(false),
         idle_since: Mutex::new(Instant::now()),
     })))
+}
+
+/// What a connection's own task does.
+struct Driver {
+    driver: http2::Connection<TokioIo<Stream>, OutgoingBody, TokioExecutor>,
+    streams_max: Arc<AtomicUsize>,
+}
+
+impl Driver {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let polled = Pin::new(&mut self.driver).poll(cx);
+        // What the peer allows may change at any time. One that allows
+        // nothing is asked one thing at a time, and can wait.
+        let allowed = self.driver.current_max_send_streams().clamp(1, STREAMS_MAX);
+        self.streams_max.store(allowed, Ordering::Relaxed);
+        polled.map(|ended| {
+            if let Err(error) = ended {
+                tracing::debug!(error = describe(&error), "an upstream connection ended");
+            }
+        })
+    }
+
+    /// Waits until it is known how much the peer allows, or for about a
+    /// second; whether the connection is over. hyper does not say when the
+    /// peer's settings come, so that they have to be looked for.
+    async fn settle(&mut self) -> bool {
+        let mut pause = Duration::from_millis(1);
+        while pause < SETTLE_PAUSE_MAX {
+            let settled = std::future::poll_fn(|cx| match self.poll(cx) {
+                Poll::Ready(()) => Poll::Ready(true),
+                Poll::Pending
+                    if self.streams_max.load(Ordering::Relaxed) > UNSETTLED_STREAMS_MAX =>
+                {
+                    Poll::Ready(false)
+                }
+                Poll::Pending => Poll::Pending,
+            });
+            match timeout(pause, settled).await {
+                Ok(is_over) => return is_over,
+                Err(_) => pause *= 2,
+            }
+        }
+        false
+    }
 }
 
 impl Share {

@@ -30,6 +30,8 @@ mod fmt;
 #[cfg(test)]
 mod get;
 #[cfg(test)]
+mod grpc;
+#[cfg(test)]
 mod header;
 #[cfg(test)]
 mod key_auth;
