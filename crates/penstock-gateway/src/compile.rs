@@ -75,6 +75,7 @@ pub fn compile(listing: &Listing, previous: &[Arc<Resource>], options: &Options)
     let services = services::compile(&of_kind(&resources, "McpBridge"), &mut diagnostics);
     let plugins = plugins::compile(&of_kind(&resources, "WasmPlugin"), &mut diagnostics);
     snapshot.without_route = plugins.chain(None, "*");
+    snapshot.has_authentication = plugins.has_authentication;
     routes::compile(
         &resources,
         &routes::Inputs { services: &services, plugins: &plugins, options },

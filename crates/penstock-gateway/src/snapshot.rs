@@ -25,6 +25,8 @@ pub struct Snapshot {
     pub services: Vec<Service>,
     /// The plugins that apply where no route was found.
     pub without_route: Chain,
+    /// Whether there may be an authentication, also where no route asks for it.
+    pub has_authentication: bool,
     /// Why nothing is served at all, where that is so: a document that may
     /// hold an authentication cannot be read.
     pub closed: Option<&'static str>,

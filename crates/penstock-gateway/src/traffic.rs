@@ -157,7 +157,8 @@ pub struct ConsumerChange {
 }
 
 /// Whether a consumer comes or goes. Known are those whose keys some route
-/// asks for; where none asks for any, before or after, all of them stay.
+/// asks for; where there is an authentication and none asks for any, before or
+/// after, all of them stay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Presence {
     /// It is known before and after.

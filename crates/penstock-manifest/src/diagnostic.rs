@@ -207,6 +207,8 @@ codes! {
         "The document is written anew because it changes. Documents that do not change keep their text.";
     EXPORT_INCOMPLETE = "PS011", Warning, "an exported intent does not say all that the manifests say",
         "Rendering the intent would not give it back. Keep the manifest beside the intent, or write by hand what the message names.";
+    INTENT_EMPTY = "PS012", Error, "an intent has nothing in it",
+        "Check what was meant to be read: a file that was not written, a pipe that brought nothing. An intent that wants nothing says `domains: []`.";
 
     UNREADABLE_FILE = "PS101", Error, "a file or directory cannot be read",
         "Check that it exists and that the process may read it. What it held before stays in force.";

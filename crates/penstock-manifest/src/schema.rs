@@ -12,7 +12,7 @@
 use serde_json::{Value as Json, json};
 
 use crate::diagnostic::{
-    self, Diagnostic, INVALID_VALUE, MISSING_FIELD, Severity, UNKNOWN_FIELD, nearest,
+    self, Diagnostic, INVALID_VALUE, MISSING_FIELD, Severity, UNKNOWN_FIELD, WRONG_TYPE, nearest,
 };
 use crate::node::{Cursor, Node, Value};
 
@@ -161,17 +161,10 @@ fn check_shape(cursor: &Cursor<'_>, shape: Shape, diagnostics: &mut Vec<Diagnost
         (Shape::Text | Shape::Secret | Shape::OneOf(_), _) => wrong("text", diagnostics),
         (Shape::Bool, Value::Bool(_)) => true,
         (Shape::Bool, _) => wrong("a boolean", diagnostics),
-        (Shape::Int(low, high), Value::Int(number)) => {
-            let is_within = (low..=high).contains(number);
-            if !is_within {
-                let bounds = match high {
-                    i64::MAX => format!("at least {low}"),
-                    _ => format!("from {low} to {high}"),
-                };
-                let message = format!("`{}` must be a number {bounds}", cursor.path);
-                diagnostics.push(cursor.diagnostic(&INVALID_VALUE, message));
-            }
-            is_within
+        (Shape::Int(low, high), Value::Int(number)) if (low..=high).contains(number) => true,
+        (Shape::Int(low, high), Value::Int(_) | Value::Float(_)) => {
+            diagnostics.push(wrong_number(cursor, low, high));
+            false
         }
         (Shape::Int(..), _) => wrong("a whole number", diagnostics),
         // Every item is looked at, also behind a bad one.
@@ -191,6 +184,26 @@ fn check_shape(cursor: &Cursor<'_>, shape: Shape, diagnostics: &mut Vec<Diagnost
     }
 }
 
+/// What is wrong with a number that is no whole one within its bounds.
+fn wrong_number(cursor: &Cursor<'_>, low: i64, high: i64) -> Diagnostic {
+    let bounds = match high {
+        i64::MAX => format!("at least {low}"),
+        _ => format!("from {low} to {high}"),
+    };
+    match &cursor.node.value {
+        // A whole number that is larger than any of ours is read as one, too.
+        Value::Float(number) if !number.is_finite() || number.abs() < 2f64.powi(63) => {
+            let path = &cursor.path;
+            let message = format!("`{path}` must be a whole number {bounds}, without a fraction");
+            cursor.diagnostic(&WRONG_TYPE, message)
+        }
+        _ => {
+            let message = format!("`{}` must be a number {bounds}", cursor.path);
+            cursor.diagnostic(&INVALID_VALUE, message)
+        }
+    }
+}
+
 fn check_word(
     cursor: &Cursor<'_>,
     known: &[&str],
@@ -200,11 +213,14 @@ fn check_word(
     if known.contains(&text) {
         return true;
     }
-    let message = format!("`{text}` is not one of {}", listed(known));
-    let found = cursor.diagnostic(&INVALID_VALUE, message);
     let folded = known.iter().find(|word| word.eq_ignore_ascii_case(text)).copied();
-    diagnostics.push(match folded.or_else(|| diagnostic::nearest(text, known.iter().copied())) {
-        Some(nearest) => found.with_hint(format!("did you mean `{nearest}`?")),
+    let near = folded.or_else(|| diagnostic::nearest(text, known.iter().copied()));
+    // What is near to none may be a secret in the wrong place.
+    let shown = if near.is_some() { text } else { &cursor.path };
+    let found =
+        cursor.diagnostic(&INVALID_VALUE, format!("`{shown}` is not one of {}", listed(known)));
+    diagnostics.push(match near {
+        Some(near) => found.with_hint(format!("did you mean `{near}`?")),
         None => found,
     });
     false

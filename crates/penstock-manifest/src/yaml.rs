@@ -34,6 +34,7 @@ use thiserror::Error;
 
 use crate::diagnostic::{self, Code};
 use crate::node::{Entry, Map, Node, Position, Value};
+use crate::redact::is_sensitive;
 
 pub use render::{render, render_documents};
 
@@ -111,6 +112,18 @@ impl YamlError {
     /// An error from its parts.
     pub fn new(kind: YamlErrorKind, at: Position, message: impl Into<Cow<'static, str>>) -> Self {
         Self { kind, at, message: message.into() }
+    }
+
+    /// The same without the key that occurs twice, which may be a secret.
+    fn without_key(self) -> Self {
+        let place = self.message.rsplit_once("` occurs twice").map(|(_, place)| place);
+        match (self.kind, place) {
+            (YamlErrorKind::DuplicateKey, Some(place)) => {
+                let message = format!("a key occurs twice{place}");
+                Self { message: message.into(), ..self }
+            }
+            _ => self,
+        }
     }
 }
 
@@ -404,8 +417,23 @@ impl Builder {
                 list.push(node);
                 Ok(())
             }
-            Some(Frame { content: Content::Map(open), .. }) => open.put(node),
+            Some(Frame { content: Content::Map(open), .. }) => match open.put(node) {
+                Err(error) if self.is_below_secrets() => Err(error.without_key()),
+                result => result,
+            },
         }
+    }
+
+    /// Whether the innermost mapping stands where keys and tokens are expected,
+    /// so that what it has for a key may be one.
+    fn is_below_secrets(&self) -> bool {
+        self.stack.iter().rev().skip(1).any(|frame| match &frame.content {
+            Content::Map(OpenMap { key: PendingKey::Text(key, _), .. }) => {
+                let key = key.to_ascii_lowercase();
+                key == "values" || is_sensitive(&key)
+            }
+            _ => false,
+        })
     }
 
     fn charge(&mut self, size: Size, at: Position) -> Result<(), YamlError> {

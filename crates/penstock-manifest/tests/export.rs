@@ -289,7 +289,7 @@ fn what_is_lost_is_told() {
     );
     check(record, "\"name\":", "\"version\": \"5\", \"name\":", "");
     check(record, "\"PRE\"", "\"EQUAL\"", &told(record, "\"PRE\"", "\"EQUAL\""));
-    assert!(told(record, "\"PRE\"", "\"EQUAL\"").contains("error `EQUAL` is not one of `PRE`"));
+    assert!(told(record, "\"PRE\"", "\"EQUAL\"").contains("matchType` is not one of `PRE`"));
     check(
         key_auth,
         "keys: [Authorization]",

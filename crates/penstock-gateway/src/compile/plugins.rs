@@ -15,6 +15,8 @@ use crate::snapshot::{Chain, DomainPattern, PluginInstance, Service, Step};
 /// All plugins in the order in which they run.
 pub(super) struct Plugins {
     plugins: Vec<Compiled>,
+    /// Whether one of them is an authentication, or may be.
+    pub(super) has_authentication: bool,
 }
 
 /// One WasmPlugin with its rules by what they look at.
@@ -52,11 +54,23 @@ pub(super) fn compile(resources: &[&Arc<Resource>], diagnostics: &mut Vec<Diagno
             &b.key.name,
         ))
     });
+    // What cannot be read may be one as well.
+    let has_authentication = parsed.len() < resources.len()
+        || parsed.iter().any(|(_, plugin)| is_authentication(plugin));
     let plugins = parsed
         .iter()
         .map(|(resource, plugin)| compile_plugin(resource, plugin, diagnostics))
         .collect();
-    Plugins { plugins }
+    Plugins { plugins, has_authentication }
+}
+
+fn is_authentication(plugin: &WasmPlugin<'_>) -> bool {
+    match plugin::find(&plugin.plugin) {
+        Some(row) => row.is_authentication,
+        // What an unknown plugin does is not known either; these phases are
+        // for deciding who may pass.
+        None => matches!(plugin.phase, Phase::Authn | Phase::Authz),
+    }
 }
 
 fn compile_plugin(
@@ -65,12 +79,7 @@ fn compile_plugin(
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Compiled {
     let row = plugin::find(&plugin.plugin);
-    let is_authentication = match row {
-        Some(row) => row.is_authentication,
-        // What an unknown plugin does is not known either; these phases are
-        // for deciding who may pass.
-        None => matches!(plugin.phase, Phase::Authn | Phase::Authz),
-    };
+    let is_authentication = is_authentication(plugin);
     let built = match row.and_then(|row| row.build) {
         Some(build) => build(plugin, diagnostics),
         None => {

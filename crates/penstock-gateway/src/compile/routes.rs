@@ -86,9 +86,7 @@ fn protected_ingresses(resources: &[Arc<Resource>]) -> HashSet<String> {
         let Some(name) = config_map::ai_route_name(resource) else {
             continue;
         };
-        // A record that cannot be read is reported by lint.
-        let json = config_map::ai_route_json(resource, &mut Vec::new());
-        if json.is_some_and(|json| config_map::ai_route_auth(&json).is_some()) {
+        if config_map::ai_route_is_protected(resource) {
             protected.insert(format!("{AI_ROUTE_PREFIX}{name}{INTERNAL_SUFFIX}"));
             protected.insert(format!("{AI_ROUTE_PREFIX}{name}.fallback{INTERNAL_SUFFIX}"));
         }

@@ -167,8 +167,7 @@ impl Comparison<'_> {
         }
         let (old, new) = (&self.before.credentials, &self.after.credentials);
         let everybody: BTreeSet<NameId> = old.keys().chain(new.keys()).copied().collect();
-        // Where no route asks for a key, nobody is known to come or go.
-        let is_known = (!old.is_empty(), !new.is_empty());
+        let is_known = (self.before.knows_consumers(), self.after.knows_consumers());
         let mut groups: HashMap<Group, Vec<Arc<str>>> = HashMap::new();
         for name in everybody {
             let (old, new) = (old.get(&name), new.get(&name));

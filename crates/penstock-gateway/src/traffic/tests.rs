@@ -230,6 +230,42 @@ fn consumers_gain_and_lose_routes() {
 }
 
 #[test]
+fn consumers_come_with_the_first_authentication_and_go_with_the_last() {
+    let none = setup();
+    let idle = setup().auth("ada=1 bob=2", "");
+    let keyed = setup().auth("ada=1 bob=2", FOR_ADA);
+    let before = &none.clone().routes(&[]);
+    check(
+        before,
+        &keyed,
+        "routes:
+         + chat (a.com Prefix /v1): for ada; to one.static:80
+         consumers:
+         + ada (new): may use chat (a.com Prefix /v1)
+         + bob (new): no route more or less",
+    );
+    check(
+        &keyed,
+        before,
+        "routes:
+         - chat (a.com Prefix /v1): for ada; to one.static:80
+         consumers:
+         - ada (gone): may no longer use chat (a.com Prefix /v1)
+         - bob (gone): no route more or less",
+    );
+    // Whom an authentication knows that nothing asks for is not in a snapshot.
+    check(
+        &idle.clone().routes(&[]),
+        &keyed,
+        "routes:
+         + chat (a.com Prefix /v1): for ada; to one.static:80
+         consumers:
+         ~ ada: may use chat (a.com Prefix /v1)",
+    );
+    check(&none, &idle, "");
+}
+
+#[test]
 fn consumers_to_whom_the_same_happens_are_told_together() {
     let before = setup().auth("a=1 b=2 c=3 d=4 e=5 f=6 g=7", FOR_ADA);
     let everybody = FOR_ADA.replace("[ada]", "[a, b, c, d, e, f, g]");

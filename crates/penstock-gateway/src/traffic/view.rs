@@ -114,6 +114,12 @@ impl<'s> Reader<'s> {
         View { who, targets, upstream_host: route.upstream_vhost.clone() }
     }
 
+    /// Whether it is known who is no consumer: some route asks for the keys of
+    /// consumers, or there is no authentication that could know any.
+    pub(super) fn knows_consumers(&self) -> bool {
+        !self.credentials.is_empty() || !self.snapshot.has_authentication
+    }
+
     /// Meets the plugins that run where no route is found, for the consumers
     /// that they know.
     pub(super) fn look_at_the_rest(&mut self, names: &mut Names) {

@@ -8,7 +8,7 @@ use super::mention::{self, record};
 use super::secret::{self, checked};
 use super::{EditError, ThingKind, texts_in};
 use crate::intent::consumer::{KeySource, fault_of_name, is_key};
-use crate::intent::secret::{SecretText, resolve, secret_name};
+use crate::intent::secret::{SecretText, SecretValue, resolve, secret_name};
 use crate::intent::{Consumer, Intent, Place};
 use crate::ledger::{Ledger, Owned};
 use crate::merge;
@@ -34,7 +34,7 @@ pub(super) fn add(
         let why = "cannot be the name of a header or parameter".to_owned();
         return Err(EditError::Invalid { what: format!("`{key}`"), why });
     }
-    let value = checked("the key", value)?;
+    let value = checked("the key", source.prefix(), value)?;
     let known = key_auth::definitions(draft)?;
     if known.iter().any(|definition| definition.name() == name) {
         return Err(EditError::Exists { what });
@@ -44,7 +44,8 @@ pub(super) fn add(
         let why = "takes consumers of another shape";
         return Err(EditError::GoBuild { plugin, why });
     }
-    let values = vec![SecretText::Env("KEY".into())];
+    let text = SecretText::Env("KEY".into());
+    let values = vec![SecretValue { text, place: Place::nowhere() }];
     let consumer =
         Consumer { name: name.into(), source: source.clone(), values, place: Place::nowhere() };
     check_free(&known, draft, &format!("{}{value}", consumer.prefix()))?;

@@ -37,7 +37,7 @@ pub(super) fn set_tokens(
     secret::drop_unused(draft, &secret);
     let mut references = Vec::with_capacity(tokens.len());
     for (position, token) in tokens.iter().enumerate() {
-        references.push(vault.put(draft, position, checked("a token", token)?)?);
+        references.push(vault.put(draft, position, checked("a token", "", token)?)?);
     }
     write(draft, &plugin, name, &references);
     if let Some(fields) = draft.entry_fields(&plugin, &path, name) {

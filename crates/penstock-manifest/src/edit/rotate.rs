@@ -49,11 +49,11 @@ pub(super) fn rotate(
     value: &str,
     end: &End<'_>,
 ) -> Result<(), EditError> {
-    let value = checked("the key", value)?;
     let known = key_auth::definitions(draft)?;
     let definition = key_auth::only(&known, name)?;
     let secrets = Secrets::of(&draft.actual.resources);
     let prefix = prefix(definition, &secrets);
+    let value = checked("the key", prefix, value)?;
     check_free(&known, draft, &format!("{prefix}{value}"))?;
     let mut kept = kept(definition, &secrets, end)?;
     let plugin = definition.plugin.clone();

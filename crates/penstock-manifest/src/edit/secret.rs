@@ -3,7 +3,7 @@
 
 use super::EditError;
 use super::draft::{Draft, key};
-use crate::intent::secret::{base64, fault_of};
+use crate::intent::secret::{base64, fault_of, fault_of_key};
 use crate::node::{Map, Node, Value, join};
 use crate::render::object::{self, text};
 use crate::resource::SYSTEM_NAMESPACE;
@@ -116,11 +116,14 @@ pub(super) fn remove_empty(draft: &mut Draft<'_>, name: &str) {
 }
 
 /// A value as an intent would take it from a variable: without its last line
-/// end.
-pub(super) fn checked<'v>(what: &str, value: &'v str) -> Result<&'v str, EditError> {
+/// end. `prefix` is put before it.
+pub(super) fn checked<'v>(what: &str, prefix: &str, value: &'v str) -> Result<&'v str, EditError> {
     let value = value.strip_suffix('\n').unwrap_or(value);
     let value = value.strip_suffix('\r').unwrap_or(value);
-    let fault = fault_of(value).or(value.trim().is_empty().then_some("is empty"));
+    let fault = match value.trim().is_empty() {
+        true => Some("is empty"),
+        false => fault_of(value).or_else(|| fault_of_key(value, prefix)),
+    };
     match fault {
         Some(why) => Err(EditError::Invalid { what: what.to_owned(), why: why.to_owned() }),
         None => Ok(value),

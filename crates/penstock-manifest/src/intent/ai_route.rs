@@ -211,12 +211,12 @@ impl AiRoute {
     }
 
     /// The header values that are looked up.
-    pub(crate) fn secret_uses(&self) -> Vec<Use<'_>> {
+    pub(crate) fn secret_uses(&self) -> Vec<Use> {
         let mut uses = Vec::new();
         if let Some(control) = &self.header_control {
-            control.replace_secrets(&mut |text| {
+            control.replace_secrets(&mut |text, place| {
                 let key = format!("header-{}", uses.len());
-                uses.push(Use { key, text, prefix: "", place: &self.place });
+                uses.push(Use { key, text, prefix: "", place });
                 String::new()
             });
         }
@@ -228,7 +228,7 @@ impl AiRoute {
         let secret = self.secret_name();
         let mut number = 0;
         let control = self.header_control.as_ref()?;
-        Some(control.replace_secrets(&mut |text| {
+        Some(control.replace_secrets(&mut |text, _| {
             let shown = text.in_manifest(&secret, &format!("header-{number}"));
             number += 1;
             shown

@@ -1,6 +1,6 @@
 //! A consumer (console: `/v1/consumers`).
 
-use super::secret::{self, SecretText, Use};
+use super::secret::{self, SecretText, SecretValue, Use};
 use super::{Place, name};
 use crate::diagnostic::{Diagnostic, INVALID_VALUE, MISSING_FIELD};
 use crate::node::Cursor;
@@ -62,6 +62,13 @@ pub enum KeySource {
     Query(Box<str>),
 }
 
+impl KeySource {
+    /// What stands before a key in a credential.
+    pub(crate) fn prefix(&self) -> &'static str {
+        if *self == Self::Bearer { "Bearer " } else { "" }
+    }
+}
+
 /// A consumer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Consumer {
@@ -70,7 +77,7 @@ pub struct Consumer {
     /// Where its key stands in a request.
     pub source: KeySource,
     /// Its keys, without `Bearer `.
-    pub values: Vec<SecretText>,
+    pub values: Vec<SecretValue>,
     /// Where it stands.
     pub place: Place,
 }
@@ -96,9 +103,9 @@ impl Consumer {
         let source = read_source(credential, diagnostics)?;
         let mut values = Vec::new();
         for value in credential.get("values").iter().flat_map(Cursor::items) {
-            values.extend(SecretText::read(&value, diagnostics));
+            values.extend(read_key(&value, &source, diagnostics));
         }
-        if values.is_empty() {
+        if values.is_empty() && credential.get("values").is_none_or(|list| is_empty(&list)) {
             let message = format!("consumer `{name}` has no key");
             diagnostics.push(credential.cursor.diagnostic(&MISSING_FIELD, message));
         }
@@ -107,7 +114,7 @@ impl Consumer {
 
     /// What stands before a key in a credential.
     pub(crate) fn prefix(&self) -> &'static str {
-        if self.source == KeySource::Bearer { "Bearer " } else { "" }
+        self.source.prefix()
     }
 
     /// The name of the Secret that holds what is looked up for it.
@@ -116,12 +123,12 @@ impl Consumer {
     }
 
     /// Its keys with those in its Secret.
-    pub(crate) fn secret_uses(&self) -> Vec<Use<'_>> {
+    pub(crate) fn secret_uses(&self) -> Vec<Use> {
         let uses = self.values.iter().enumerate().map(|(index, value)| Use {
             key: format!("key-{index}"),
-            text: value.clone(),
+            text: value.text.clone(),
             prefix: self.prefix(),
-            place: &self.place,
+            place: value.place.clone(),
         });
         uses.collect()
     }
@@ -137,10 +144,32 @@ pub(crate) fn is_key(key: &str) -> bool {
     !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
+fn is_empty(list: &Cursor<'_>) -> bool {
+    list.items().next().is_none()
+}
+
+fn read_key(
+    value: &Cursor<'_>,
+    source: &KeySource,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<SecretValue> {
+    let key = SecretText::read(value, diagnostics)?;
+    if let SecretText::Plain(text) = &key.text
+        && let Some(fault) = secret::fault_of_key(text, source.prefix())
+    {
+        let message = format!("`{}` {fault}", value.path);
+        diagnostics.push(value.diagnostic(&INVALID_VALUE, message));
+        return None;
+    }
+    Some(key)
+}
+
 fn read_source(credential: &Fields<'_>, diagnostics: &mut Vec<Diagnostic>) -> Option<KeySource> {
     let source = credential.text("source")?;
-    if source == "BEARER" {
-        return Some(KeySource::Bearer);
+    match source {
+        "BEARER" => return Some(KeySource::Bearer),
+        "HEADER" | "QUERY" => {}
+        _ => return None,
     }
     let key = credential.text("key").unwrap_or_default();
     if !is_key(key) {
@@ -151,9 +180,8 @@ fn read_source(credential: &Fields<'_>, diagnostics: &mut Vec<Diagnostic>) -> Op
         diagnostics.push(at.diagnostic(&MISSING_FIELD, message));
         return None;
     }
-    match source {
-        "HEADER" => Some(KeySource::Header(key.into())),
-        "QUERY" => Some(KeySource::Query(key.into())),
-        _ => None,
-    }
+    Some(match source {
+        "HEADER" => KeySource::Header(key.into()),
+        _ => KeySource::Query(key.into()),
+    })
 }

@@ -105,6 +105,13 @@ impl Domain {
     }
 }
 
+/// Whether an entry says how it speaks HTTPS in a word that there is.
+pub(super) fn is_https_known(fields: &Fields<'_>) -> bool {
+    fields
+        .get("enableHttps")
+        .is_none_or(|value| matches!(value.node.as_str(), Some("off" | "on" | "force")))
+}
+
 /// A label key holds `domain_` and the domain, and has 63 characters at most.
 pub(super) fn check_length(name: &str, place: &Place, diagnostics: &mut Vec<Diagnostic>) {
     let normalised = normalised(name);

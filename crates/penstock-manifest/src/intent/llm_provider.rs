@@ -5,7 +5,7 @@ use std::fmt;
 use penstock_llm::provider::PROVIDERS;
 
 use super::endpoint::{self, Endpoint, TypeRow};
-use super::secret::{self, SecretText, Use};
+use super::secret::{self, SecretText, SecretValue, Use};
 use super::{Place, name};
 use crate::diagnostic::{
     Diagnostic, INVALID_VALUE, MISSING_FIELD, PROVIDER_INVALID, PROVIDER_TYPE_NOT_SUPPORTED,
@@ -76,13 +76,15 @@ pub struct LlmProvider {
     /// Whether clients speak the provider's own protocol.
     pub is_original: bool,
     /// The keys that the service wants.
-    pub tokens: Vec<SecretText>,
+    pub tokens: Vec<SecretValue>,
     /// `tokenFailoverConfig` as given, in the order of [`FAILOVER`].
     pub failover: Option<Map>,
     /// The proxy server that leads to it.
     pub proxy_name: Option<Box<str>>,
     /// `rawConfigs` after the console's normalisation.
     pub raw_configs: Map,
+    /// Where `rawConfigs` stand.
+    pub raw_place: Place,
     /// Where requests go.
     pub endpoint: Endpoint,
     /// Where it stands.
@@ -111,7 +113,9 @@ impl LlmProvider {
         for token in fields.get("tokens").iter().flat_map(Cursor::items) {
             tokens.extend(SecretText::read(&token, diagnostics));
         }
-        if row.needs_tokens && tokens.is_empty() {
+        // One that cannot be used has been reported.
+        let has_none = fields.get("tokens").is_none_or(|list| list.items().next().is_none());
+        if row.needs_tokens && has_none {
             let message = format!("provider `{name}` of type `{}` needs `tokens`", row.name);
             diagnostics.push(fields.cursor.diagnostic(&MISSING_FIELD, message));
         }
@@ -140,6 +144,7 @@ impl LlmProvider {
             tokens,
             failover: read_failover(fields, diagnostics),
             proxy_name: fields.text("proxyName").map(Into::into),
+            raw_place: Place::of(raw.as_ref().unwrap_or(&fields.cursor)),
             raw_configs,
             endpoint,
         })
@@ -176,17 +181,19 @@ impl LlmProvider {
 
     /// Every text of it that may be secret; in `rawConfigs` those that are
     /// looked up.
-    pub(crate) fn secret_uses(&self) -> Vec<Use<'_>> {
-        let one = |key, text| Use { key, text, prefix: "", place: &self.place };
-        let mut uses: Vec<Use<'_>> = self
+    pub(crate) fn secret_uses(&self) -> Vec<Use> {
+        let one = |key, text, place| Use { key, text, prefix: "", place };
+        let mut uses: Vec<Use> = self
             .tokens
             .iter()
             .enumerate()
-            .map(|(index, token)| one(format!("token-{index}"), token.clone()))
+            .map(|(index, token)| {
+                one(format!("token-{index}"), token.text.clone(), token.place.clone())
+            })
             .collect();
         let mut number = 0;
-        secret::replace_in_map(&self.raw_configs, &mut |text| {
-            uses.push(one(format!("raw-{number}"), text));
+        secret::replace_in_map(&self.raw_configs, &self.raw_place, &mut |text, place| {
+            uses.push(one(format!("raw-{number}"), text, place));
             number += 1;
             String::new()
         });
@@ -197,7 +204,7 @@ impl LlmProvider {
     pub(crate) fn raw_in_manifest(&self) -> Map {
         let secret = self.secret_name();
         let mut number = 0;
-        secret::replace_in_map(&self.raw_configs, &mut |text| {
+        secret::replace_in_map(&self.raw_configs, &self.raw_place, &mut |text, _| {
             let shown = text.in_manifest(&secret, &format!("raw-{number}"));
             number += 1;
             shown

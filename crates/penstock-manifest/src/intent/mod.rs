@@ -25,10 +25,12 @@ pub mod service_source;
 
 use std::sync::Arc;
 
-use crate::diagnostic::{self, Diagnostic, WRONG_TYPE};
+use crate::diagnostic::{self, Diagnostic, INTENT_EMPTY, WRONG_TYPE};
 use crate::node::{Cursor, Node, Position, Source};
 use crate::schema::{self, Fields, Object, Shape, optional};
 use crate::yaml;
+
+use references::Broken;
 
 pub use ai_route::AiRoute;
 pub use consumer::Consumer;
@@ -74,6 +76,8 @@ impl PartialEq for Place {
     }
 }
 
+impl Eq for Place {}
+
 impl Place {
     /// Where a cursor stands.
     pub fn of(cursor: &Cursor<'_>) -> Self {
@@ -88,6 +92,11 @@ impl Place {
     pub fn nowhere() -> Self {
         let source = Source { file: "".into(), document: 0, at: Position::default() };
         Self { source, at: Position::default(), path: "".into() }
+    }
+
+    /// Where a value below stands.
+    pub(crate) fn below(&self, path: &str, node: &Node) -> Self {
+        Self { source: self.source.clone(), at: node.at, path: path.into() }
     }
 
     /// A finding here.
@@ -132,16 +141,18 @@ pub struct IntentFile<'a> {
 /// Reads an intent and checks it as a whole. With an error among the
 /// diagnostics the intent is incomplete and must not be rendered.
 pub fn parse<'a>(files: impl IntoIterator<Item = IntentFile<'a>>) -> (Intent, Vec<Diagnostic>) {
-    let mut intent = Intent::default();
-    let mut diagnostics = Vec::new();
+    let mut reader = Reader::default();
+    let mut nothing_in: Option<Arc<str>> = None;
+    let mut is_empty = true;
     for file in files {
         let name: Arc<str> = file.name.into();
         for (number, document) in yaml::parse(file.text).into_iter().enumerate() {
+            is_empty = false;
             let number = u32::try_from(number).unwrap_or(u32::MAX);
             let source = Source { file: name.clone(), document: number, at: document.at };
             match document.result {
-                Ok(root) => read_document(&root, &source, &mut intent, &mut diagnostics),
-                Err(error) => diagnostics.push(Diagnostic::at(
+                Ok(root) => reader.document(&root, &source),
+                Err(error) => reader.diagnostics.push(Diagnostic::at(
                     error.kind.code(),
                     &source,
                     error.at,
@@ -149,48 +160,81 @@ pub fn parse<'a>(files: impl IntoIterator<Item = IntentFile<'a>>) -> (Intent, Ve
                 )),
             }
         }
+        nothing_in.get_or_insert(name);
     }
-    references::check(&intent, &mut diagnostics);
+    let Reader { intent, broken, mut diagnostics } = reader;
+    if is_empty {
+        diagnostics.push(nothing(nothing_in.unwrap_or_else(|| "intent".into())));
+    }
+    references::check(&intent, &broken, &mut diagnostics);
     diagnostic::sort(&mut diagnostics);
     (intent, diagnostics)
 }
 
-fn read_document(
-    root: &Node,
-    source: &Source,
-    intent: &mut Intent,
-    diagnostics: &mut Vec<Diagnostic>,
-) {
-    let cursor = Cursor::root(root, source);
-    if root.as_map().is_none() {
-        let message = format!("an intent must be a mapping, not {}", root.type_name());
-        diagnostics.push(cursor.diagnostic(&WRONG_TYPE, message));
-        return;
+/// A finding about an intent without any document: what an interrupted pipe
+/// leaves would otherwise mean that nothing shall be there.
+fn nothing(file: Arc<str>) -> Diagnostic {
+    let at = Position::new(1, 1);
+    let source = Source { file, document: 0, at };
+    let hint = "if that is meant, say so: `domains: []`";
+    Diagnostic::at(&INTENT_EMPTY, &source, at, "the intent is empty").with_hint(hint)
+}
+
+/// What has been read so far.
+#[derive(Default)]
+struct Reader {
+    intent: Intent,
+    broken: Broken,
+    diagnostics: Vec<Diagnostic>,
+}
+
+impl Reader {
+    fn document(&mut self, root: &Node, source: &Source) {
+        let cursor = Cursor::root(root, source);
+        if root.as_map().is_none() {
+            let message = format!("an intent must be a mapping, not {}", root.type_name());
+            self.diagnostics.push(cursor.diagnostic(&WRONG_TYPE, message));
+            return;
+        }
+        if root.get("kind").is_some() && root.get("apiVersion").is_some() {
+            let message = "this is a Kubernetes manifest, not an intent";
+            let hint =
+                "an intent has `domains`, `providers`, `consumers`, `aiRoutes`, `serviceSources`";
+            self.diagnostics.push(cursor.diagnostic(&WRONG_TYPE, message).with_hint(hint));
+            return;
+        }
+        schema::check(&cursor, &OBJECT, &mut self.diagnostics);
+        self.sections(&Fields::new(cursor, &OBJECT));
     }
-    if root.get("kind").is_some() && root.get("apiVersion").is_some() {
-        let message = "this is a Kubernetes manifest, not an intent";
-        let hint =
-            "an intent has `domains`, `providers`, `consumers`, `aiRoutes`, `serviceSources`";
-        diagnostics.push(cursor.diagnostic(&WRONG_TYPE, message).with_hint(hint));
-        return;
-    }
-    schema::check(&cursor, &OBJECT, diagnostics);
-    let fields = Fields::new(cursor, &OBJECT);
-    let objects = |name, object| fields.objects(name, object).unwrap_or_default();
-    for entry in objects("domains", &domain::OBJECT) {
-        intent.domains.extend(Domain::read(&entry, diagnostics));
-    }
-    for entry in objects("providers", &llm_provider::OBJECT) {
-        intent.providers.extend(LlmProvider::read(&entry, diagnostics));
-    }
-    for entry in objects("consumers", &consumer::OBJECT) {
-        intent.consumers.extend(Consumer::read(&entry, diagnostics));
-    }
-    for entry in objects("aiRoutes", &ai_route::OBJECT) {
-        intent.ai_routes.extend(AiRoute::read(&entry, diagnostics));
-    }
-    for entry in objects("serviceSources", &service_source::OBJECT) {
-        intent.service_sources.extend(ServiceSource::read(&entry, diagnostics));
+
+    fn sections(&mut self, fields: &Fields<'_>) {
+        let Self { intent, broken, diagnostics } = self;
+        let objects = |name, object| fields.objects(name, object).unwrap_or_default();
+        for entry in objects("domains", &domain::OBJECT) {
+            let found = Domain::read(&entry, diagnostics);
+            if found.as_ref().is_none_or(|_| !domain::is_https_known(&entry)) {
+                broken.domains.extend(entry.text("name").map(Into::into));
+            }
+            intent.domains.extend(found);
+        }
+        for entry in objects("providers", &llm_provider::OBJECT) {
+            match LlmProvider::read(&entry, diagnostics) {
+                Some(provider) => intent.providers.push(provider),
+                None => broken.providers.extend(entry.text("name").map(Into::into)),
+            }
+        }
+        for entry in objects("consumers", &consumer::OBJECT) {
+            match Consumer::read(&entry, diagnostics) {
+                Some(consumer) => intent.consumers.push(consumer),
+                None => broken.consumers.extend(entry.text("name").map(Into::into)),
+            }
+        }
+        for entry in objects("aiRoutes", &ai_route::OBJECT) {
+            intent.ai_routes.extend(AiRoute::read(&entry, diagnostics));
+        }
+        for entry in objects("serviceSources", &service_source::OBJECT) {
+            intent.service_sources.extend(ServiceSource::read(&entry, diagnostics));
+        }
     }
 }
 

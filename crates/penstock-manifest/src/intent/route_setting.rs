@@ -2,7 +2,7 @@
 //! authentication, retries, CORS, headers.
 
 use super::Place;
-use super::secret::SecretText;
+use super::secret::{Replace, SecretText};
 use crate::diagnostic::{Diagnostic, INVALID_VALUE};
 use crate::schema::{Fields, Object, Shape, optional, required};
 
@@ -310,7 +310,15 @@ impl Cors {
 }
 
 /// A header and its value.
-pub type Header = (Box<str>, Box<str>);
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// Its name.
+    pub key: Box<str>,
+    /// Its value.
+    pub value: Box<str>,
+    /// Where the value stands.
+    pub place: Place,
+}
 
 /// Headers that are changed in one direction.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -359,15 +367,15 @@ impl HeaderControl {
 impl HeaderControl {
     /// The same with every value that is looked up replaced by what `found`
     /// says, in the order of the file.
-    pub(crate) fn replace_secrets(&self, found: &mut dyn FnMut(SecretText) -> String) -> Self {
+    pub(crate) fn replace_secrets(&self, found: &mut Replace<'_>) -> Self {
         let mut replaced = self.clone();
         let stages = [&mut replaced.request, &mut replaced.response];
         for stage in stages.into_iter().flatten() {
-            for (_, value) in [&mut stage.add, &mut stage.set].into_iter().flatten().flatten() {
+            for header in [&mut stage.add, &mut stage.set].into_iter().flatten().flatten() {
                 if let Ok(secret @ (SecretText::Env(_) | SecretText::File(_))) =
-                    SecretText::parse(value)
+                    SecretText::parse(&header.value)
                 {
-                    *value = found(secret).into();
+                    header.value = found(secret, header.place.clone()).into();
                 }
             }
         }
@@ -384,9 +392,10 @@ fn read_header(fields: &Fields<'_>, diagnostics: &mut Vec<Diagnostic>) -> Option
         diagnostics.push(fields.cursor.diagnostic(&INVALID_VALUE, message));
         return None;
     }
-    if let Err(message) = SecretText::parse(value) {
-        diagnostics.push(fields.cursor.diagnostic(&INVALID_VALUE, message));
+    if let Err(mistake) = SecretText::parse(value) {
+        diagnostics.push(mistake.at(&fields.get("value")?));
         return None;
     }
-    Some((key.into(), value.into()))
+    let place = Place::of(&fields.get("value")?);
+    Some(Header { key: key.into(), value: value.into(), place })
 }

@@ -16,86 +16,15 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 
 use super::{Intent, Place};
-use crate::diagnostic::{CREDENTIAL_SHARED, Diagnostic, INTENT_SECRET, INVALID_VALUE};
-use crate::node::{Cursor, Entry, Map, Node, Value};
-use crate::redact::redact;
+use crate::diagnostic::{CREDENTIAL_SHARED, Diagnostic, INTENT_SECRET};
+use crate::node::{Cursor, Entry, Map, Node, Value, join};
 use crate::render::object;
 use crate::resource::Resource;
 
-/// A text that may be secret. `Debug` never shows it.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub enum SecretText {
-    /// The text itself.
-    Plain(Box<str>),
-    /// The name of an environment variable that holds it.
-    Env(Box<str>),
-    /// The path of a file that holds it.
-    File(Box<str>),
-}
+mod text;
 
-impl fmt::Debug for SecretText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Plain(text) => f.debug_tuple("Plain").field(&redact(text)).finish(),
-            Self::Env(name) => f.debug_tuple("Env").field(name).finish(),
-            Self::File(path) => f.debug_tuple("File").field(path).finish(),
-        }
-    }
-}
-
-impl SecretText {
-    /// Reads `${env:NAME}`, `${file:PATH}` or anything else as plain text.
-    ///
-    /// # Errors
-    /// A reference that is not whole, or that stands amid other text; the
-    /// message does not repeat it.
-    pub fn parse(text: &str) -> Result<Self, &'static str> {
-        let inside = |prefix: &str| text.strip_prefix(prefix)?.strip_suffix('}');
-        if let Some(name) = inside("${env:") {
-            let is_name = !name.is_empty()
-                && !name.starts_with(|c: char| c.is_ascii_digit())
-                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-            return match is_name {
-                true => Ok(Self::Env(name.into())),
-                false => Err("`${env:NAME}` needs the name of a variable: letters, digits and `_`"),
-            };
-        }
-        if let Some(path) = inside("${file:") {
-            return match path.is_empty() || path.contains("${") {
-                false => Ok(Self::File(path.into())),
-                true => Err("`${file:PATH}` needs the path of a file"),
-            };
-        }
-        if text.contains("${env:") || text.contains("${file:") {
-            return Err("`${env:NAME}` and `${file:PATH}` must be the whole value");
-        }
-        Ok(Self::Plain(text.into()))
-    }
-
-    /// Reads the text of a value, with a finding where it cannot be used.
-    pub fn read(cursor: &Cursor<'_>, diagnostics: &mut Vec<Diagnostic>) -> Option<Self> {
-        match Self::parse(cursor.node.as_str()?) {
-            Ok(Self::Plain(text)) if text.trim().is_empty() => {
-                let message = format!("`{}` is empty", cursor.path);
-                diagnostics.push(cursor.diagnostic(&INVALID_VALUE, message));
-                None
-            }
-            Ok(secret) => Some(secret),
-            Err(message) => {
-                diagnostics.push(cursor.diagnostic(&INVALID_VALUE, message));
-                None
-            }
-        }
-    }
-
-    /// What a manifest says for it.
-    pub fn in_manifest(&self, secret: &str, key: &str) -> String {
-        match self {
-            Self::Plain(text) => text.to_string(),
-            Self::Env(_) | Self::File(_) => format!("${{secret.{secret}.{key}}}"),
-        }
-    }
-}
+pub(crate) use text::fault_in_header;
+pub use text::{Mistake, SecretText, SecretValue};
 
 /// A secret of an intent that has to be looked up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -116,13 +45,13 @@ impl fmt::Display for Lookup<'_> {
 }
 
 /// One secret where it is used.
-pub(crate) struct Use<'a> {
+pub(crate) struct Use {
     /// The key in its owner's Secret.
     pub(crate) key: String,
     pub(crate) text: SecretText,
     /// What stands before it in a credential, such as `Bearer `.
     pub(crate) prefix: &'static str,
-    pub(crate) place: &'a Place,
+    pub(crate) place: Place,
 }
 
 /// The name of the Secret of a provider, consumer or route: without a dot, and never
@@ -148,27 +77,40 @@ pub fn secret_name(owner_kind: &str, owner: &str) -> String {
     format!("penstock-{owner_kind}-{}-{hash}", plain.trim_matches('-'))
 }
 
-/// Replaces the texts of a tree that are `${env:…}` or `${file:…}`; `found`
-/// is given each of them in document order and says what stands there instead.
-pub(crate) fn replace_in_map(map: &Map, found: &mut dyn FnMut(SecretText) -> String) -> Map {
-    let replace = |entry: &Entry, found: &mut dyn FnMut(SecretText) -> String| Entry {
-        key: entry.key.clone(),
-        key_at: entry.key_at,
-        node: replace_in(&entry.node, found),
+/// Is given a text that is looked up and where it stands, and says what
+/// stands there instead.
+pub(crate) type Replace<'f> = dyn FnMut(SecretText, Place) -> String + 'f;
+
+/// Replaces the texts of a tree that are `${env:…}` or `${file:…}`, in document
+/// order. The tree stands at `place`.
+pub(crate) fn replace_in_map(map: &Map, place: &Place, found: &mut Replace<'_>) -> Map {
+    let entry = |entry: &Entry| {
+        let place = place.below(&join(&place.path, &entry.key), &entry.node);
+        Entry {
+            key: entry.key.clone(),
+            key_at: entry.key_at,
+            node: replace_in(&entry.node, place, found),
+        }
     };
-    Map { entries: map.entries.iter().map(|entry| replace(entry, found)).collect() }
+    Map { entries: map.entries.iter().map(entry).collect() }
 }
 
-fn replace_in(node: &Node, found: &mut dyn FnMut(SecretText) -> String) -> Node {
+fn replace_in(node: &Node, place: Place, found: &mut Replace<'_>) -> Node {
     let value = match &node.value {
         Value::String(text) => match SecretText::parse(text) {
             Ok(secret @ (SecretText::Env(_) | SecretText::File(_))) => {
-                Value::String(found(secret).into())
+                Value::String(found(secret, place).into())
             }
             _ => Value::String(text.clone()),
         },
-        Value::List(list) => Value::List(list.iter().map(|item| replace_in(item, found)).collect()),
-        Value::Map(map) => Value::Map(replace_in_map(map, found)),
+        Value::List(list) => {
+            let item = |(index, item): (usize, &Node)| {
+                let place = place.below(&format!("{}[{index}]", place.path), item);
+                replace_in(item, place, found)
+            };
+            Value::List(list.iter().enumerate().map(item).collect())
+        }
+        Value::Map(map) => Value::Map(replace_in_map(map, &place, found)),
         value => value.clone(),
     };
     Node { value, at: node.at }
@@ -178,8 +120,12 @@ fn replace_in(node: &Node, found: &mut dyn FnMut(SecretText) -> String) -> Node 
 pub(crate) fn check_inside(cursor: &Cursor<'_>, diagnostics: &mut Vec<Diagnostic>) {
     match &cursor.node.value {
         Value::String(text) => {
-            if let Err(message) = SecretText::parse(text) {
-                diagnostics.push(cursor.diagnostic(&INVALID_VALUE, message));
+            let is_model = cursor.path.contains(".modelMapping");
+            match SecretText::parse(text) {
+                Err(mistake) if !is_model || !has_only_groups(text) => {
+                    diagnostics.push(mistake.at(cursor));
+                }
+                _ => {}
             }
         }
         Value::List(_) => cursor.items().for_each(|item| check_inside(&item, diagnostics)),
@@ -188,6 +134,17 @@ pub(crate) fn check_inside(cursor: &Cursor<'_>, diagnostics: &mut Vec<Diagnostic
         }
         _ => {}
     }
+}
+
+/// Whether every `${…}` is a group of the expression that a model matches:
+/// `${1}`.
+fn has_only_groups(text: &str) -> bool {
+    let is_group = |name: &str| {
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    };
+    text.split("${")
+        .skip(1)
+        .all(|behind| behind.split_once('}').is_some_and(|(name, _)| is_group(name)))
 }
 
 /// Looks up every `${env:…}` and `${file:…}` of an intent and makes the
@@ -218,22 +175,17 @@ pub fn resolve(
     for (secret, uses, consumer) in &owners {
         let mut data = Map::default();
         for one in uses {
-            let value = match &one.text {
-                SecretText::Plain(text) => text.to_string(),
-                SecretText::Env(name) => match find(Lookup::Env(name), &mut seen, &mut lookup) {
-                    Ok(value) => value,
-                    Err(message) => {
-                        diagnostics.push(one.place.diagnostic(&INTENT_SECRET, message));
-                        continue;
-                    }
-                },
-                SecretText::File(path) => match find(Lookup::File(path), &mut seen, &mut lookup) {
-                    Ok(value) => value,
-                    Err(message) => {
-                        diagnostics.push(one.place.diagnostic(&INTENT_SECRET, message));
-                        continue;
-                    }
-                },
+            let found = match &one.text {
+                SecretText::Plain(text) => Ok(text.to_string()),
+                SecretText::Env(name) => find(Lookup::Env(name), one, &mut seen, &mut lookup),
+                SecretText::File(path) => find(Lookup::File(path), one, &mut seen, &mut lookup),
+            };
+            let value = match found {
+                Ok(value) => value,
+                Err(message) => {
+                    diagnostics.push(one.place.diagnostic(&INTENT_SECRET, message));
+                    continue;
+                }
             };
             if let Some(consumer) = consumer {
                 report_shared(
@@ -261,7 +213,7 @@ pub fn resolve(
 fn report_shared<'a>(
     credential: String,
     consumer: &'a str,
-    one: &Use<'_>,
+    one: &Use,
     keys: &mut HashMap<String, &'a str>,
     diagnostics: &mut Vec<Diagnostic>,
 ) {
@@ -276,10 +228,12 @@ fn report_shared<'a>(
 
 fn find<'a>(
     what: Lookup<'a>,
+    one: &Use,
     seen: &mut HashMap<Lookup<'a>, Result<String, String>>,
     lookup: &mut dyn FnMut(Lookup<'_>) -> Result<String, String>,
 ) -> Result<String, String> {
-    seen.entry(what)
+    let value = seen
+        .entry(what)
         .or_insert_with(|| {
             let value = lookup(what).map_err(|reason| format!("{what} {reason}"))?;
             let value = value.strip_suffix('\n').unwrap_or(&value);
@@ -289,7 +243,18 @@ fn find<'a>(
                 None => Ok(value.to_owned()),
             }
         })
-        .clone()
+        .clone()?;
+    match fault_of_key(&value, one.prefix) {
+        Some(fault) => Err(format!("{what} {fault}")),
+        None => Ok(value),
+    }
+}
+
+/// Why a value cannot be a key that `prefix` is put before, in one clause.
+pub(crate) fn fault_of_key(value: &str, prefix: &str) -> Option<&'static str> {
+    let start = value.get(..prefix.len()).unwrap_or_default();
+    let is_twice = !prefix.is_empty() && start.eq_ignore_ascii_case(prefix);
+    is_twice.then_some("begins with `Bearer `, which is put before it: leave it out")
 }
 
 /// Why a value cannot be that of a Secret, in one clause.
@@ -297,9 +262,12 @@ pub(crate) fn fault_of(value: &str) -> Option<&'static str> {
     if value.is_empty() {
         return Some("is empty");
     }
-    value.contains(|c: char| c == '"' || c == '\\' || c.is_control()).then_some(
-        "has a quote, a backslash or a control character, which cannot be put into JSON as it is",
-    )
+    if value.contains(|c: char| c == '"' || c == '\\' || c.is_control()) {
+        return Some(
+            "has a quote, a backslash or a control character, which cannot be put into JSON as it is",
+        );
+    }
+    fault_in_header(value)
 }
 
 /// Base64 with padding (RFC 4648 section 4), the form of a Secret's `data`.
@@ -346,11 +314,5 @@ mod tests {
         assert_eq!(made.len(), names.len());
         assert!(made.iter().all(|name| !name.contains('.') && name.len() < 120));
         assert!(made.contains("penstock-provider-lololo"));
-    }
-
-    #[test]
-    fn a_secret_is_never_in_debug() {
-        let text = format!("{:?}", SecretText::Plain("sk-very-secret".into()));
-        assert!(!text.contains("very"), "{text}");
     }
 }

@@ -98,13 +98,19 @@ fn put_at(node: &mut Node, at: Position) {
     }
 }
 
-/// The consumers that an AI route's JSON allows; `None` where it asks for no
-/// authentication.
-pub fn ai_route_auth(json: &Node) -> Option<Vec<&str>> {
-    let auth = json.get("authConfig")?;
-    if auth.get("enabled")?.as_bool() != Some(true) {
-        return None;
+/// Whether an AI route asks for authentication. A record that cannot be read
+/// is reported by lint.
+pub fn ai_route_is_protected(resource: &Resource) -> bool {
+    let text = resource.root.get("data").and_then(|data| data.get("data")?.as_str());
+    // What is JSON needs no positions here, and that is all that this is asked
+    // of at every reload.
+    match text.map(serde_json::from_str::<serde_json::Value>) {
+        Some(Ok(json)) => json.pointer("/authConfig/enabled") == Some(&true.into()),
+        Some(Err(_)) => {
+            let json = ai_route_json(resource, &mut Vec::new());
+            let auth = json.as_ref().and_then(|json| json.get("authConfig")?.get("enabled"));
+            auth.and_then(Node::as_bool) == Some(true)
+        }
+        None => false,
     }
-    let allowed = auth.get("allowedConsumers").and_then(Node::as_list).unwrap_or_default();
-    Some(allowed.iter().filter_map(Node::as_str).collect())
 }

@@ -143,7 +143,7 @@ fn record(route: &AiRoute) -> Node {
     add("cors", route.cors.as_ref().map(cors));
     add("headerControl", route.header_control_in_manifest().as_ref().map(header_control));
     add("proxyNextUpstream", Some(retry(&route.retry)));
-    let text_map = |given: &Option<Vec<Header>>| {
+    let text_map = |given: &Option<Vec<(Box<str>, Box<str>)>>| {
         given.as_ref().map(|pairs| map(pairs.iter().map(|(key, value)| (key, text(value)))))
     };
     add("customConfigs", text_map(&route.custom_configs));
@@ -210,7 +210,9 @@ fn header_control(control: &HeaderControl) -> Node {
 
 fn header_stage(stage: &HeaderStage) -> Node {
     let headers = |headers: &Vec<Header>| {
-        list(headers.iter().map(|(key, value)| map([("key", text(key)), ("value", text(value))])))
+        let pair =
+            |header: &Header| map([("key", text(&header.key)), ("value", text(&header.value))]);
+        list(headers.iter().map(pair))
     };
     let mut fields = Vec::new();
     fields.extend(stage.add.as_ref().map(|add| ("add", headers(add))));

@@ -188,7 +188,7 @@ fn add_header_control(control: &HeaderControl, annotations: &mut Annotations) {
     let lines = |headers: &Option<Vec<Header>>| {
         let headers = headers.as_ref().filter(|headers| !headers.is_empty())?;
         let lines: Vec<String> =
-            headers.iter().map(|(key, value)| format!("{key} {value}")).collect();
+            headers.iter().map(|header| format!("{} {}", header.key, header.value)).collect();
         Some(lines.join("\n"))
     };
     let mut add = |direction: &str, stage: &HeaderStage| {

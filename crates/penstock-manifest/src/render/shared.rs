@@ -139,7 +139,7 @@ fn provider_entry(provider: &LlmProvider, needs_placeholder: bool) -> Node {
         .tokens
         .iter()
         .enumerate()
-        .map(|(index, token)| token.in_manifest(&secret, &format!("token-{index}")))
+        .map(|(index, token)| token.text.in_manifest(&secret, &format!("token-{index}")))
         .collect();
     if needs_placeholder {
         entry.push(("apiTokens".into(), texts([PLACEHOLDER_TOKEN])));
@@ -193,7 +193,7 @@ fn consumer_entry(consumer: &Consumer) -> Node {
     };
     let secret = consumer.secret_name();
     let credentials = consumer.values.iter().enumerate().map(|(index, value)| {
-        format!("{}{}", consumer.prefix(), value.in_manifest(&secret, &format!("key-{index}")))
+        format!("{}{}", consumer.prefix(), value.text.in_manifest(&secret, &format!("key-{index}")))
     });
     map([
         ("name", text(&consumer.name)),

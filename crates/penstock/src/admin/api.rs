@@ -20,6 +20,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::audit::{Audit, Entry};
+use super::body::{Held, Room};
 use super::call::{Call, decoded, query};
 use super::endpoint::{self, Endpoint, Found, Needs, PREFIX};
 use super::refused::Refused;
@@ -28,8 +29,7 @@ use crate::target::{FailureKind, Local};
 
 /// How many requests that read are answered at once.
 const READS_MAX: usize = 4;
-/// How many requests of a kind are under way or wait for their turn. Their
-/// bodies are in memory.
+/// How many requests of a kind are under way or wait for their turn.
 const WAITING_MAX: usize = 16;
 /// How long a request waits for its turn.
 const TURN_TIMEOUT: Duration = Duration::from_secs(60);
@@ -46,6 +46,7 @@ pub struct Api {
     pub audit: Audit,
     reads: Turns,
     changes: Turns,
+    room: Room,
 }
 
 /// Who comes when.
@@ -71,7 +72,7 @@ impl Api {
     ) -> Arc<Self> {
         let audit = Audit::of(directory);
         let (reads, changes) = (Turns::new(READS_MAX), Turns::new(1));
-        Arc::new(Self { token, gateway, target, audit, reads, changes })
+        Arc::new(Self { token, gateway, target, audit, reads, changes, room: Room::new() })
     }
 
     /// Whether no change is under way.
@@ -137,7 +138,8 @@ impl Api {
             }
             return Err(Refused::busy());
         };
-        let call = Call { body: body::read(body).await?, ..call };
+        let Held { bytes, room } = body::read(body, &self.room).await?;
+        let call = Call { body: bytes, ..call };
         let turn = match timeout(TURN_TIMEOUT, turns.running.clone().acquire_owned()).await {
             Ok(Ok(turn)) => turn,
             _ => return Err(Refused::busy()),
@@ -146,7 +148,7 @@ impl Api {
         let done = tokio::task::spawn_blocking(move || {
             // Writing a large answer takes its time, too.
             let answer = (endpoint.run)(&api, &call).map(|answer| format!("{answer}\n"));
-            drop(turn);
+            drop((call, room, turn));
             answer
         });
         match done.await {

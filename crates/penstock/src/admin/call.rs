@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use percent_encoding::percent_decode_str;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::target::{Failure, FailureKind};
 
@@ -32,6 +32,10 @@ pub fn invalid(message: impl Into<String>) -> Failure {
 impl Call {
     /// The body, read as JSON.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+        let is_object = self.body.trim_ascii_start().starts_with(b"{");
+        if !is_object && serde_json::from_slice::<IgnoredAny>(&self.body).is_ok() {
+            return Err(invalid("the body must be a JSON object"));
+        }
         serde_json::from_slice(&self.body).map_err(|error| {
             invalid(format!("the body cannot be used: {}", without_texts(&error.to_string())))
         })
@@ -90,14 +94,19 @@ pub fn decoded(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
-/// What a JSON reader says, without the texts that it found: they may be
-/// secret.
+/// What a JSON reader says, without the texts that it found, which may be
+/// secret, and without what is expected by our own names for it.
 fn without_texts(message: &str) -> String {
-    match (message.find("string \""), message.rfind("\", expected")) {
+    let message = match (message.find("string \""), message.rfind("\", expected")) {
         (Some(start), Some(end)) if start < end => {
             format!("{}string{}", &message[..start], &message[end + 1..])
         }
         _ => message.to_owned(),
+    };
+    let position = message.rfind(" at line ").unwrap_or(message.len());
+    match message[..position].rfind(", expected struct ") {
+        Some(start) => format!("{}, expected an object{}", &message[..start], &message[position..]),
+        None => message,
     }
 }
 
@@ -125,5 +134,11 @@ mod tests {
         let read = serde_json::from_str::<u8>(r#""sk-\"secret""#).unwrap_err().to_string();
         assert_eq!(without_texts(&read), "invalid type: string, expected u8 at line 1 column 13");
         assert_eq!(without_texts("unknown field `a`"), "unknown field `a`");
+        assert_eq!(
+            without_texts(
+                "invalid type: null, expected struct A with 2 elements at line 1 column 4"
+            ),
+            "invalid type: null, expected an object at line 1 column 4"
+        );
     }
 }

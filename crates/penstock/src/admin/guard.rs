@@ -12,6 +12,9 @@ use super::endpoint::{Endpoint, Needs, Takes};
 use super::refused::Refused;
 use crate::target::FailureKind;
 
+/// What stands before a token, in any case (RFC 9110 section 11.1).
+const SCHEME: &[u8] = b"Bearer ";
+
 /// The admin token. It has no `Debug`.
 pub struct AdminToken(Box<str>);
 
@@ -25,8 +28,9 @@ impl AdminToken {
     fn is_in(&self, headers: &HeaderMap) -> bool {
         let given = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
         given
-            .and_then(|value| value.strip_prefix(b"Bearer "))
-            .is_some_and(|given| given.ct_eq(self.0.as_bytes()).into())
+            .and_then(|value| value.split_at_checked(SCHEME.len()))
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case(SCHEME))
+            .is_some_and(|(_, given)| given.ct_eq(self.0.as_bytes()).into())
     }
 }
 
@@ -109,6 +113,22 @@ pub fn is_yaml(takes: Takes, headers: &HeaderMap) -> Result<bool, Refused> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_token_is_given_with_its_scheme_in_any_case() {
+        let token = AdminToken::new("tok\n");
+        let check = |given: &'static str, expected| {
+            let value = HeaderValue::from_static(given);
+            let headers = HeaderMap::from_iter([(AUTHORIZATION, value)]);
+            assert_eq!(may_read(token.as_ref(), &headers), expected, "{given}");
+        };
+        for given in ["Bearer tok", "bearer tok", "BEARER tok"] {
+            check(given, true);
+        }
+        for given in ["tok", "Bearer", "Bearer ", "Bearer TOK", "Bearer tok2", "Basic tok", ""] {
+            check(given, false);
+        }
+    }
 
     #[test]
     fn only_addresses_and_localhost_are_local_names() {

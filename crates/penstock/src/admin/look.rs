@@ -7,7 +7,9 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use penstock_gateway::Live;
 use penstock_gateway::explain::Explainer;
+use penstock_manifest::diagnostic::nearest;
 use penstock_manifest::intent::export::Secrets;
+use penstock_manifest::kind::KINDS;
 use penstock_manifest::redact;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
@@ -30,6 +32,7 @@ pub fn answer(answer: &impl Serialize) -> Result<Json, Failure> {
 /// `GET resources`.
 pub fn resources(api: &Api, call: &Call) -> Result<Json, Failure> {
     call.allow(&["kind", "namespace", "name"])?;
+    let kind = call.parameter("kind").map(kind_of).transpose()?;
     let listing = api.target.listing()?;
     let is = |name: &str, value: &str| call.parameter(name).is_none_or(|wanted| wanted == value);
     let resources = listing
@@ -37,7 +40,9 @@ pub fn resources(api: &Api, call: &Call) -> Result<Json, Failure> {
         .iter()
         .filter(|resource| {
             let key = &resource.key;
-            is("kind", &key.kind) && is("namespace", &key.namespace) && is("name", &key.name)
+            kind.is_none_or(|kind| kind == &*key.kind)
+                && is("namespace", &key.namespace)
+                && is("name", &key.name)
         })
         .map(|resource| {
             json!({
@@ -52,6 +57,24 @@ pub fn resources(api: &Api, call: &Call) -> Result<Json, Failure> {
     Ok(json!({
         "content": listing.revision.to_string(),
         "resources": resources.collect::<Vec<_>>(),
+    }))
+}
+
+/// A kind of resource by its name in any case.
+fn kind_of(name: &str) -> Result<&'static str, Failure> {
+    if let Some(row) = KINDS.iter().find(|row| row.kind.eq_ignore_ascii_case(name)) {
+        return Ok(row.kind);
+    }
+    let lower: Vec<String> = KINDS.iter().map(|row| row.kind.to_ascii_lowercase()).collect();
+    let near = nearest(&name.to_ascii_lowercase(), lower.iter().map(|kind| &**kind));
+    let near =
+        KINDS.iter().find(|row| near.is_some_and(|near| row.kind.eq_ignore_ascii_case(near)));
+    Err(invalid(match near {
+        Some(row) => format!("there is no kind `{name}`; did you mean `{}`?", row.kind),
+        None => {
+            let kinds: Vec<&str> = KINDS.iter().map(|row| row.kind).collect();
+            format!("there is no kind `{name}`, expected one of `{}`", kinds.join("`, `"))
+        }
     }))
 }
 

@@ -9,7 +9,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Args;
 use penstock_manifest::format::{Formatted, format};
 
@@ -32,11 +32,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let mut files = Vec::new();
     for path in &arguments.paths {
-        let count = files.len();
-        find(path, &mut files)?;
-        if files.len() == count {
-            bail!("`{}` holds no .yaml, .yml or .json file", path.display());
-        }
+        files.extend(intent::find(path)?);
     }
     let mut code = ExitCode::Success;
     for file in &files {
@@ -50,32 +46,6 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(code)
-}
-
-/// Finds the files of a path, sorted. A link to a directory is not followed:
-/// it may lead round in circles.
-fn find(path: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
-    if !path.is_dir() {
-        files.push(path.to_owned());
-        return Ok(());
-    }
-    let unreadable = || format!("cannot read `{}`", path.display());
-    let mut entries = fs::read_dir(path)
-        .and_then(Iterator::collect::<io::Result<Vec<_>>>)
-        .with_context(unreadable)?;
-    entries.sort_by_key(fs::DirEntry::file_name);
-    for entry in entries {
-        let name = entry.path();
-        if intent::is_hidden(&name) {
-            continue;
-        }
-        if entry.file_type().with_context(unreadable)?.is_dir() {
-            find(&name, files)?;
-        } else if intent::has_extension(&name) && name.is_file() {
-            files.push(name);
-        }
-    }
-    Ok(())
 }
 
 /// Whether a file has its form now.

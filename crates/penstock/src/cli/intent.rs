@@ -1,8 +1,9 @@
 //! Intents as verbs read them: files, directories, standard input.
 
 use std::collections::BTreeMap;
-use std::io::Read as _;
-use std::path::Path;
+use std::fs;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use penstock_manifest::diagnostic::INTENT_SECRET;
@@ -67,47 +68,70 @@ pub fn secret_values(files: &[(String, String)]) -> anyhow::Result<BTreeMap<Stri
 fn read_source(source: &str, files: &mut Vec<(String, String)>) -> anyhow::Result<()> {
     if source == "-" {
         let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).context("reading standard input")?;
+        io::stdin().read_to_string(&mut text).context("reading standard input")?;
         files.push(("<stdin>".to_owned(), text));
         return Ok(());
     }
     let path = Path::new(source);
     if !path.is_dir() {
-        let text =
-            std::fs::read_to_string(path).with_context(|| format!("cannot read `{source}`"))?;
+        let text = fs::read_to_string(path).with_context(|| format!("cannot read `{source}`"))?;
         files.push((source.to_owned(), text));
         return Ok(());
     }
-    let entries = std::fs::read_dir(path).with_context(|| format!("cannot read `{source}`"))?;
-    let mut names = Vec::new();
-    for entry in entries {
-        let name = entry.with_context(|| format!("cannot read `{source}`"))?.path();
-        if has_extension(&name) && !is_hidden(&name) && name.is_file() {
-            names.push(name);
-        }
-    }
-    if names.is_empty() {
-        bail!("`{source}` holds no .yaml, .yml or .json file");
-    }
-    names.sort();
-    for name in names {
+    for name in find(path)? {
         let shown = name.display().to_string();
-        let text =
-            std::fs::read_to_string(&name).with_context(|| format!("cannot read `{shown}`"))?;
+        let text = fs::read_to_string(&name).with_context(|| format!("cannot read `{shown}`"))?;
         files.push((shown, text));
     }
     Ok(())
 }
 
+/// The files of YAML and JSON in a directory and in those below it, sorted; a
+/// path that is no directory is a file. Names that begin with a dot are left
+/// out.
+pub fn find(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    find_below(path, &mut files)?;
+    if files.is_empty() {
+        bail!("`{}` holds no .yaml, .yml or .json file", path.display());
+    }
+    Ok(files)
+}
+
+/// A link to a directory is not followed: it may lead round in circles.
+fn find_below(path: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+    if !path.is_dir() {
+        files.push(path.to_owned());
+        return Ok(());
+    }
+    let unreadable = || format!("cannot read `{}`", path.display());
+    let mut entries = fs::read_dir(path)
+        .and_then(Iterator::collect::<io::Result<Vec<_>>>)
+        .with_context(unreadable)?;
+    entries.sort_by_key(fs::DirEntry::file_name);
+    for entry in entries {
+        let name = entry.path();
+        if is_hidden(&name) {
+            continue;
+        }
+        if entry.file_type().with_context(unreadable)?.is_dir() {
+            find_below(&name, files)?;
+        } else if has_extension(&name) && name.is_file() {
+            files.push(name);
+        }
+    }
+    Ok(())
+}
+
 /// Whether a name is that of YAML or JSON.
-pub fn has_extension(path: &Path) -> bool {
+fn has_extension(path: &Path) -> bool {
     path.extension().is_some_and(|end| {
         ["yaml", "yml", "json"].iter().any(|known| end.eq_ignore_ascii_case(known))
     })
 }
 
 /// Whether a name begins with a dot.
-pub fn is_hidden(path: &Path) -> bool {
+fn is_hidden(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'))
 }
 
@@ -134,8 +158,8 @@ fn look_up(lookup: Lookup<'_>) -> Result<String, String> {
             Err(std::env::VarError::NotUnicode(_)) => Err("is not text".to_owned()),
         },
         Lookup::File(path) => {
-            let refused = |error: std::io::Error| format!("cannot be read: {error}");
-            let file = std::fs::File::open(path).map_err(refused)?;
+            let refused = |error: io::Error| format!("cannot be read: {error}");
+            let file = fs::File::open(path).map_err(refused)?;
             let mut text = String::new();
             let read =
                 file.take(SECRET_BYTES_MAX + 1).read_to_string(&mut text).map_err(refused)?;

@@ -240,7 +240,7 @@ impl Local {
             ChangeRequest::Intent { .. } => {
                 let (repaired, files) = self.repaired(contents, request)?.unzip();
                 let actual = repaired.as_ref().unwrap_or(contents);
-                let mut plan = desired.plan(actual, request, moment().stamp);
+                let mut plan = desired.plan(actual, request, moment().stamp, &mut remarks.unused);
                 remarks.again = add_files(&mut plan, files.unwrap_or_default());
                 remarks.conflicts = self.overwritten(contents, request, &plan)?;
                 plan

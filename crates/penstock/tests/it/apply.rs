@@ -132,7 +132,7 @@ fn what_is_planned_is_applied_and_then_nothing_is_left() {
     let plan = succeeded(bench.with_file("plan", &intent("one"), &[]));
     assert!(data(&plan).contains("8 to create"), "{}", data(&plan));
     assert!(data(&plan).contains("+ ai-route-shore.internal (plan.test Prefix /one)"));
-    assert!(data(&plan).contains("gull: may use"), "{}", data(&plan));
+    assert!(data(&plan).contains("+ gull (new): may use"), "{}", data(&plan));
     assert_eq!(bench.files(), []);
     assert!(!bench.target.file(".penstock").exists());
     let code = |verb| bench.with_file(verb, &intent("one"), &["--detailed-exitcode"]).status.code();
@@ -214,6 +214,9 @@ fn what_others_wrote_is_taken_over_only_on_request() {
     let refused = bench.with_file("apply", &intent("one"), &[]);
     check_failed(&refused, "ConfigMap domain-plan.test exists and is not penstock's");
     assert_eq!(bench.files().len(), 1);
+    let names = ["--adopt=ConfigMap domain-plan.test", "--adopt=ConfigMap nothing"];
+    let planned = data(&succeeded(bench.with_file("plan", &intent("one"), &names)));
+    assert!(planned.contains("has the name\n  ConfigMap nothing\n"), "{planned}");
     bench.apply(&intent("one"), &["--adopt=ConfigMap domain-plan.test"]);
     assert_eq!(bench.files().len(), 8);
     let everything = Bench::new();
@@ -541,6 +544,20 @@ fn applies_at_the_same_time_come_one_after_another() {
     for i in 0..8 {
         assert!(auth.contains(&format!("name: c{i}")), "{auth}");
     }
+}
+
+#[test]
+fn few_open_files_are_enough_for_many() {
+    let bench = Bench::new();
+    let domains: String = (0..300).map(|i| format!("- {{name: d{i}.test}}\n")).collect();
+    let file = bench.file(&format!("domains:\n{domains}"));
+    let script = format!(
+        "ulimit -n 64; exec {} apply -f {file} --to {}",
+        env!("CARGO_BIN_EXE_penstock"),
+        bench.to()
+    );
+    succeeded(Command::new("sh").args(["-c", &script]).output().unwrap());
+    assert_eq!(bench.files().len(), 300);
 }
 
 #[test]

@@ -498,6 +498,11 @@ fn what_makes_no_sense_is_refused_by_name() {
     check("/api/v1/apply?prune", rollback.clone(), "unknown parameter `prune`");
     check("/api/v1/rollback", json!({"too": 1}), "unknown field `too`");
     check("/api/v1/explain", json!({"url": "http://a/", "header": {}}), "unknown field `header`");
+    for body in [json!([]), json!(null), json!("x"), json!(1)] {
+        check("/api/v1/apply", body.clone(), "the body must be a JSON object");
+        check("/api/v1/explain", body, "the body must be a JSON object");
+    }
+    check("/api/v1/plan", with("verify", 5.into()), "expected an object");
     let secret = json!({"change": {"intent": {"files": [SECRET]}}});
     let answer = afar.post("/api/v1/apply", &secret);
     assert!(answer.status() == 400 && !answer.text().contains(SECRET), "{}", answer.text());
@@ -521,6 +526,32 @@ fn a_body_that_is_too_large_is_not_read() {
     let asked = afar.ask("POST", "/api/v1/apply").header("Content-Type", "application/json");
     let asked = asked.header("Content-Length", &((64 << 20) + 1).to_string());
     refused(&asked.send(afar.gateway.admin), 413, "invalid", "larger than 64 MiB");
+}
+
+#[test]
+fn bodies_that_take_too_much_together_are_sent_away() {
+    let afar = Afar::start();
+    let large = afar
+        .ask("POST", "/api/v1/plan")
+        .header("Content-Type", "application/json")
+        .header("Content-Length", &(64 << 20).to_string())
+        .header("Expect", "100-continue");
+    let waiting: Vec<Connection> = (0..4)
+        .map(|_| {
+            let mut connection = Connection::open(afar.gateway.admin);
+            connection.send(&large);
+            // Who is told to go on has its room.
+            assert_eq!(connection.head().status, 100);
+            connection
+        })
+        .collect();
+    let small = || afar.post("/api/v1/plan", &intent("domains: []"));
+    let answer = small();
+    refused(&answer, 503, "unavailable", "try again");
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    assert_eq!(afar.get("/status").status(), 200);
+    drop(waiting);
+    eventually("room", || Some(small()).filter(|answer| answer.status() == 200));
 }
 
 #[test]
@@ -715,6 +746,15 @@ fn resources_and_the_export_hold_no_secret() {
     assert_eq!(one.len(), 1);
     assert_eq!(one[0]["object"]["kind"], "Ingress");
     assert!(one[0]["file"].as_str().unwrap().ends_with("ingresses/ai-route-pier.internal.yaml"));
+    let count = |kind: &str| {
+        let answer = afar.get(&format!("/api/v1/resources?kind={kind}")).json();
+        answer["resources"].as_array().unwrap().len()
+    };
+    assert_eq!((count("ingress"), count("WASMPLUGIN")), (count("Ingress"), count("WasmPlugin")));
+    let near = afar.get("/api/v1/resources?kind=secrte");
+    refused(&near, 400, "invalid", "no kind `secrte`; did you mean `Secret`?");
+    let far = afar.get("/api/v1/resources?kind=Zebra");
+    refused(&far, 400, "invalid", "no kind `Zebra`, expected one of `ConfigMap`");
     for query in ["", "?secrets=redact"] {
         let export = afar.get(&format!("/api/v1/export{query}"));
         check_no_leak(&export, &secrets);

@@ -83,6 +83,37 @@ fn standard_output_is_one_stream_of_documents() {
 }
 
 #[test]
+fn a_directory_is_read_with_those_below_it() {
+    let directory = Directory::new().holding([
+        ("b.yaml", "domains: [{name: b.harbor.test}]"),
+        ("a/deep/a.yml", "domains: [{name: a.harbor.test}]"),
+        ("a/note.txt", "not: [read"),
+        (".hidden/c.yaml", "not: [read"),
+    ]);
+    let path = directory.path().display().to_string();
+    let output = render(&["-f", &path], "");
+    let text = String::from_utf8(output.stdout).unwrap();
+    for name in ["domain-a.harbor.test", "domain-b.harbor.test"] {
+        assert!(text.contains(name), "{text}");
+    }
+    directory.write("a/deep/z.json", "{\"domains\": [{\"name\": 5}]}");
+    let output = render(&["-f", &path], "");
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("a/deep/z.json:1:") && text.contains("PS201"), "{text}");
+}
+
+#[test]
+fn an_intent_with_nothing_in_it_is_an_error() {
+    for input in ["", "\n", "# nothing\n", "---\n"] {
+        let output = render(&["-f", "-"], input);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert!(text.contains("PS012") && text.contains("the intent is empty"), "{text}");
+    }
+    assert!(render(&["-f", "-"], "domains: []").status.success());
+}
+
+#[test]
 fn a_mistake_in_an_intent_writes_nothing() {
     let check = |from: &str, to: &str, expected: &str| {
         assert!(INTENT.contains(from));

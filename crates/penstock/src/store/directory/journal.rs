@@ -128,7 +128,7 @@ impl Journal {
             .truncate(false)
             .mode(OWNER_ONLY)
             .open(self.folder.join("lock"))?;
-        give(&file, &fs::metadata(&self.root)?);
+        give(&file, &file.metadata()?, &fs::metadata(&self.root)?);
         file.lock()?;
         Ok(file)
     }
@@ -147,7 +147,8 @@ impl Journal {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         let owner = fs::metadata(&self.root)?;
         [&self.folder, folder].into_iter().try_for_each(|made| {
-            give(&File::open(made)?, &owner);
+            let made = File::open(made)?;
+            give(&made, &made.metadata()?, &owner);
             Ok(())
         })
     }
@@ -239,7 +240,7 @@ impl Journal {
             self.sweep();
             return Err(error.into());
         }
-        let carried = sync_folder(&self.folder).and_then(|()| self.roll_forward(&revised));
+        let carried = sync_folder(&self.folder).and_then(|()| self.roll_forward(&revised, true));
         Ok(Committed { record: revised.record, carried })
     }
 
@@ -284,16 +285,21 @@ impl Journal {
     /// so that after the commit nothing has to be written any more.
     fn prepare(&self, revised: &Revised) -> io::Result<()> {
         // The journal comes first: it says what there may be to sweep up.
+        let owner = fs::metadata(&self.root)?;
         let journal = file::write(&self.draft(), revised)?;
-        give(&journal, &fs::metadata(&self.root)?);
-        let mut written = vec![journal];
+        give(&journal, &journal.metadata()?, &owner);
+        let mut unsynced = Unsynced::default();
+        unsynced.add(journal)?;
+        let mut parents = HashSet::new();
         for file in &revised.files {
             let Some(text) = &file.after else { continue };
             let path = self.root.join(&*file.path);
-            self.create_parents(&path)?;
-            written.push(write_beside(&self.root, &path, text)?);
+            if path.parent().is_some_and(|parent| parents.insert(parent.to_owned())) {
+                self.create_parents(&path)?;
+            }
+            unsynced.add(write_beside(&path, text, &owner)?)?;
         }
-        sync_all(&written)?;
+        unsynced.sync()?;
         fs::rename(self.draft(), self.path())
     }
 
@@ -319,8 +325,9 @@ impl Journal {
     }
 
     /// Carries a committed revision into the files and ends it. May be done
-    /// again at any point.
-    fn roll_forward(&self, revised: &Revised) -> io::Result<Rolled> {
+    /// again at any point. `is_fresh` says that what lies beside the files was
+    /// written just now.
+    fn roll_forward(&self, revised: &Revised, is_fresh: bool) -> io::Result<Rolled> {
         let mut rolled = Rolled::default();
         let mut folders: Vec<PathBuf> = Vec::new();
         for file in &revised.files {
@@ -341,9 +348,9 @@ impl Journal {
                 None => fs::remove_file(&path)?,
                 Some(text) => {
                     let temporary = beside(&path);
-                    if read_hash(&temporary)? != file.hash {
+                    if !is_fresh && read_hash(&temporary)? != file.hash {
                         self.create_parents(&path)?;
-                        write_beside(&self.root, &path, text)?.sync_all()?;
+                        write_beside(&path, text, &fs::metadata(&self.root)?)?.sync_all()?;
                     }
                     fs::rename(&temporary, &path)?;
                 }
@@ -351,9 +358,11 @@ impl Journal {
         }
         folders.sort();
         folders.dedup();
-        let there = folders.iter().filter(|folder| folder.is_dir());
-        let opened = there.map(File::open).collect::<io::Result<Vec<_>>>()?;
-        sync_all(&opened)?;
+        let mut unsynced = Unsynced::default();
+        for folder in folders.iter().filter(|folder| folder.is_dir()) {
+            unsynced.add(File::open(folder)?)?;
+        }
+        unsynced.sync()?;
         self.create_folder(&self.history())?;
         fs::rename(self.path(), self.file_of(revised.record.id))?;
         sync_folder(&self.history())?;
@@ -367,7 +376,7 @@ impl Journal {
     pub(super) fn recover(&self) -> io::Result<Option<Rolled>> {
         self.sweep();
         match self.open()? {
-            Some(revised) => self.roll_forward(&revised).map(Some),
+            Some(revised) => self.roll_forward(&revised, false).map(Some),
             None => Ok(None),
         }
     }
@@ -439,7 +448,7 @@ fn beside(path: &Path) -> PathBuf {
 /// Writes a text beside its place, with the mode and the owner of what it
 /// replaces. A new file that holds secrets is for its owner only, who is that
 /// of the directory.
-fn write_beside(root: &Path, path: &Path, text: &str) -> io::Result<File> {
+fn write_beside(path: &Path, text: &str, owner: &fs::Metadata) -> io::Result<File> {
     let replaced = fs::metadata(path).ok();
     let mode = match &replaced {
         Some(replaced) => replaced.mode() & 0o777,
@@ -447,25 +456,29 @@ fn write_beside(root: &Path, path: &Path, text: &str) -> io::Result<File> {
         None => EVERYBODY_READS,
     };
     let temporary = beside(path);
-    // One that is left of an earlier attempt may have another mode.
-    let _ = fs::remove_file(&temporary);
-    let mut file =
-        OpenOptions::new().write(true).create_new(true).mode(OWNER_ONLY).open(&temporary)?;
+    let create =
+        || OpenOptions::new().write(true).create_new(true).mode(OWNER_ONLY & mode).open(&temporary);
+    let mut file = match create() {
+        // One that is left of an earlier attempt may have another mode.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            fs::remove_file(&temporary)?;
+            create()?
+        }
+        created => created?,
+    };
     file.write_all(text.as_bytes())?;
-    match replaced {
-        Some(replaced) => give(&file, &replaced),
-        None => give(&file, &fs::metadata(root)?),
+    let found = file.metadata()?;
+    give(&file, &found, replaced.as_ref().unwrap_or(owner));
+    if found.mode() & 0o777 != mode {
+        file.set_permissions(fs::Permissions::from_mode(mode))?;
     }
-    file.set_permissions(fs::Permissions::from_mode(mode))?;
     Ok(file)
 }
 
 /// Gives a file to the owner of another one, as far as that is allowed: what
 /// root writes has to be readable for who serves it.
-fn give(file: &File, like: &fs::Metadata) {
-    let is_other =
-        file.metadata().is_ok_and(|own| (own.uid(), own.gid()) != (like.uid(), like.gid()));
-    if is_other {
+fn give(file: &File, own: &fs::Metadata, like: &fs::Metadata) {
+    if (own.uid(), own.gid()) != (like.uid(), like.gid()) {
         let _ = std::os::unix::fs::fchown(file, Some(like.uid()), Some(like.gid()));
     }
 }
@@ -473,19 +486,31 @@ fn give(file: &File, like: &fs::Metadata) {
 /// From how many files on it is worth syncing the whole file system.
 const SYNC_FILES_MAX: usize = 32;
 
-/// Brings what was written to the disk.
-fn sync_all(written: &[File]) -> io::Result<()> {
-    if written.len() <= SYNC_FILES_MAX {
-        return written.iter().try_for_each(File::sync_all);
-    }
-    // There may be a file system within another.
-    let mut synced = HashSet::new();
-    for file in written {
-        if synced.insert(file.metadata()?.dev()) {
-            rustix::fs::syncfs(file)?;
+/// What was written and is perhaps not on the disk yet. Holds few files open,
+/// however many there are.
+#[derive(Default)]
+struct Unsynced {
+    few: Vec<File>,
+    /// One file of each file system, where there are many.
+    many: BTreeMap<u64, File>,
+}
+
+impl Unsynced {
+    fn add(&mut self, file: File) -> io::Result<()> {
+        if self.many.is_empty() && self.few.len() < SYNC_FILES_MAX {
+            self.few.push(file);
+            return Ok(());
         }
+        for file in self.few.drain(..).chain([file]) {
+            self.many.entry(file.metadata()?.dev()).or_insert(file);
+        }
+        Ok(())
     }
-    Ok(())
+
+    fn sync(self) -> io::Result<()> {
+        self.few.iter().try_for_each(File::sync_all)?;
+        self.many.values().try_for_each(|file| Ok(rustix::fs::syncfs(file)?))
+    }
 }
 
 fn sync_folder(folder: &Path) -> io::Result<()> {

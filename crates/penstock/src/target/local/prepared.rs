@@ -21,8 +21,8 @@ use crate::target::answer::Refusal;
 use crate::target::candidate::Candidate;
 use crate::target::unwind::Past;
 use crate::target::{
-    Applied, ChangeRequest, EditRequest, Failure, FailureKind, IntentText, Planned, Request, drift,
-    key_of,
+    AdoptRequest, Applied, ChangeRequest, EditRequest, Failure, FailureKind, IntentText, Planned,
+    Request, drift, key_of,
 };
 
 /// What an intent wants to be there.
@@ -50,16 +50,30 @@ impl Desired {
         Ok(Self { resources, findings })
     }
 
-    /// The plan that it becomes.
-    pub(super) fn plan(self, contents: &Contents, request: &Request, stamp: Option<Stamp>) -> Plan {
+    /// The plan that it becomes. `unused` gets the names to adopt that nothing
+    /// has.
+    pub(super) fn plan(
+        self,
+        contents: &Contents,
+        request: &Request,
+        stamp: Option<Stamp>,
+        unused: &mut Vec<String>,
+    ) -> Plan {
         let inputs = Inputs {
             desired: &self.resources,
             actual: &contents.listing,
             files: &contents.texts,
             ledger: &contents.ledger,
         };
-        let merge = merge::Options { adopt: (&request.adopt).into(), prune: request.prune };
-        let mut plan = plan::plan(&inputs, &plan::Options { merge, stamp });
+        let with = |adopt| plan::Options {
+            merge: merge::Options { adopt, prune: request.prune },
+            stamp: stamp.clone(),
+        };
+        let mut plan = plan::plan(&inputs, &with((&request.adopt).into()));
+        if let AdoptRequest::Only(names) = &request.adopt {
+            let conflicts = plan::plan(&inputs, &with(merge::Adopt::Nothing)).diagnostics;
+            unused.extend(names.iter().filter(|name| !is_in_the_way(&conflicts, name)).cloned());
+        }
         plan.diagnostics.extend(self.findings);
         diagnostic::sort(&mut plan.diagnostics);
         plan
@@ -75,6 +89,11 @@ pub(super) fn from_edit(
     let there =
         There { actual: &contents.listing, files: &contents.texts, ledger: &contents.ledger };
     Ok(edit::edit(&there, request.edit(), moment)?)
+}
+
+fn is_in_the_way(conflicts: &[Diagnostic], name: &str) -> bool {
+    let named = format!("`{name}`");
+    conflicts.iter().any(|found| found.hint.as_ref().is_some_and(|hint| hint.contains(&named)))
 }
 
 /// The findings, unless there is an error among them.
@@ -146,6 +165,8 @@ pub(super) struct Remarks {
     pub(super) edited: Vec<String>,
     /// The files that are written again because nobody can read them.
     pub(super) again: Vec<String>,
+    /// The names to adopt that nothing has.
+    pub(super) unused: Vec<String>,
 }
 
 /// A change with everything that is to be known before it is made.
@@ -271,6 +292,7 @@ impl Prepared {
         }
         json["drift"] = self.drift.clone().into();
         json["lostEdits"] = self.remarks.edited.clone().into();
+        json["unusedAdoptions"] = self.remarks.unused.clone().into();
         json["writtenAgain"] = self.remarks.again.clone().into();
         json
     }
@@ -302,6 +324,7 @@ impl Prepared {
             ("edited by hand", &self.drift),
             ("edited by hand between revisions; that does not come back", &self.remarks.edited),
             ("written again, because nobody can read them", &self.remarks.again),
+            ("nothing that could be adopted has the name", &self.remarks.unused),
         ];
         for (title, paths) in lists.into_iter().filter(|(_, paths)| !paths.is_empty()) {
             // Writing to a String cannot fail.
