@@ -47,7 +47,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("clap::", &["penstock/src/cli/", "penstock/src/main.rs", "penstock/src/telemetry.rs"]),
     ("clap_complete::", &["penstock/src/cli/completion.rs"]),
     ("hickory_resolver", &["penstock-gateway/src/resolve.rs"]),
-    ("hyper::client", &["penstock-gateway/src/upstream.rs"]),
+    ("hyper::client", &["penstock-gateway/src/upstream.rs", "penstock-gateway/src/upstream/"]),
     ("notify::", &["penstock/src/store/directory/"]),
     ("saphyr_parser", &["penstock-manifest/src/yaml.rs", "penstock-manifest/src/yaml/"]),
     ("ureq::", &["penstock/src/target/remote.rs"]),
@@ -342,9 +342,11 @@ fn every_limit_is_documented() {
         tls_timeout,
         first_byte_timeout,
         idle_timeout,
+        request_timeout,
         head_timeout,
         pool_idle_timeout,
         resolve_timeout,
+        trusted_hops,
     } = Settings::default();
     let bytes = |bytes: usize| format!("{} MiB", bytes >> 20);
     let time = |duration: Duration| format!("{} s", duration.as_secs_f64());
@@ -356,9 +358,11 @@ fn every_limit_is_documented() {
         ("tls_timeout", time(tls_timeout)),
         ("first_byte_timeout", time(first_byte_timeout)),
         ("idle_timeout", time(idle_timeout)),
+        ("request_timeout", request_timeout.map_or("none".to_owned(), time)),
         ("head_timeout", time(head_timeout)),
         ("pool_idle_timeout", time(pool_idle_timeout)),
         ("resolve_timeout", time(resolve_timeout)),
+        ("trusted_hops", trusted_hops.to_string()),
     ];
     let rows = rows.into_iter().map(|(name, value)| format!("| `{name}` | {value} |"));
     check(rows.filter(|row| !serve.contains(row)).map(|row| format!("docs/serve.md: no {row}")));
