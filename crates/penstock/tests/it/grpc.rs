@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::support::certificates::Authority;
-use crate::support::http2::Http2Upstream;
+use crate::support::http2_upstream::Http2Upstream;
 use crate::support::*;
 
 /// How long the upstream may stay unaware of a client that has gone.
