@@ -340,6 +340,8 @@ impl Body for ClientBody {
                 if let (Some(data), Some(recorder)) = (frame.data_ref(), &mut this.recorder) {
                     recorder.saw(data);
                 }
+                // Nothing comes behind trailers, and nobody asks.
+                this.is_complete |= frame.is_trailers();
             }
             Some(Err(error)) => {
                 if let Some(recorder) = &mut this.recorder {

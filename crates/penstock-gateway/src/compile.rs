@@ -4,6 +4,7 @@
 //! What cannot be used is set aside as small as it can be and stays closed
 //! rather than open. `previous` is only there for last good versions.
 
+mod certificates;
 mod last_good;
 mod plugins;
 mod routes;
@@ -107,9 +108,11 @@ fn report_other_namespaces(resources: &[Arc<Resource>], diagnostics: &mut Vec<Di
     }));
 }
 
-/// Whether a resource can be used as a whole.
-fn is_usable(resource: &Resource, diagnostics: &mut Vec<Diagnostic>) -> bool {
+/// Whether a resource can be used as a whole: a Secret, where an Ingress needs
+/// it for TLS.
+fn is_usable(resource: &Resource, is_tls_secret: bool, diagnostics: &mut Vec<Diagnostic>) -> bool {
     match &*resource.key.kind {
+        "Secret" if is_tls_secret => certificates::is_usable(resource, diagnostics),
         "Ingress" => Ingress::parse(resource, diagnostics).is_some(),
         "McpBridge" => McpBridge::parse(resource, diagnostics).is_some(),
         "WasmPlugin" => WasmPlugin::parse(resource, diagnostics).is_some(),

@@ -58,6 +58,8 @@ pub enum ErrorKind {
     UnsupportedApi,
     /// The connection is not handed over for what the client asks.
     UpgradeRefused,
+    /// The connection was made for another host's certificate.
+    Misdirected,
 }
 
 /// Whose fault an error is.
@@ -102,6 +104,7 @@ impl ErrorKind {
             Self::InvalidRequest => "invalid_request",
             Self::UnsupportedApi => "unsupported_api",
             Self::UpgradeRefused => "upgrade_refused",
+            Self::Misdirected => "misdirected",
         }
     }
 
@@ -113,7 +116,8 @@ impl ErrorKind {
             | Self::ClientClosed
             | Self::InvalidRequest
             | Self::UnsupportedApi
-            | Self::UpgradeRefused => Side::Client,
+            | Self::UpgradeRefused
+            | Self::Misdirected => Side::Client,
             Self::ConnectFailed
             | Self::TlsFailed
             | Self::UpstreamClosed
@@ -145,6 +149,7 @@ impl ErrorKind {
             Self::InvalidRequest => "the request cannot be understood",
             Self::UnsupportedApi => "this API is not available on this route",
             Self::UpgradeRefused => "the gateway does not switch to this protocol",
+            Self::Misdirected => "this host is not served on this connection",
         }
     }
 }

@@ -14,6 +14,7 @@
 pub mod access_log;
 pub mod attempt;
 pub mod body;
+pub mod certificate;
 pub mod compile;
 pub mod error;
 pub mod explain;
@@ -26,7 +27,9 @@ pub mod request;
 pub mod resolve;
 pub mod route;
 pub mod settings;
+pub mod shutdown;
 pub mod snapshot;
+pub mod socket;
 pub mod state;
 pub mod traffic;
 pub mod tunnel;
@@ -38,6 +41,7 @@ use arc_swap::ArcSwapOption;
 
 pub use compile::{Compiled, compile};
 pub use error::GatewayError;
+use listener::Admission;
 pub use settings::Settings;
 pub use snapshot::Snapshot;
 pub use state::{Live, State};
@@ -49,13 +53,16 @@ pub struct Gateway {
     pub state: Arc<State>,
     /// What the process was started with.
     pub settings: Settings,
+    /// The client connections that are open.
+    pub admission: Admission,
 }
 
 impl Gateway {
     /// A gateway without configuration: it answers 503 until one is
     /// installed.
     pub fn new(settings: Settings, state: Arc<State>) -> Arc<Self> {
-        Arc::new(Self { live: ArcSwapOption::empty(), state, settings })
+        let admission = Admission::new(&settings);
+        Arc::new(Self { live: ArcSwapOption::empty(), state, settings, admission })
     }
 
     /// The configuration in force; `None` before the first one.

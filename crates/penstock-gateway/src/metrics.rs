@@ -4,6 +4,7 @@
 //! so no lock is taken where a series exists already. The number of series is
 //! bounded: what comes beyond it is counted under the label `other`.
 
+mod ending;
 mod statistics;
 
 use std::cell::RefCell;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use crate::access_log::AccessRecord;
 
+pub use ending::Ending;
 pub use statistics::Statistics;
 
 /// The most (route, provider) pairs with series of their own.
@@ -45,6 +47,11 @@ pub struct Metrics {
     statistics: statistics::Series,
     /// Client connections that are open.
     pub connections: AtomicI64,
+    endings: ending::Series,
+    /// TLS handshakes with clients that were completed.
+    pub handshakes: AtomicU64,
+    /// Failures to accept a connection.
+    pub accept_failures: AtomicU64,
     /// Requests that are being served.
     pub requests_active: AtomicI64,
     /// Upstream connections that were made.
@@ -221,6 +228,11 @@ impl Metrics {
         });
     }
 
+    /// Counts a client connection that the gateway ended, or refused.
+    pub fn ended(&self, ending: Ending) {
+        self.endings.add(ending);
+    }
+
     /// The text that `/metrics` answers.
     pub fn render(&self) -> String {
         let mut text = String::new();
@@ -285,6 +297,7 @@ impl Metrics {
             }
         }
         self.statistics.render(&mut text);
+        self.endings.render("penstock_connections_ended_total", &mut text);
         self.render_gauges(&mut text);
         text
     }
@@ -306,6 +319,16 @@ impl Metrics {
             line(text, name, &[], value);
         }
         for (name, help, value) in [
+            (
+                "penstock_tls_handshakes_total",
+                "TLS handshakes with clients that were completed.",
+                &self.handshakes,
+            ),
+            (
+                "penstock_accept_failures_total",
+                "Failures to accept a connection, as without file descriptors.",
+                &self.accept_failures,
+            ),
             (
                 "penstock_upstream_connections_total",
                 "Upstream connections that were made.",

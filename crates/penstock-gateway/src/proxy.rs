@@ -23,6 +23,7 @@ use crate::Gateway;
 use crate::access_log::AttemptRecord;
 use crate::attempt;
 use crate::body::{ClientBody, OutgoingBody, Recorder};
+use crate::certificate::Certificates;
 use crate::error::{ErrorKind, GatewayError, Retry};
 use crate::plugin::Flow;
 use crate::reply::{self, Audience, Reply, X_REQUEST_ID};
@@ -55,6 +56,29 @@ pub struct Worker {
     pub tunnels: Tunnels,
 }
 
+/// The client's side of a connection.
+pub struct Downstream {
+    /// The peer.
+    pub address: SocketAddr,
+    /// What the handshake came to, where there was one.
+    pub tls: Option<DownstreamTls>,
+}
+
+/// What is known of a handshake with a client.
+pub struct DownstreamTls {
+    /// The name that the client asked for, in lower case.
+    pub server_name: Option<Box<str>>,
+}
+
+impl Downstream {
+    /// Whether a host must not be asked for over this connection: it was
+    /// made for another one, whose certificate does not serve this one.
+    fn is_misdirected(&self, host: &str, certificates: &Certificates) -> bool {
+        let name = self.tls.as_ref().and_then(|tls| tls.server_name.as_deref());
+        name.is_some_and(|name| !certificates.serves(name, host))
+    }
+}
+
 /// What the chain and the attempts come to.
 #[expect(clippy::large_enum_variant, reason = "the large one is the common one")]
 enum Answer {
@@ -65,7 +89,7 @@ enum Answer {
 /// Serves one request.
 pub async fn serve(
     worker: &Worker,
-    client: SocketAddr,
+    client: &Downstream,
     request: Request<Incoming>,
 ) -> Response<ClientBody> {
     let settings = &worker.gateway.settings;
@@ -75,8 +99,13 @@ pub async fn serve(
         idle_timeout: settings.idle_timeout,
     };
     let live = worker.gateway.live();
-    let received =
-        RequestContext::receive(request, client, &worker.gateway.state, live.clone(), intake);
+    let received = RequestContext::receive(
+        request,
+        client.address,
+        &worker.gateway.state,
+        live.clone(),
+        intake,
+    );
     let mut cx = match received {
         Ok(cx) => cx,
         Err(rejected) => {
@@ -89,8 +118,12 @@ pub async fn serve(
             return deliver_reply(reply, audience, &rejected.request_id, rejected.record);
         }
     };
+    cx.is_tls = client.tls.is_some();
     let mut ran = Vec::new();
     let answer = match &live {
+        Some(live) if client.is_misdirected(&cx.host, &live.snapshot.certificates) => {
+            Err(GatewayError::new(ErrorKind::Misdirected))
+        }
         Some(live) => in_time(settings, pass(worker, live, &mut cx, &mut ran)).await,
         None => Err(GatewayError::new(ErrorKind::NotConfigured)),
     };
@@ -463,7 +496,8 @@ fn add_forwarding_headers(headers: &mut HeaderMap, cx: &RequestContext) {
     let is_believed = cx.has_trusted_hops();
     let told = headers.get(X_FORWARDED_PROTO).map(HeaderValue::as_bytes);
     if !(is_believed && matches!(told, Some(b"http" | b"https"))) {
-        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+        let scheme = if cx.is_tls { "https" } else { "http" };
+        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
     }
     if !(is_believed && headers.contains_key(X_FORWARDED_HOST)) {
         match &cx.authority {

@@ -93,6 +93,7 @@ fn status_of(kind: ErrorKind) -> StatusCode {
         ErrorKind::ClientClosed | ErrorKind::InvalidRequest => StatusCode::BAD_REQUEST,
         ErrorKind::UnsupportedApi => StatusCode::NOT_IMPLEMENTED,
         ErrorKind::UpgradeRefused => StatusCode::FORBIDDEN,
+        ErrorKind::Misdirected => StatusCode::MISDIRECTED_REQUEST,
     }
 }
 

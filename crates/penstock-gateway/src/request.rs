@@ -46,6 +46,8 @@ pub struct RequestContext {
     pub request_id: RequestId,
     /// The peer.
     pub peer: SocketAddr,
+    /// Whether the client's connection is encrypted.
+    pub is_tls: bool,
     /// The method.
     pub method: Method,
     /// The URI with a normalised path.
@@ -181,6 +183,7 @@ impl RequestContext {
         Ok(Self {
             request_id,
             peer,
+            is_tls: false,
             method: parts.method,
             api: Api::from_path(uri.path()),
             uri,
@@ -215,6 +218,7 @@ impl RequestContext {
         Self {
             request_id,
             peer: client,
+            is_tls: false,
             method: Method::POST,
             api: Api::from_path(uri.path()),
             uri,

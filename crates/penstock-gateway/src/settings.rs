@@ -22,8 +22,34 @@ pub struct Settings {
     /// Time for a whole request, from its head to the last byte of the
     /// answer. Default none, as in Higress.
     pub request_timeout: Option<Duration>,
-    /// Time for a client to send a request head.
+    /// Time for a client to send a request head, from its first byte on.
     pub head_timeout: Duration,
+    /// The largest request head, in bytes.
+    pub head_bytes_max: usize,
+    /// The most header lines of a request.
+    pub headers_max: usize,
+    /// Time for the TLS handshake with a client.
+    pub handshake_timeout: Duration,
+    /// How long a client connection without a request is kept. Default
+    /// 180 s, as in Higress.
+    pub client_idle_timeout: Duration,
+    /// Time in which a client takes nothing of what is sent to it.
+    pub client_stall_timeout: Duration,
+    /// The most client connections of the process.
+    pub connections_max: usize,
+    /// The most connections of one client address, of one /64 for IPv6; 0
+    /// for no limit.
+    pub address_connections_max: usize,
+    /// The most requests at a time on an HTTP/2 connection. Default 100, as
+    /// in Higress.
+    pub streams_max: u32,
+    /// The most requests that an HTTP/2 client may cancel in a second; beyond
+    /// it the connection is closed.
+    pub resets_max: u32,
+    /// How long an HTTP/2 client may be silent before it is pinged.
+    pub ping_interval: Duration,
+    /// Time for it to answer.
+    pub ping_timeout: Duration,
     /// How long an unused upstream connection is kept. Default 10 s, as in
     /// Higress.
     pub pool_idle_timeout: Duration,
@@ -45,6 +71,17 @@ impl Default for Settings {
             idle_timeout: Duration::from_secs(300),
             request_timeout: None,
             head_timeout: Duration::from_secs(30),
+            head_bytes_max: 64 << 10,
+            headers_max: 100,
+            handshake_timeout: Duration::from_secs(10),
+            client_idle_timeout: Duration::from_secs(180),
+            client_stall_timeout: Duration::from_secs(300),
+            connections_max: 65_536,
+            address_connections_max: 0,
+            streams_max: 100,
+            resets_max: 100,
+            ping_interval: Duration::from_secs(60),
+            ping_timeout: Duration::from_secs(20),
             pool_idle_timeout: Duration::from_secs(10),
             resolve_timeout: Duration::from_secs(5),
             trusted_hops: 0,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use penstock_manifest::Revision;
 use penstock_manifest::kind::mcp_bridge::{Endpoints, Protocol};
 
+use crate::certificate::Certificates;
 use crate::plugin::Plugin;
 use crate::route::{PathMatch, RouteConditions};
 
@@ -23,6 +24,8 @@ pub struct Snapshot {
     pub routes: Vec<Route>,
     /// All services; targets refer to them by index.
     pub services: Vec<Service>,
+    /// What proves to clients that they speak to the right host.
+    pub certificates: Certificates,
     /// The plugins that apply where no route was found.
     pub without_route: Chain,
     /// Whether there may be an authentication, also where no route asks for it.

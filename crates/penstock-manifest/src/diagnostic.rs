@@ -268,6 +268,16 @@ codes! {
         "It is not served. See --ingress-class.";
     DEFAULT_BACKEND_NOT_SUPPORTED = "PS310", Warning, "a field of an Ingress is known but not acted upon yet",
         "The route works without it.";
+    CERTIFICATE_MISSING = "PS311", Error, "a host has no certificate",
+        "HTTPS for it is refused in the handshake. Add the Secret that the Ingress names, with tls.crt and tls.key.";
+    CERTIFICATE_INVALID = "PS312", Error, "a Secret holds no usable certificate and key",
+        "Its last good version stays in force; without one, HTTPS for its hosts is refused in the handshake. tls.crt is the certificate with its chain, tls.key its key, both PEM.";
+    CERTIFICATE_EXPIRED = "PS313", Warning, "a certificate is not valid at this time",
+        "It is served all the same, and clients refuse it. Renew it.";
+    CERTIFICATE_NAME = "PS314", Warning, "a certificate does not name a host that it serves",
+        "Clients refuse it for that host. Use a certificate that names it.";
+    TLS_HOST_UNUSED = "PS315", Warning, "a TLS entry of an Ingress is without effect for a host",
+        "Its hosts have to be written exactly as those of the rules of the same Ingress, and the oldest Ingress with TLS for a host decides.";
 
     DESTINATION_UNKNOWN_SERVICE = "PS401", Error, "a destination names a service that does not exist",
         "Requests get 503. Name a registry of McpBridge `default` as NAME.TYPE:PORT.";

@@ -24,6 +24,22 @@ pub fn parse_utc(text: &str) -> Option<u64> {
     Some(days * 86_400 + hour * 3_600 + minute * 60 + second)
 }
 
+/// Writes seconds since 1970 as `2026-11-24T09:30:00Z`.
+pub fn format_utc(seconds: u64) -> String {
+    let (days, clock) = (seconds / 86_400 + 719_468, seconds % 86_400);
+    // Years that begin in March, in cycles of 400 (the inverse of
+    // `days_since_1970`).
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (month, carry) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    let year = era * 400 + year + carry;
+    let (hour, minute, second) = (clock / 3_600, clock / 60 % 60, clock % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
 /// Three numbers of fixed width.
 fn numbers(text: &str, separator: char, widths: [usize; 3]) -> Option<[u64; 3]> {
     let mut parts = text.split(separator);
@@ -78,6 +94,14 @@ mod tests {
         check("9999-12-31T23:59:59Z", Some(253_402_300_799));
         check("1969-12-31T23:59:59Z", Some(0));
         check("0000-01-01T00:00:00Z", Some(0));
+    }
+
+    #[test]
+    fn moments_are_written_as_they_are_read() {
+        for day in 0..100_000 {
+            let moment = day * 86_400 + day % 86_400;
+            assert_eq!(parse_utc(&format_utc(moment)), Some(moment), "{}", format_utc(moment));
+        }
     }
 
     #[test]

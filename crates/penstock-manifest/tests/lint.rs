@@ -152,7 +152,9 @@ fn every_example_has_the_findings_that_it_says() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let examples = here.join("../../examples");
     let mut stale = Vec::new();
-    for example in files_in(&examples).into_iter().filter(|path| path.is_dir()) {
+    // The units of systemd are no manifests.
+    let is_example = |path: &PathBuf| path.is_dir() && !path.ends_with("systemd");
+    for example in files_in(&examples).into_iter().filter(is_example) {
         let mut files = Vec::new();
         read_tree(&example, &example, &mut files);
         assert!(!files.is_empty(), "{} has no manifests", example.display());

@@ -8,6 +8,7 @@ mod cli;
 mod exit_code;
 mod expectation;
 mod last_good;
+mod process;
 mod reload;
 mod store;
 mod target;
@@ -40,7 +41,7 @@ fn main() -> ProcessExitCode {
         }
     };
     let outcome = match cli.verb {
-        Verb::Serve(arguments) => cli::serve::run(arguments),
+        Verb::Serve(arguments) => cli::serve::run(&arguments),
         Verb::Lint(arguments) => cli::lint::run(&arguments),
         Verb::Fmt(arguments) => cli::fmt::run(&arguments),
         Verb::Explain(arguments) => cli::explain::run(arguments),

@@ -7,13 +7,13 @@
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use penstock_gateway::Gateway;
 use penstock_gateway::compile::{self, Options};
 use penstock_manifest::listing::overlay;
 use penstock_manifest::{Diagnostic, Listing, Revision, Severity, diagnostic, lint};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use crate::last_good::LastGood;
 use crate::store::{Store, StoreError};
@@ -49,7 +49,6 @@ pub struct Reloader {
     /// The resources in force.
     effective: Mutex<Listing>,
     report: Mutex<Report>,
-    requested: Notify,
 }
 
 impl Reloader {
@@ -70,7 +69,6 @@ impl Reloader {
             last_good,
             effective: Mutex::new(effective),
             report: Mutex::default(),
-            requested: Notify::new(),
         })
     }
 
@@ -84,26 +82,18 @@ impl Reloader {
         self.report.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Asks for a reload, whether or not something changed.
-    pub fn request(&self) {
-        self.requested.notify_one();
+    /// Reloads whenever the store changes.
+    pub async fn run(self: Arc<Self>, mut changes: watch::Receiver<u64>) {
+        while changes.changed().await.is_ok() {
+            self.clone().reload_aside(false).await;
+        }
     }
 
-    /// Reloads whenever the store changes or a reload is asked for.
-    pub async fn run(self: Arc<Self>, mut changes: watch::Receiver<u64>) {
-        loop {
-            let is_forced = tokio::select! {
-                changed = changes.changed() => match changed {
-                    Ok(()) => false,
-                    Err(_) => return,
-                },
-                () = self.requested.notified() => true,
-            };
-            let reloader = self.clone();
-            let reloaded = tokio::task::spawn_blocking(move || reloader.reload(is_forced)).await;
-            if let Err(error) = reloaded {
-                tracing::error!(%error, "a reload ended abnormally; the configuration in force stays");
-            }
+    /// Reloads on a thread that may block.
+    pub async fn reload_aside(self: Arc<Self>, is_forced: bool) {
+        let reloaded = tokio::task::spawn_blocking(move || self.reload(is_forced)).await;
+        if let Err(error) = reloaded {
+            tracing::error!(%error, "a reload ended abnormally; the configuration in force stays");
         }
     }
 
@@ -137,6 +127,7 @@ impl Reloader {
         let mut listing = overlay(listing, effective);
         let is_nothing = listing.resources.is_empty() && !listing.broken.is_empty();
         let compiled = compile::compile(&listing, &effective.resources, &self.options);
+        let expired = compiled.snapshot.certificates.expired(seconds_since_1970());
         let keeps_old = is_nothing && self.gateway.live().is_some();
         if !keeps_old {
             self.gateway.install(compiled.snapshot);
@@ -145,6 +136,7 @@ impl Reloader {
         let took = began.elapsed();
         // What follows only tells; it must not delay what is in force.
         let mut findings = compiled.diagnostics;
+        findings.extend(expired);
         findings.extend(lint::lint_listing(&listing, &lint::Options { console: false }));
         findings.append(&mut listing.diagnostics);
         diagnostic::sort(&mut findings);
@@ -195,4 +187,9 @@ impl Reloader {
         );
         report.diagnostics = findings;
     }
+}
+
+/// What time it is, for findings about certificates.
+pub fn seconds_since_1970() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }

@@ -8,7 +8,7 @@ use penstock_manifest::kind::wasm_plugin::WasmPlugin;
 use penstock_manifest::template::{Scrubber, Secrets, is_unresolved, unmark};
 use penstock_manifest::{Diagnostic, Node, Resource, ResourceKey, Value};
 
-use super::{CLOSES_ALL, is_usable};
+use super::{CLOSES_ALL, certificates, is_usable};
 use crate::plugin;
 
 /// The resources to compile.
@@ -35,6 +35,7 @@ pub(super) fn admit(
         previous.iter().map(|resource| (&resource.key, resource)).collect();
     let mut admitted =
         Admitted { resources: Vec::with_capacity(resources.len()), lost_plugins: Vec::new() };
+    let tls_secrets = certificates::referred(resources);
     for resource in resources {
         let marked = secrets.mark(resource, diagnostics);
         let old = before.get(&resource.key).copied();
@@ -46,7 +47,12 @@ pub(super) fn admit(
         let good = old_marked.as_ref().or(old.map(|old| &**old));
         let filled = secrets.fill(resource, scrubber);
         let mut findings = Vec::new();
-        if is_usable(filled.as_ref().unwrap_or(resource), &mut findings)
+        let is_tls_secret = &*resource.key.kind == "Secret"
+            && tls_secrets.contains(&(
+                resource.key.namespace.as_ref().into(),
+                resource.key.name.as_ref().into(),
+            ));
+        if is_usable(filled.as_ref().unwrap_or(resource), is_tls_secret, &mut findings)
             && !keeps_old_route(marked.as_ref(), good)
         {
             let new = marked.as_ref().unwrap_or(resource);

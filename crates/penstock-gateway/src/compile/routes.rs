@@ -15,9 +15,9 @@ use penstock_manifest::kind::ingress::{Backend, Ingress, Path, PathType, Rule};
 use penstock_manifest::resource::SYSTEM_NAMESPACE;
 use penstock_manifest::{Diagnostic, Resource};
 
-use super::Options;
 use super::plugins::Plugins;
 use super::services::Services;
+use super::{Options, certificates};
 use crate::attempt::normalise_weights;
 use crate::route::{CompiledCondition, PathMatch, Precedence, RouteConditions};
 use crate::snapshot::{Hosts, Route, RouteIndex, Snapshot, WeightedTarget};
@@ -54,6 +54,7 @@ pub(super) fn compile(
     });
     let protected = protected_ingresses(resources);
     let mut claimed: HashMap<RouteKey, Arc<str>> = HashMap::new();
+    let mut certificates = certificates::Builder::new(resources);
     for resource in ingresses {
         let Some(ingress) = Ingress::parse(resource, diagnostics) else {
             continue;
@@ -63,6 +64,7 @@ pub(super) fn compile(
         }
         let options = RouteOptions::parse(resource, diagnostics);
         report_unsupported(&ingress, resource, diagnostics);
+        certificates.add(&ingress, resource, diagnostics);
         if options.is_canary {
             continue;
         }
@@ -76,6 +78,7 @@ pub(super) fn compile(
         };
         builder.add_routes(&ingress, &mut claimed, snapshot, diagnostics);
     }
+    snapshot.certificates = certificates.finish();
     sort_hosts(snapshot);
 }
 
@@ -125,12 +128,6 @@ fn report_unsupported(ingress: &Ingress, resource: &Resource, diagnostics: &mut 
                 &DEFAULT_BACKEND_NOT_SUPPORTED,
                 "`defaultBackend` is not acted upon yet",
             ),
-        );
-    }
-    if ingress.has_tls {
-        diagnostics.push(
-            root.descend("spec.tls")
-                .diagnostic(&DEFAULT_BACKEND_NOT_SUPPORTED, "`tls` is not acted upon yet"),
         );
     }
 }

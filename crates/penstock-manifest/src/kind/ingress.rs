@@ -16,8 +16,22 @@ pub struct Ingress {
     pub rules: Vec<Rule>,
     /// `spec.defaultBackend`.
     pub default_backend: Option<Backend>,
-    /// Whether `spec.tls` lists anything.
-    pub has_tls: bool,
+    /// `spec.tls`.
+    pub tls: Vec<TlsEntry>,
+}
+
+/// An entry of `spec.tls`: hosts, and the Secret with their certificate.
+#[derive(Clone, Debug)]
+pub struct TlsEntry {
+    /// The hosts in lower case; `*` where none is listed.
+    pub hosts: Vec<Box<str>>,
+    /// The Secret in the Ingress' namespace; Higress has other sources for
+    /// hosts without one.
+    pub secret: Option<Box<str>>,
+    /// Where the Secret's name, or else the entry, stands.
+    pub at: Position,
+    /// The key path, for findings.
+    pub key_path: String,
 }
 
 /// One rule with its host.
@@ -115,11 +129,32 @@ impl Ingress {
             .annotation("kubernetes.io/ingress.class")
             .or_else(|| spec.node.get("ingressClassName").and_then(|class| class.as_str()))
             .map(Into::into);
-        let has_tls = spec
-            .get("tls")
-            .is_some_and(|tls| tls.node.as_list().is_some_and(|list| !list.is_empty()));
-        Some(Self { class, rules, default_backend, has_tls })
+        let tls = match spec.get("tls") {
+            Some(tls) if tls.node.as_list().is_none() => {
+                diagnostics.push(tls.wrong_type("a list"));
+                Vec::new()
+            }
+            Some(tls) => tls.items().map(|entry| parse_tls(&entry, diagnostics)).collect(),
+            None => Vec::new(),
+        };
+        Some(Self { class, rules, default_backend, tls })
     }
+}
+
+fn parse_tls(entry: &Cursor<'_>, diagnostics: &mut Vec<Diagnostic>) -> TlsEntry {
+    entry.report_unknown_keys(&["hosts", "secretName"], diagnostics);
+    let hosts = entry.get("hosts");
+    let listed = hosts.iter().flat_map(|hosts| hosts.items());
+    let mut hosts: Vec<Box<str>> = listed
+        .filter_map(|host| Some(host.text(diagnostics)?.trim().to_ascii_lowercase().into()))
+        .collect();
+    if hosts.is_empty() {
+        hosts.push("*".into());
+    }
+    let name = entry.get("secretName");
+    let at = name.as_ref().map_or(entry.node.at, |name| name.node.at);
+    let name = name.and_then(|name| name.text(diagnostics)).filter(|name| !name.is_empty());
+    TlsEntry { hosts, secret: name.map(Into::into), at, key_path: entry.path.to_string() }
 }
 
 fn parse_rule(rule: &Cursor<'_>, diagnostics: &mut Vec<Diagnostic>) -> Option<Rule> {

@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue, SERVER, WWW_AUTHENTICATE};
+use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, SERVER, WWW_AUTHENTICATE};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -47,6 +47,8 @@ pub struct Admin {
     pub is_started: AtomicBool,
     /// Whether the process is on its way out.
     pub is_draining: AtomicBool,
+    /// Whether another process listens in place of this one.
+    pub is_replaced: AtomicBool,
 }
 
 type AdminResponse = Response<Full<Bytes>>;
@@ -77,6 +79,11 @@ impl Admin {
                 };
                 let name = HeaderValue::from_static(SERVER_NAME);
                 response.headers_mut().insert(SERVER, name);
+                if admin.is_replaced.load(Ordering::Acquire) {
+                    // The next question is for the other process.
+                    let close = HeaderValue::from_static("close");
+                    response.headers_mut().insert(CONNECTION, close);
+                }
                 Ok::<_, Infallible>(response)
             }
         });

@@ -83,6 +83,7 @@ pub fn metrics(admin: &Admin) -> String {
         let count = report.diagnostics.iter().filter(|d| d.severity == severity).count();
         line(&mut text, "penstock_config_diagnostics", &[("severity", severity.as_str())], count);
     }
+    certificates(admin, &mut text);
     header(&mut text, "penstock_config_info", "gauge", "The revision in force.");
     line(&mut text, "penstock_config_info", &[("revision", &report.revision.to_string())], 1);
     if let Some(log) = &admin.gateway.state.access_log {
@@ -96,4 +97,18 @@ pub fn metrics(admin: &Admin) -> String {
         line(&mut text, "penstock_access_log_dropped_total", &[], dropped);
     }
     text
+}
+
+fn certificates(admin: &Admin, text: &mut String) {
+    let name = "penstock_certificate_expiry_timestamp_seconds";
+    header(text, name, "gauge", "When the certificate of a host expires.");
+    let live = admin.gateway.live();
+    let hosts = live.iter().flat_map(|live| live.snapshot.certificates.iter());
+    let mut expiries: Vec<(String, u64)> = hosts
+        .filter_map(|(host, certificate)| Some((host, certificate.validity?.not_after)))
+        .collect();
+    expiries.sort();
+    for (host, expiry) in expiries {
+        line(text, name, &[("host", &host)], expiry);
+    }
 }

@@ -13,6 +13,7 @@ use penstock_manifest::{Diagnostic, Listing, Severity, diagnostic, lint};
 
 use crate::cli::lint_output;
 use crate::exit_code::ExitCode;
+use crate::reload::seconds_since_1970;
 use crate::store::Directory;
 
 /// The command line of `lint`.
@@ -81,7 +82,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 
 /// All findings about a listing, sorted.
 pub fn check(listing: Listing, options: &Options, console: bool) -> Vec<Diagnostic> {
-    let mut findings = compile::compile(&listing, &[], options).diagnostics;
+    let compiled = compile::compile(&listing, &[], options);
+    let mut findings = compiled.snapshot.certificates.expired(seconds_since_1970());
+    findings.extend(compiled.diagnostics);
     findings.extend(lint::lint_listing(&listing, &lint::Options { console }));
     findings.extend(listing.diagnostics);
     diagnostic::sort(&mut findings);

@@ -13,6 +13,7 @@ pub mod fmt;
 pub mod get;
 pub mod intent;
 pub mod key;
+pub mod limits;
 pub mod lint;
 pub mod lint_output;
 pub mod part;
@@ -46,7 +47,7 @@ pub struct Cli {
 #[derive(Subcommand)]
 pub enum Verb {
     /// Run the gateway from a directory of manifests.
-    Serve(serve::Arguments),
+    Serve(Box<serve::Arguments>),
     /// Say what is wrong with manifests.
     Lint(lint::Arguments),
     /// Bring intents and manifests into one form, comments kept.

@@ -15,6 +15,7 @@ use clap::{Args, Parser};
 use crate::cli::serve;
 use crate::cli::{Cli, Verb};
 use crate::exit_code::ExitCode;
+use crate::process::Inherited;
 use crate::telemetry::{self, LogLevel};
 
 /// The command line of `quickstart`.
@@ -74,7 +75,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     telemetry::start(LogLevel::Warn);
     let upstream = upstream::start().context("starting the embedded upstream")?;
     write_scenario(&arguments.config, upstream)?;
-    let server = serve::start(&serve_arguments(&arguments)?)?;
+    let server = serve::start(&serve_arguments(&arguments)?, Inherited::default())?;
     let text = instructions(&arguments.config, server.http, server.admin_address);
     std::io::stdout().write_all(text.as_bytes())?;
     server.run_to_end()
@@ -91,13 +92,15 @@ fn serve_arguments(arguments: &Arguments) -> anyhow::Result<serve::Arguments> {
         &config,
         "--http",
         &http,
+        "--https",
+        "127.0.0.1:0",
         "--admin",
         &admin,
         "--access-log",
         "off",
     ];
     match Cli::try_parse_from(line)?.verb {
-        Verb::Serve(arguments) => Ok(arguments),
+        Verb::Serve(arguments) => Ok(*arguments),
         _ => bail!("the command line of serve has changed"),
     }
 }

@@ -1,29 +1,36 @@
-//! `penstock serve`: the gateway.
+//! `penstock serve`: the gateway, from its flags to its first `accept`.
 
-use std::net::{IpAddr, SocketAddr};
+mod server;
+
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use penstock_gateway::access_log::{AccessLog, Destination};
 use penstock_gateway::compile::Options;
-use penstock_gateway::listener::{self, Listener, Shutdown};
+use penstock_gateway::listener::{self, Listeners};
 use penstock_gateway::resolve::Resolver;
+use penstock_gateway::shutdown::Shutdown;
+use penstock_gateway::socket::Listener;
 use penstock_gateway::upstream::{ClientTls, Verify};
 use penstock_gateway::{Gateway, Settings, State};
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 
 use crate::admin::{Admin, AdminToken, Api};
+use crate::cli::limits::Limits;
 use crate::exit_code::ExitCode;
+use crate::process::{Inherited, PidFile, Role, Supervisor};
 use crate::reload::Reloader;
-use crate::store;
+use crate::store::{self, Store};
 use crate::target::Local;
 use crate::telemetry::{self, LogLevel};
+pub use server::Server;
+use server::{Running, Signals, Times};
 
 /// The command line of `serve`.
 #[derive(Args, Clone, Debug)]
@@ -34,7 +41,7 @@ pub struct Arguments {
     /// The address for HTTP
     #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:8080")]
     pub http: SocketAddr,
-    /// The address for HTTPS (not served yet)
+    /// The address for HTTPS
     #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:8443")]
     pub https: SocketAddr,
     /// The address for health, metrics and status
@@ -52,24 +59,24 @@ pub struct Arguments {
     /// Worker threads; default: the cores that the process may use
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
-    /// The largest request body that is buffered, in bytes
-    #[arg(long, value_name = "BYTES", default_value_t = 100 << 20)]
-    pub body_limit: usize,
-    /// How long a whole request may take, in seconds; 0 for any time
-    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
-    pub request_timeout: u64,
-    /// How long an upstream may take until it answers, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..))]
-    pub first_byte_timeout: u64,
-    /// How long an answer, an upload or a WebSocket may pause, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
-    pub idle_timeout: u64,
     /// How many proxies in front are believed in what they say about the client
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub trusted_hops: usize,
     /// How long requests may finish after SIGTERM, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub drain: u64,
+    /// How long of that new connections are still accepted while /ready says no, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 2)]
+    pub drain_grace: u64,
+    /// How long requests may finish after another process took over on SIGUSR2, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
+    pub upgrade_drain: u64,
+    /// How long the process that takes over on SIGUSR2 may take to be ready, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
+    pub upgrade_timeout: u64,
+    /// A file for the id of the process that serves
+    #[arg(long, value_name = "FILE")]
+    pub pid_file: Option<PathBuf>,
     /// The name server, ADDRESS or ADDRESS:PORT; default: the system's
     #[arg(long, value_name = "ADDR", value_parser = parse_name_server)]
     pub dns: Option<SocketAddr>,
@@ -83,6 +90,8 @@ pub struct Arguments {
     /// from afar
     #[arg(long, value_name = "FILE")]
     pub admin_token_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub limits: Limits,
 }
 
 /// Whether upstream certificates are checked.
@@ -100,74 +109,103 @@ fn parse_name_server(text: &str) -> Result<SocketAddr, String> {
         .map_err(|_| "expected an address such as 10.0.0.2 or 10.0.0.2:53".to_owned())
 }
 
-/// A gateway that runs.
-pub struct Server {
-    /// Where HTTP is served.
-    pub http: SocketAddr,
-    /// Where health, metrics and status are served.
-    pub admin_address: SocketAddr,
-    admin: Arc<Admin>,
-    control: Runtime,
-    signals: Signals,
-    workers: Vec<JoinHandle<()>>,
-    shutdown: Shutdown,
-    access_log: Option<Arc<AccessLog>>,
-    drain: Duration,
-}
-
-/// The signals that the process acts upon. Until they are taken, any of them
-/// would end it at once, so that comes before it says that it is there.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hang_up: Signal,
-}
-
-impl Signals {
-    fn take() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hang_up: signal(SignalKind::hangup())?,
-        })
-    }
-
-    async fn wait_for_end(&mut self, admin: &Admin) {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => break,
-                _ = self.interrupt.recv() => break,
-                _ = self.hang_up.recv() => admin.reloader.request(),
-            }
-        }
-    }
-}
-
 /// `penstock serve`.
-pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     telemetry::start(arguments.log_level);
-    start(&arguments)?.run_to_end()
+    start(arguments, Inherited::take()?)?.run_to_end()
 }
 
-/// Starts everything and returns when the listeners are bound and the first
+/// Starts everything and returns when the listeners accept and the first
 /// configuration is in force.
-pub fn start(arguments: &Arguments) -> anyhow::Result<Server> {
+pub fn start(arguments: &Arguments, mut inherited: Inherited) -> anyhow::Result<Server> {
     let token = read_token(arguments)?;
     let tls = Arc::new(client_tls(arguments)?);
-    let store = store::open(&arguments.config)?;
     let control = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("control")
         .enable_all()
         .build()
         .context("starting the control plane")?;
+    let Configured { gateway, reloader, store, changes, access_log } =
+        configure(arguments, &control)?;
+    let threads = threads(arguments);
+    let bound = Bound::bind(arguments, &mut inherited, token.is_some(), threads)?;
+    let target = Local::served(arguments.config.clone(), store, reloader.clone());
+    let admin = Arc::new(Admin {
+        gateway: gateway.clone(),
+        reloader: reloader.clone(),
+        api: Api::new(token, gateway.clone(), target, Path::new(&arguments.config)),
+        is_started: AtomicBool::new(false),
+        is_draining: AtomicBool::new(false),
+        is_replaced: AtomicBool::new(false),
+    });
+    let entered = control.enter();
+    let signals = Signals::take().context("taking signals")?;
+    drop(entered);
+    let resolve_timeout = gateway.settings.resolve_timeout;
+    let started = report_started(admin.clone(), resolve_timeout);
+    if let Some(predecessor) = &inherited.predecessor {
+        if gateway.live().is_none() {
+            bail!("no configuration is in force");
+        }
+        // The other one goes on until this one is as good as it.
+        control.block_on(started);
+        predecessor.wait_for_go()?;
+    } else {
+        control.spawn(started);
+    }
+    let shares = bound.share()?;
+    let (http, https) = (bound.listeners.http.address, bound.listeners.https.address);
+    let admin_address = bound.admin_address;
+    let shutdown = Shutdown::default();
+    let workers = listener::start(&gateway, &tls, bound.listeners, &shutdown)?;
+    let entered = control.enter();
+    let mut admin_tasks = Vec::new();
+    for socket in bound.admin {
+        let socket = tokio::net::TcpListener::from_std(socket)?;
+        admin_tasks.push(control.spawn(admin.clone().run(socket)));
+    }
+    drop(entered);
+    control.spawn(reloader.run(changes));
+    let pid_file = arguments.pid_file.as_deref().map(PidFile::write).transpose()?;
+    tracing::info!(%http, %https, admin = %admin_address, threads, "listening");
+    if let Some(predecessor) = inherited.predecessor {
+        predecessor.release();
+    }
+    let times = Times::of(arguments);
+    let supervisor = Supervisor::find();
+    let running = Running {
+        admin,
+        signals,
+        workers,
+        shutdown,
+        access_log,
+        times,
+        supervisor,
+        pid_file,
+        shares,
+        admin_tasks,
+    };
+    Ok(Server { http, admin_address, control, running })
+}
+
+/// The gateway with its first configuration, serving nobody yet.
+struct Configured {
+    gateway: Arc<Gateway>,
+    reloader: Arc<Reloader>,
+    store: Arc<dyn Store>,
+    changes: watch::Receiver<u64>,
+    access_log: Option<Arc<AccessLog>>,
+}
+
+fn configure(arguments: &Arguments, control: &Runtime) -> anyhow::Result<Configured> {
+    let store = store::open(&arguments.config)?;
     let access_log = AccessLog::open(&destination(&arguments.access_log))
         .with_context(|| format!("cannot open the access log `{}`", arguments.access_log))?;
-    let settings = settings(arguments);
+    let settings = Settings { trusted_hops: arguments.trusted_hops, ..arguments.limits.settings() };
     let resolver = Resolver::new(arguments.dns, control.handle().clone())
         .map_err(|error| anyhow::anyhow!("the resolver cannot be started: {error}"))?;
     let state = State::new(resolver, access_log.clone(), settings.buffered_bytes_max);
-    let resolve_timeout = settings.resolve_timeout;
     let gateway = Gateway::new(settings, state);
     let changes = store.watch();
     let directory = Path::new(&arguments.config);
@@ -177,44 +215,62 @@ pub fn start(arguments: &Arguments) -> anyhow::Result<Server> {
     if let Some(error) = reloader.report().error.filter(|_| gateway.live().is_none()) {
         bail!("{error}");
     }
-    let threads = threads(arguments);
-    let listener = Listener::bind(arguments.http, threads)
-        .with_context(|| format!("cannot listen on {} (--http)", arguments.http))?;
-    let http = listener.address;
-    let target = Local::served(arguments.config.clone(), store, reloader.clone());
-    let admin = Arc::new(Admin {
-        gateway: gateway.clone(),
-        reloader: reloader.clone(),
-        api: Api::new(token, gateway.clone(), target, directory),
-        is_started: AtomicBool::new(false),
-        is_draining: AtomicBool::new(false),
-    });
-    let admin_listener = std::net::TcpListener::bind(arguments.admin)
-        .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
-        .with_context(|| format!("cannot listen on {} (--admin)", arguments.admin))?;
-    let admin_address = admin_listener.local_addr()?;
-    let entered = control.enter();
-    let admin_listener = tokio::net::TcpListener::from_std(admin_listener)?;
-    let signals = Signals::take().context("taking signals")?;
-    drop(entered);
-    control.spawn(admin.clone().run(admin_listener));
-    control.spawn(reloader.run(changes));
-    control.spawn(report_started(admin.clone(), resolve_timeout));
-    let shutdown = Shutdown::default();
-    let workers = listener::start(&gateway, &tls, listener, &shutdown)?;
-    tracing::info!(%http, admin = %admin_address, threads, "listening");
-    let drain = Duration::from_secs(arguments.drain);
-    Ok(Server {
-        http,
-        admin_address,
-        admin,
-        control,
-        signals,
-        workers,
-        shutdown,
-        access_log,
-        drain,
-    })
+    Ok(Configured { gateway, reloader, store, changes, access_log })
+}
+
+/// The listening sockets, before anybody accepts.
+struct Bound {
+    listeners: Listeners,
+    admin: Vec<TcpListener>,
+    admin_address: SocketAddr,
+}
+
+impl Bound {
+    /// Sockets that were passed on go before the addresses of flags.
+    fn bind(
+        arguments: &Arguments,
+        inherited: &mut Inherited,
+        has_token: bool,
+        threads: usize,
+    ) -> anyhow::Result<Self> {
+        let mut listener = |role: Role, address: SocketAddr| {
+            let role_name = role.as_str();
+            let adopted = Listener::adopt(inherited.sockets(role), threads)
+                .with_context(|| format!("the socket passed on for {role_name} cannot be used"))?;
+            adopted.map_or_else(
+                || {
+                    Listener::bind(address, threads)
+                        .with_context(|| format!("cannot listen on {address} (--{role_name})"))
+                },
+                Ok,
+            )
+        };
+        let listeners = Listeners {
+            http: listener(Role::Http, arguments.http)?,
+            https: listener(Role::Https, arguments.https)?,
+            workers: threads,
+        };
+        let mut admin = inherited.sockets(Role::Admin);
+        if admin.is_empty() {
+            let socket = TcpListener::bind(arguments.admin)
+                .with_context(|| format!("cannot listen on {} (--admin)", arguments.admin))?;
+            admin.push(socket);
+        }
+        let mut admin_address = arguments.admin;
+        for socket in admin.iter().rev() {
+            socket.set_nonblocking(true)?;
+            admin_address = socket.local_addr()?;
+            check_admin_address(admin_address, has_token)?;
+        }
+        Ok(Self { listeners, admin, admin_address })
+    }
+
+    /// The same sockets for a process that takes over.
+    fn share(&self) -> std::io::Result<Vec<(Role, Vec<TcpListener>)>> {
+        let admin = self.admin.iter().map(TcpListener::try_clone).collect::<Result<_, _>>()?;
+        let Listeners { http, https, .. } = &self.listeners;
+        Ok(vec![(Role::Http, http.share()?), (Role::Https, https.share()?), (Role::Admin, admin)])
+    }
 }
 
 /// `/ready` turns when every service was looked up once, or its time is over.
@@ -236,25 +292,17 @@ fn read_token(arguments: &Arguments) -> anyhow::Result<Option<AdminToken>> {
         let token = AdminToken::new(&text).with_context(|| format!("`{shown}` is empty"))?;
         return Ok(Some(token));
     }
-    if !arguments.admin.ip().is_loopback() {
-        bail!(
-            "the admin address {} can be reached from other machines: set --admin-token-file",
-            arguments.admin
-        );
-    }
+    check_admin_address(arguments.admin, false)?;
     Ok(None)
 }
 
-fn settings(arguments: &Arguments) -> Settings {
-    let request_timeout = Duration::from_secs(arguments.request_timeout);
-    Settings {
-        body_bytes_max: arguments.body_limit,
-        request_timeout: Some(request_timeout).filter(|time| !time.is_zero()),
-        first_byte_timeout: Duration::from_secs(arguments.first_byte_timeout),
-        idle_timeout: Duration::from_secs(arguments.idle_timeout),
-        trusted_hops: arguments.trusted_hops,
-        ..Settings::default()
+fn check_admin_address(address: SocketAddr, has_token: bool) -> anyhow::Result<()> {
+    if !has_token && !address.ip().is_loopback() {
+        bail!(
+            "the admin address {address} can be reached from other machines: set --admin-token-file"
+        );
     }
+    Ok(())
 }
 
 fn client_tls(arguments: &Arguments) -> anyhow::Result<ClientTls> {
@@ -277,37 +325,5 @@ fn threads(arguments: &Arguments) -> usize {
     match arguments.threads {
         Some(threads) => threads.into(),
         None => std::thread::available_parallelism().map_or(1, usize::from),
-    }
-}
-
-impl Server {
-    /// Serves until a signal ends it.
-    pub fn run_to_end(mut self) -> anyhow::Result<ExitCode> {
-        let Self { control, signals, admin, .. } = &mut self;
-        control.block_on(signals.wait_for_end(admin));
-        self.stop();
-        Ok(ExitCode::Success)
-    }
-
-    /// Takes no new work, lets running requests finish until the deadline.
-    fn stop(self) {
-        tracing::info!(seconds = self.drain.as_secs(), "draining");
-        self.admin.is_draining.store(true, Ordering::Release);
-        self.shutdown.begin();
-        let deadline = Instant::now() + self.drain;
-        let is_done =
-            || self.workers.iter().all(JoinHandle::is_finished) && self.admin.api.is_idle();
-        while Instant::now() < deadline && !is_done() {
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        let unfinished = self.workers.iter().filter(|worker| !worker.is_finished()).count();
-        if unfinished > 0 {
-            tracing::warn!("requests were still running at the end of the drain");
-        }
-        if let Some(log) = &self.access_log {
-            log.drain();
-        }
-        self.control.shutdown_background();
-        tracing::info!("stopped");
     }
 }

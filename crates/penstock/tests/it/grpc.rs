@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use http::Method;
+
 use crate::support::certificates::Authority;
+use crate::support::http2::{Http2, request};
 use crate::support::http2_upstream::Http2Upstream;
 use crate::support::*;
 
@@ -72,6 +75,29 @@ fn trailers_reach_a_client_that_takes_them() {
     let answer = client.answer();
     assert_eq!(answer.header("grpc-status"), Some("7"));
     assert_eq!(answer.text(), "");
+}
+
+#[test]
+fn clients_of_http2_get_trailers_and_are_not_taken_for_ones_that_cancel() {
+    let upstream = Http2Upstream::start();
+    let directory = directory(&upstream, "grpc");
+    let gateway = Serve::new(directory.path()).with("--reset-limit", 1).start();
+    let mut client = Http2::open(gateway.http);
+    for _ in 0..8 {
+        let mut call = request(Method::POST, "http", "plain.test", "/");
+        call.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
+        call.headers_mut().insert("te", "trailers".parse().unwrap());
+        let (answer, mut body) = client.try_begin(call, false).unwrap();
+        body.send_data("ahoy".into(), true).unwrap();
+        let mut body = client.wait(answer).unwrap().into_body();
+        assert_eq!(client.data(&mut body).as_deref(), Some("aye"));
+        assert_eq!(client.data(&mut body), None);
+        let trailers = client.wait(body.trailers()).unwrap().unwrap();
+        assert_eq!(trailers.get("grpc-status").unwrap(), "0");
+        assert_eq!(upstream.received().body, b"ahoy");
+    }
+    let line = gateway.access_log.find(|line| line["status"] == 200).unwrap();
+    assert_eq!(line["error"], serde_json::Value::Null);
 }
 
 #[test]

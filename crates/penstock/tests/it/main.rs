@@ -2,6 +2,8 @@
 //! HTTP on both sides.
 
 #[cfg(test)]
+mod activation;
+#[cfg(test)]
 mod afar;
 #[cfg(test)]
 mod apply;
@@ -17,6 +19,8 @@ mod connection;
 mod cut;
 #[cfg(test)]
 mod day2;
+#[cfg(test)]
+mod drain;
 #[cfg(test)]
 mod error;
 #[cfg(test)]
@@ -34,9 +38,13 @@ mod grpc;
 #[cfg(test)]
 mod header;
 #[cfg(test)]
+mod http2;
+#[cfg(test)]
 mod key_auth;
 #[cfg(test)]
 mod killed;
+#[cfg(test)]
+mod limits;
 #[cfg(test)]
 mod operation;
 #[cfg(test)]
@@ -55,6 +63,10 @@ mod service;
 mod stream;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod tls;
+#[cfg(test)]
+mod upgrade;
 #[cfg(test)]
 mod verb;
 #[cfg(test)]

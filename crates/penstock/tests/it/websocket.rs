@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
+use http::Method;
+use rustls::version::TLS13;
+
+use crate::support::certificates::Authority;
 use crate::support::client::Head;
+use crate::support::http2::{Http2, request};
 use crate::support::upstream::Steps;
 use crate::support::*;
 
@@ -38,6 +43,14 @@ impl Quay {
     fn begin(&self, request: &Request) -> (Connection, Steps) {
         let steps = self.upstream.stepped();
         (self.gateway.begin(request), steps)
+    }
+
+    /// What has to happen for a metric to say so.
+    #[track_caller]
+    fn counts(&self, line: &str) {
+        eventually(line, || {
+            self.gateway.metrics().lines().any(|known| known == line).then_some(())
+        });
     }
 
     /// A tunnel that is open.
@@ -191,6 +204,99 @@ fn a_drain_ends_with_the_last_tunnel() {
     assert_eq!(client.rest(), b"");
     drop(client);
     assert!(quay.gateway.wait().success());
+}
+
+#[test]
+fn a_drain_switches_what_was_asked_before() {
+    let mut quay = Quay::served(|serve| serve.with("--drain-grace", 0).with("--drain", 60));
+    let (mut client, steps) = quay.begin(&asking("open.test", "websocket"));
+    quay.upstream.received();
+    quay.gateway.signal("TERM");
+    eventually("the listener's end", || std::net::TcpStream::connect(quay.gateway.http).err());
+    steps.write(SWITCHED);
+    let head = client.head();
+    assert_eq!((head.status, head.header("connection")), (101, Some("upgrade")));
+    client.write(MASKED_HELLO);
+    assert_eq!(steps.read(MASKED_HELLO.len()), MASKED_HELLO);
+    assert!(quay.gateway.is_running());
+    steps.close();
+    assert_eq!(client.rest(), b"");
+    drop(client);
+    assert!(quay.gateway.wait().success());
+}
+
+#[test]
+fn a_tunnel_counts_as_a_connection_until_it_ends() {
+    let quay = Quay::served(|serve| serve.with("--connection-limit", 1));
+    let (mut client, steps, _) = quay.switch();
+    assert_eq!(quay.gateway.connect().rest(), b"");
+    quay.counts("penstock_connections 1");
+    steps.close();
+    assert_eq!(client.rest(), b"");
+    drop(client);
+    quay.counts("penstock_connections 0");
+    assert_eq!(quay.gateway.send(&Request::get("open.test", "/")).status(), 200);
+}
+
+#[test]
+fn a_tunnel_knows_no_time_but_its_own() {
+    let quay = Quay::served(|serve| {
+        let serve = serve.with("--client-stall-timeout", 0.2);
+        serve.with("--client-idle-timeout", 0.2).with("--request-timeout", 0.2)
+    });
+    let (mut client, steps, _) = quay.switch();
+    // Longer than any of them, both silent and stuck.
+    const FLOOD: &[u8] = &[0; 16 << 20];
+    let sent = steps.flood(FLOOD.len(), STUCK);
+    assert!(sent < FLOOD.len());
+    assert_eq!(client.read(sent).len(), sent);
+    client.write(MASKED_HELLO);
+    assert_eq!(steps.read(MASKED_HELLO.len()), MASKED_HELLO);
+}
+
+#[test]
+fn frames_pass_over_https() {
+    let authority = Authority::new();
+    let upstream = Upstream::start(Scenario::Completion);
+    let open = Ingress::new("open")
+        .at("open.test", "Prefix", "/")
+        .to("llm-brook.internal.static:80")
+        .tls("{hosts: [open.test], secretName: open}");
+    let (file, text) = authority.secret("open", &["open.test"]);
+    let directory = Directory::harbor(upstream.address).holding([open.file(), (file, text)]);
+    let mut gateway = Serve::new(directory.path()).with("--drain", 60).start();
+    let steps = upstream.stepped();
+    let config = authority.client(&[&TLS13], &["http/1.1"]);
+    let mut client = Connection::open_tls(gateway.https, &config, "open.test").unwrap();
+    client.send(&asking("open.test", "websocket"));
+    steps.write([SWITCHED.as_bytes(), HELLO].concat());
+    assert_eq!(client.head().status, 101);
+    assert_eq!(client.read(HELLO.len()), HELLO);
+    assert_eq!(upstream.received().header("x-forwarded-proto"), Some("https"));
+    gateway.signal("TERM");
+    eventually("draining", || (gateway.ready() == 503).then_some(()));
+    client.write(MASKED_HELLO);
+    assert_eq!(steps.read(MASKED_HELLO.len()), MASKED_HELLO);
+    assert!(gateway.is_running());
+    steps.close();
+    assert_eq!(client.rest(), b"");
+    drop(client);
+    assert!(gateway.wait().success());
+}
+
+#[test]
+fn http2_clients_are_told_that_nothing_is_switched() {
+    let quay = Quay::start();
+    let mut client = Http2::open(quay.gateway.http);
+    let connect = http::Request::builder().method(Method::CONNECT).uri("open.test:80");
+    let answer = client.begin(connect.body(()).unwrap());
+    let answer = client.wait(answer).unwrap();
+    assert_eq!(answer.status(), 403);
+    assert_eq!(answer.headers().get("connection"), None);
+    let answer = client.begin(request(Method::GET, "http", "open.test", "/"));
+    assert_eq!(client.wait(answer).unwrap().status(), 200);
+    assert_eq!(quay.upstream.received().line, "GET / HTTP/1.1");
+    quay.upstream.received_nothing();
 }
 
 #[test]

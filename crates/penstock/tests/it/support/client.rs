@@ -1,10 +1,13 @@
 //! A client that shows what is on the wire: exact bytes, the border of every
 //! chunk, and whether a body ended or broke off.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection};
 use serde_json::Value;
 
 /// The longest that a test waits for anything to happen.
@@ -147,6 +150,7 @@ impl Answer {
 /// A connection to the gateway.
 pub(crate) struct Connection {
     stream: TcpStream,
+    tls: Option<Box<ClientConnection>>,
     unread: Vec<u8>,
 }
 
@@ -156,12 +160,36 @@ impl Connection {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        Self { stream, unread: Vec::new() }
+        Self { stream, tls: None, unread: Vec::new() }
+    }
+
+    /// An encrypted connection, after its handshake.
+    ///
+    /// # Errors
+    /// The handshake failed.
+    pub(crate) fn open_tls(to: SocketAddr, config: &ClientConfig, name: &str) -> io::Result<Self> {
+        let mut connection = Self::open(to);
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        let mut tls = ClientConnection::new(Arc::new(config.clone()), name).unwrap();
+        while tls.is_handshaking() {
+            tls.complete_io(&mut connection.stream)?;
+        }
+        connection.tls = Some(Box::new(tls));
+        Ok(connection)
+    }
+
+    /// What was agreed upon in the handshake.
+    pub(crate) fn session(&self) -> &ClientConnection {
+        self.tls.as_ref().expect("a plain connection")
     }
 
     /// Writes bytes; a peer that has closed already does not matter here.
     pub(crate) fn write(&mut self, bytes: &[u8]) {
-        match self.stream.write_all(bytes) {
+        let outcome = match &mut self.tls {
+            Some(tls) => rustls::Stream::new(&mut **tls, &mut self.stream).write_all(bytes),
+            None => self.stream.write_all(bytes),
+        };
+        match outcome {
             Ok(()) => {}
             Err(error) if is_disconnect(error.kind()) => {}
             Err(error) => panic!("cannot write: {error}"),
@@ -299,7 +327,11 @@ impl Connection {
     /// Reads more; false at the end of the connection.
     fn fill(&mut self) -> bool {
         let mut buffer = [0; 16 << 10];
-        match self.stream.read(&mut buffer) {
+        let outcome = match &mut self.tls {
+            Some(tls) => rustls::Stream::new(&mut **tls, &mut self.stream).read(&mut buffer),
+            None => self.stream.read(&mut buffer),
+        };
+        match outcome {
             Ok(0) => false,
             Ok(count) => {
                 self.unread.extend(&buffer[..count]);
@@ -314,6 +346,9 @@ impl Connection {
 fn is_disconnect(kind: ErrorKind) -> bool {
     matches!(
         kind,
-        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted
+        ErrorKind::ConnectionReset
+            | ErrorKind::BrokenPipe
+            | ErrorKind::ConnectionAborted
+            | ErrorKind::UnexpectedEof
     )
 }

@@ -2,8 +2,9 @@
 //! at through its logs and its admin listener.
 
 use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddr;
-use std::path::Path;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
@@ -36,13 +37,18 @@ pub(crate) fn penstock(arguments: &[&str]) -> Output {
 
 /// `penstock serve` before it is started.
 pub(crate) struct Serve {
+    program: PathBuf,
     arguments: Vec<String>,
+    variables: Vec<(String, String)>,
+    open_files_max: Option<usize>,
 }
 
 impl Serve {
     /// On free ports of this machine, with one worker.
     pub(crate) fn new(directory: &Path) -> Self {
-        let serve = Self { arguments: vec!["serve".to_owned()] };
+        let program = PathBuf::from(env!("CARGO_BIN_EXE_penstock"));
+        let arguments = vec!["serve".to_owned()];
+        let serve = Self { program, arguments, variables: Vec::new(), open_files_max: None };
         serve
             .with("--config", directory.to_str().unwrap())
             .with("--http", "127.0.0.1:0")
@@ -60,6 +66,34 @@ impl Serve {
         self
     }
 
+    /// From another file than the one that was built.
+    pub(crate) fn program(mut self, program: &Path) -> Self {
+        self.program = program.to_owned();
+        self
+    }
+
+    /// With a variable in its environment.
+    pub(crate) fn variable(mut self, name: &str, value: impl ToString) -> Self {
+        self.variables.push((name.to_owned(), value.to_string()));
+        self
+    }
+
+    /// With so many file descriptors.
+    pub(crate) fn with_open_files(mut self, count: usize) -> Self {
+        self.open_files_max = Some(count);
+        self
+    }
+
+    fn command(&self) -> Command {
+        let Some(count) = self.open_files_max else {
+            return Command::new(&self.program);
+        };
+        let mut command = Command::new("sh");
+        let script = format!("ulimit -n {count}; exec \"$0\" \"$@\"");
+        command.args(["-c", &script]).arg(&self.program);
+        command
+    }
+
     /// Runs it to its end, where it refuses to start.
     pub(crate) fn refused(&self) -> Output {
         let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
@@ -75,23 +109,56 @@ impl Serve {
 
     /// Starts it and waits until it listens.
     pub(crate) fn start_unready(&self) -> Gateway {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_penstock"))
-            .args(&self.arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
+        let mut command = self.command();
+        command.args(&self.arguments).stdin(Stdio::null()).stdout(Stdio::piped());
+        self.started_by(command)
+    }
+
+    /// Starts it with sockets as a supervisor passes them on, and waits until
+    /// it listens. Its access log is nowhere.
+    pub(crate) fn start_with(&self, sockets: [TcpListener; 2]) -> Gateway {
+        self.started_by(self.passing(sockets))
+    }
+
+    /// Runs it with such sockets to its end, where it refuses to start; what
+    /// it says.
+    pub(crate) fn refused_with(&self, sockets: [TcpListener; 2]) -> String {
+        let mut command = self.passing(sockets);
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        let output = command.stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    fn passing(&self, sockets: [TcpListener; 2]) -> Command {
+        let [first, second] = sockets.map(OwnedFd::from);
+        let script = "exec 3<&0 4<&1 </dev/null >/dev/null; export LISTEN_PID=$$; exec \"$@\"";
+        let mut command = Command::new("sh");
+        command.args(["-c", script, "sh"]).arg(&self.program).args(&self.arguments);
+        command.env("LISTEN_FDS", "2").stdin(first).stdout(second);
+        command
+    }
+
+    fn started_by(&self, mut command: Command) -> Gateway {
+        let mut child = command
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         let log = Lines::of(child.stderr.take().unwrap());
-        let access_log = Lines::of(child.stdout.take().unwrap());
+        let access_log = match child.stdout.take() {
+            Some(stdout) => Lines::of(stdout),
+            None => Lines::of(std::io::empty()),
+        };
         let mut process = Process(child);
         let listening = log.find(|line| line["message"] == "listening");
         let Some(listening) = listening else {
             panic!("{:?} before it listened: {:?}", process.0.wait(), log.all());
         };
         let address = |key: &str| listening[key].as_str().unwrap().parse().unwrap();
-        let (http, admin) = (address("http"), address("admin"));
-        Gateway { process, http, admin, log, access_log }
+        let (http, https) = (address("http"), address("https"));
+        let admin = address("admin");
+        Gateway { process, successors: Vec::new(), http, https, admin, log, access_log }
     }
 }
 
@@ -106,10 +173,28 @@ impl Drop for Process {
     }
 }
 
+/// A process that took over from one of ours, and so is none of our children.
+struct Successor(u32);
+
+impl Drop for Successor {
+    fn drop(&mut self) {
+        kill("KILL", self.0);
+    }
+}
+
+/// Sends a signal by its name without SIG; whether there was a process.
+fn kill(name: &str, id: u32) -> bool {
+    let command = format!("kill -{name} {id}");
+    Command::new("sh").args(["-c", &command]).stderr(Stdio::null()).status().unwrap().success()
+}
+
 /// A running `penstock serve`.
 pub(crate) struct Gateway {
     process: Process,
+    /// Those that took over, the latest last.
+    successors: Vec<Successor>,
     pub(crate) http: SocketAddr,
+    pub(crate) https: SocketAddr,
     pub(crate) admin: SocketAddr,
     pub(crate) log: Lines,
     pub(crate) access_log: Lines,
@@ -164,14 +249,33 @@ impl Gateway {
         eventually("a reload", || (self.reloads() > before).then_some(()));
     }
 
+    /// The process that serves.
     pub(crate) fn id(&self) -> u32 {
-        self.process.0.id()
+        self.successors.last().map_or(self.process.0.id(), |successor| successor.0)
     }
 
-    /// Sends a signal by its name without SIG.
+    /// Sends a signal by its name without SIG to the process that serves.
     pub(crate) fn signal(&self, name: &str) {
-        let command = format!("kill -{name} {}", self.id());
-        assert!(Command::new("sh").args(["-c", &command]).status().unwrap().success());
+        assert!(kill(name, self.id()));
+    }
+
+    /// Sends a signal to the process that was started first.
+    pub(crate) fn signal_first(&self, name: &str) {
+        assert!(kill(name, self.process.0.id()));
+    }
+
+    /// Lets a new process take over and waits until it has.
+    pub(crate) fn upgrade(&mut self) {
+        self.signal("USR2");
+        let mut missing = self.successors.len();
+        let handed_over = self.log.find(|line| {
+            let is_one = line["message"] == "handed over";
+            missing = missing.wrapping_sub(usize::from(is_one));
+            is_one && missing == usize::MAX
+        });
+        let Some(handed_over) = handed_over else { panic!("{:?}", self.log.all()) };
+        let id = handed_over["pid"].as_u64().unwrap();
+        self.successors.push(Successor(id.try_into().unwrap()));
     }
 
     pub(crate) fn is_running(&mut self) -> bool {

@@ -130,6 +130,7 @@ pub(crate) struct Ingress {
     class: Option<String>,
     annotations: Vec<(String, String)>,
     rules: Vec<(String, Vec<(String, String)>)>,
+    tls: String,
 }
 
 impl Ingress {
@@ -142,6 +143,7 @@ impl Ingress {
             class: None,
             annotations: Vec::new(),
             rules: Vec::new(),
+            tls: String::new(),
         };
         bare.to("deck.static:80").annotation("upstream-vhost", name)
     }
@@ -153,6 +155,12 @@ impl Ingress {
             Some((_, paths)) => paths.push(path),
             None => self.rules.push((host.to_owned(), vec![path])),
         }
+        self
+    }
+
+    /// With an entry of `spec.tls` in flow style.
+    pub(crate) fn tls(mut self, entry: &str) -> Self {
+        self.tls += &format!("  - {entry}\n");
         self
     }
 
@@ -207,6 +215,9 @@ impl std::fmt::Display for Ingress {
         writeln!(f, "spec:")?;
         if let Some(class) = &self.class {
             writeln!(f, "  ingressClassName: {class}")?;
+        }
+        if !self.tls.is_empty() {
+            write!(f, "  tls:\n{}", self.tls)?;
         }
         writeln!(f, "  rules:")?;
         for (host, paths) in &self.rules {

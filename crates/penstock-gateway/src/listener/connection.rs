@@ -1,0 +1,323 @@
+//! One client connection, from its first byte to its end.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONNECTION, COOKIE, HeaderMap, HeaderValue};
+use http::{Request, Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+use super::activity::{Activity, RequestUnderWay};
+use super::admission::Admitted;
+use super::stream::ClientStream;
+use super::tls;
+use crate::body::ClientBody;
+use crate::metrics::Ending;
+use crate::proxy::{self, Downstream, DownstreamTls, Worker};
+use crate::shutdown::{Phase, Progress};
+use crate::upstream::BodyError;
+
+/// What an HTTP/2 client sends first (RFC 9113, 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// What is read to find out the version; most heads fit.
+const FIRST_READ_BYTES: usize = 2 << 10;
+/// How long a client has to take note that its idle connection ends.
+const FAREWELL: Duration = Duration::from_secs(5);
+/// hyper has room for so many headers without an allocation.
+const HEADERS_INLINE: usize = 100;
+
+/// Room for what an HTTP/2 client sends: of one request, and of all of a
+/// connection.
+const STREAM_WINDOW_BYTES: u32 = 256 << 10;
+const CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
+/// The most that waits in memory for an HTTP/2 client to take it, for each
+/// request.
+const STREAM_BUFFER_BYTES: usize = 64 << 10;
+/// Requests that were cancelled before anybody looked at them, and resets
+/// that a client's mistakes cause, until the connection is closed.
+const UNSEEN_RESETS_MAX: usize = 20;
+const PROVOKED_RESETS_MAX: usize = 100;
+
+/// A connection that was accepted.
+pub(super) struct Accepted {
+    pub(super) worker: Arc<Worker>,
+    pub(super) client: SocketAddr,
+    pub(super) admitted: Admitted,
+    pub(super) stopping: Progress,
+}
+
+impl Accepted {
+    /// Serves it on the plain listener to its end.
+    pub(super) async fn serve_plain(mut self, mut stream: TcpStream) {
+        let first = tokio::select! {
+            biased;
+            first = timeout(self.worker.gateway.settings.head_timeout, first_bytes(&mut stream)) => first,
+            () = self.stopping.reaches(Phase::Hurrying) => return,
+        };
+        match first {
+            Ok(Ok(first)) if first.starts_with(PREFACE) => {
+                Box::pin(self.serve_http2(stream, first, None)).await;
+            }
+            Ok(Ok(first)) if first.is_empty() => {}
+            Ok(Ok(first)) => self.serve_http1(stream, first, None).await,
+            Ok(Err(error)) => self.report(&error),
+            Err(_) => self.ended(Ending::HeadTimeout),
+        }
+    }
+
+    /// Serves it on the encrypted listener to its end.
+    pub(super) async fn serve_tls(mut self, stream: TcpStream, acceptor: TlsAcceptor) {
+        let patience = self.worker.gateway.settings.handshake_timeout;
+        let handshake = tokio::select! {
+            biased;
+            handshake = timeout(patience, acceptor.accept(stream)) => handshake,
+            () = self.stopping.reaches(Phase::Hurrying) => return,
+        };
+        let stream = match handshake {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                self.report(&error);
+                return self.ended(Ending::HandshakeFailed);
+            }
+            Err(_) => return self.ended(Ending::HandshakeTimeout),
+        };
+        self.worker.gateway.state.metrics.handshakes.fetch_add(1, Ordering::Relaxed);
+        let (_, session) = stream.get_ref();
+        let server_name = session.server_name().map(|name| name.to_ascii_lowercase().into());
+        let is_http2 = session.alpn_protocol() == Some(tls::HTTP2);
+        let tls = Some(DownstreamTls { server_name });
+        match is_http2 {
+            true => self.serve_http2(stream, Bytes::new(), tls).await,
+            false => self.serve_http1(stream, Bytes::new(), tls).await,
+        }
+    }
+
+    async fn serve_http1<S>(self, stream: S, first: Bytes, tls: Option<DownstreamTls>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Self { worker, client, admitted, stopping } = self;
+        let settings = &worker.gateway.settings;
+        let activity = Activity::new(true, settings);
+        let downstream = Downstream { address: client, tls };
+        let progress = stopping.clone();
+        let service = service_fn(|request| {
+            let (worker, downstream, under_way) = (&worker, &downstream, activity.begin());
+            let progress = &progress;
+            async move {
+                let mut response = proxy::serve(worker, downstream, request).await;
+                // A connection that becomes a tunnel has no next request.
+                let is_tunnel = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+                if progress.is_in(Phase::Leaving) && !is_tunnel {
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok::<_, Infallible>(response.map(|body| TrackedBody::new(body, under_way)))
+            }
+        });
+        let stream = ClientStream::new(stream, first, activity.clone(), admitted);
+        let mut builder = http1::Builder::new();
+        builder.max_buf_size(settings.head_bytes_max);
+        if settings.headers_max != HEADERS_INLINE {
+            builder.max_headers(settings.headers_max);
+        }
+        let serving = builder.serve_connection(stream, service).with_upgrades();
+        // A request may be under way, which closing would lose.
+        let until = Phase::Hurrying;
+        let watched = Watched { worker: &worker, client, activity: &activity, until, stopping };
+        watched.drive(serving, |serving| serving.graceful_shutdown()).await;
+    }
+
+    async fn serve_http2<S>(self, stream: S, first: Bytes, tls: Option<DownstreamTls>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Self { worker, client, admitted, stopping } = self;
+        let settings = &worker.gateway.settings;
+        let activity = Activity::new(false, settings);
+        let downstream = Arc::new(Downstream { address: client, tls });
+        let service = service_fn(|mut request: Request<Incoming>| {
+            let under_way = activity.begin();
+            let (worker, downstream) = (worker.clone(), downstream.clone());
+            async move {
+                if request.headers().len() > worker.gateway.settings.headers_max {
+                    return Ok(too_many_headers(under_way));
+                }
+                join_cookies(request.headers_mut());
+                let response = proxy::serve(&worker, &downstream, request).await;
+                Ok::<_, Infallible>(response.map(|body| TrackedBody::new(body, under_way)))
+            }
+        });
+        let stream = ClientStream::new(stream, first, activity.clone(), admitted);
+        let head_bytes_max = u32::try_from(settings.head_bytes_max).unwrap_or(u32::MAX);
+        let serving = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .max_send_buf_size(STREAM_BUFFER_BYTES)
+            .max_header_list_size(head_bytes_max)
+            .max_concurrent_streams(settings.streams_max)
+            .max_pending_accept_reset_streams(UNSEEN_RESETS_MAX)
+            .max_local_error_reset_streams(PROVOKED_RESETS_MAX)
+            .keep_alive_interval(settings.ping_interval)
+            .keep_alive_timeout(settings.ping_timeout)
+            .serve_connection(stream, service);
+        // GOAWAY says which requests count, so none is lost.
+        let until = Phase::Leaving;
+        let watched = Watched { worker: &worker, client, activity: &activity, until, stopping };
+        watched.drive(serving, |serving| serving.graceful_shutdown()).await;
+    }
+
+    fn report(&self, error: &io::Error) {
+        tracing::debug!(client = %self.client, %error, "a client connection did not begin");
+    }
+
+    fn ended(&self, ending: Ending) {
+        self.worker.gateway.state.metrics.ended(ending);
+    }
+}
+
+/// Reads until it is certain whether this is the preface of HTTP/2. Nothing
+/// more is waited for once it is not.
+async fn first_bytes(stream: &mut TcpStream) -> io::Result<Bytes> {
+    let mut bytes = BytesMut::with_capacity(FIRST_READ_BYTES);
+    while PREFACE.starts_with(&bytes) && bytes.len() < PREFACE.len() {
+        if stream.read_buf(&mut bytes).await? == 0 {
+            break;
+        }
+    }
+    Ok(bytes.freeze())
+}
+
+/// hyper refuses them by itself in HTTP/1.
+fn too_many_headers(under_way: RequestUnderWay) -> Response<TrackedBody> {
+    let mut response = Response::new(TrackedBody { body: None, under_way });
+    *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+    response
+}
+
+/// HTTP/2 may split the cookies, what comes behind may not see it (RFC 9113,
+/// 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    let parts: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&parts.join(&b"; "[..])) {
+        headers.insert(COOKIE, joined);
+    }
+}
+
+/// A connection that is served, and what may end it.
+struct Watched<'a> {
+    worker: &'a Worker,
+    client: SocketAddr,
+    activity: &'a Activity,
+    /// From when on it takes no new requests.
+    until: Phase,
+    stopping: Progress,
+}
+
+impl Watched<'_> {
+    /// Serves to the end. `stop` lets requests finish and takes no more.
+    async fn drive<C>(mut self, serving: C, stop: fn(Pin<&mut C>))
+    where
+        C: Future<Output = hyper::Result<()>>,
+    {
+        let settings = &self.worker.gateway.settings;
+        let mut serving = pin!(serving);
+        let mut is_stopping = false;
+        let outcome = loop {
+            tokio::select! {
+                biased;
+                outcome = serving.as_mut() => break outcome,
+                () = self.stopping.reaches(self.until), if !is_stopping => {
+                    is_stopping = true;
+                    stop(serving.as_mut());
+                }
+                ending = self.activity.must_end(settings) => {
+                    let reason = ending.as_str();
+                    tracing::debug!(client = %self.client, reason, "a client connection is ended");
+                    self.worker.gateway.state.metrics.ended(ending);
+                    if ending != Ending::Idle || is_stopping {
+                        return;
+                    }
+                    stop(serving.as_mut());
+                    match timeout(FAREWELL, serving.as_mut()).await {
+                        Ok(outcome) => break outcome,
+                        Err(_) => return,
+                    }
+                }
+            }
+        };
+        if let Err(error) = outcome {
+            tracing::debug!(client = %self.client, %error, "a client connection ended early");
+        }
+    }
+}
+
+/// The body of an answer, and the knowledge that its request is under way.
+struct TrackedBody {
+    /// None where there is nothing to send.
+    body: Option<ClientBody>,
+    under_way: RequestUnderWay,
+}
+
+impl TrackedBody {
+    fn new(body: ClientBody, under_way: RequestUnderWay) -> Self {
+        Self { body: Some(body), under_way }
+    }
+}
+
+impl Body for TrackedBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Some(body) = &mut self.body else {
+            return Poll::Ready(None);
+        };
+        let poll = Pin::new(body).poll_frame(cx);
+        self.under_way.is_done |= match &poll {
+            // Nothing comes behind trailers, and hyper does not ask.
+            Poll::Ready(Some(Ok(frame))) => frame.is_trailers(),
+            Poll::Ready(None | Some(Err(_))) => true,
+            Poll::Pending => false,
+        };
+        poll
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(ClientBody::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), ClientBody::size_hint)
+    }
+}
+
+impl Drop for TrackedBody {
+    fn drop(&mut self) {
+        if self.is_end_stream() {
+            self.under_way.is_done = true;
+        }
+    }
+}
