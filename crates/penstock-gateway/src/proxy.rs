@@ -1,7 +1,10 @@
 //! The life of a request, from top to bottom.
 //!
 //! A request is a loop of passes: the route, the chain of plugins, the
-//! attempts, the head of the answer. One snapshot serves all of it.
+//! attempts, the head of the answer. One snapshot serves all of it. `outgoing`
+//! says what the upstream gets.
+
+mod outgoing;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -9,30 +12,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue, TE, TRANSFER_ENCODING,
-    UPGRADE,
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, TRANSFER_ENCODING, UPGRADE,
 };
-use http::uri::Scheme;
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, Request, Response, StatusCode};
 use hyper::body::Incoming;
-use penstock_llm::LlmError;
-use penstock_llm::provider::{BodyEdit, Fetched, Provider, Target, UpstreamRequest};
 use penstock_llm::stage::Head;
 
+use self::outgoing::adapt;
+pub(crate) use self::outgoing::prepare;
 use crate::Gateway;
 use crate::access_log::AttemptRecord;
 use crate::attempt;
-use crate::body::{ClientBody, OutgoingBody, Recorder};
+use crate::body::{ClientBody, Recorder};
 use crate::certificate::Certificates;
 use crate::error::{ErrorKind, GatewayError, Retry};
 use crate::plugin::Flow;
 use crate::reply::{self, Audience, Reply, X_REQUEST_ID};
 use crate::request::{
-    Intake, RequestBody, RequestContext, RequestId, ResponseContext, X_FORWARDED_FOR,
-    X_HI_ORIGINAL_AUTH, host_of, strip_hop_by_hop,
+    Intake, RequestContext, RequestId, ResponseContext, host_of, strip_hop_by_hop,
 };
 use crate::settings::Settings;
-use crate::snapshot::{Chain, PluginInstance, Route, Service, WeightedTarget};
+use crate::snapshot::{Chain, PluginInstance, Route, WeightedTarget};
 use crate::state::{Live, ServiceState};
 use crate::tunnel::{Tunnel, Tunnels};
 use crate::upstream::{ClientTls, Dialer, Pool, SendLimits, UpstreamBody};
@@ -41,8 +41,6 @@ use crate::upstream::{ClientTls, Dialer, Pool, SendLimits, UpstreamBody};
 const REROUTES_MAX: usize = 3;
 
 const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// What one worker thread serves requests with.
 pub struct Worker {
@@ -378,156 +376,8 @@ fn send_limits(settings: &Settings, cx: &RequestContext) -> SendLimits {
     }
 }
 
-/// Puts a request into the form of the version that its service speaks.
-fn adapt(
-    request: &mut Request<OutgoingBody>,
-    service: &Service,
-    cx: &RequestContext,
-) -> Result<(), GatewayError> {
-    if !service.protocol.is_http2() {
-        if cx.upgrade.is_some() {
-            let headers = request.headers_mut();
-            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-            headers.insert(UPGRADE, WEBSOCKET);
-        }
-        return Ok(());
-    }
-    if cx.upgrade.is_some() {
-        return Err(GatewayError::new(ErrorKind::UpgradeRefused)
-            .because("the service speaks HTTP/2, which switches to nothing"));
-    }
-    let host = request.headers_mut().remove(HOST);
-    let authority = host.as_ref().map_or(service.host.as_bytes(), HeaderValue::as_bytes);
-    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
-    let uri = Uri::builder()
-        .scheme(if service.protocol.is_tls() { Scheme::HTTPS } else { Scheme::HTTP })
-        .authority(authority)
-        .path_and_query(path)
-        .build();
-    *request.uri_mut() = uri.map_err(|_| GatewayError::new(ErrorKind::InvalidRequest))?;
-    if cx.takes_trailers {
-        request.headers_mut().insert(TE, HeaderValue::from_static("trailers"));
-    }
-    request.body_mut().keep_trailers();
-    Ok(())
-}
-
 fn note(cx: &mut RequestContext, endpoint: SocketAddr, outcome: &'static str) {
     cx.record.attempts.push(AttemptRecord { endpoint, outcome });
-}
-
-/// The request as the upstream gets it.
-pub(crate) fn prepare(
-    route: &Route,
-    cx: &mut RequestContext,
-) -> Result<Request<OutgoingBody>, GatewayError> {
-    let edits = match cx.provider.clone() {
-        Some(provider) => ask(&*provider, cx)?,
-        None => UpstreamRequest::default(),
-    };
-    let mut headers = cx.headers.clone();
-    headers.remove(X_HI_ORIGINAL_AUTH);
-    for (name, value) in edits.headers {
-        match value {
-            Some(value) => headers.insert(name, value),
-            None => headers.remove(name),
-        };
-    }
-    let vhost = route.upstream_vhost.as_deref().and_then(|host| HeaderValue::from_str(host).ok());
-    if let Some(host) = edits.host.or(vhost).or_else(|| cx.authority.clone()) {
-        headers.insert(HOST, host);
-    }
-    add_forwarding_headers(&mut headers, cx);
-    let body = outgoing_body(edits.body, cx, &mut headers);
-    let uri = match edits.path_and_query {
-        Some(path) => {
-            path.parse::<Uri>().map_err(|_| GatewayError::new(ErrorKind::InvalidRequest))?
-        }
-        None => cx.uri.clone(),
-    };
-    let sent_model = edits.model.or_else(|| cx.scan.as_ref().and_then(|scan| scan.model.clone()));
-    cx.record.upstream_model =
-        sent_model.map(Into::into).filter(|model| Some(model) != cx.record.model.as_ref());
-    let mut request = Request::new(body);
-    *request.method_mut() = cx.method.clone();
-    *request.uri_mut() = uri;
-    *request.headers_mut() = headers;
-    Ok(request)
-}
-
-/// What the provider wants to be asked, with the token of this attempt.
-fn ask(provider: &dyn Provider, cx: &RequestContext) -> Result<UpstreamRequest, GatewayError> {
-    // An upstream that answers TRACE would show the caller the provider's
-    // token.
-    if cx.method == Method::TRACE {
-        return Err(GatewayError::new(ErrorKind::UnsupportedApi));
-    }
-    let tokens = provider.tokens();
-    let sticky = cx.record.consumer.as_deref();
-    let sticky = sticky.filter(|_| cx.api.is_some_and(|api| api.is_stateful()));
-    let token = tokens.get(attempt::choose_token(tokens.len(), sticky, fastrand::u64(..)));
-    let target = Target { token: token.map(|token| token.expose()) };
-    provider.request(&cx.llm_request(), &target, &Fetched::default()).map_err(|error| match error {
-        LlmError::InvalidRequest(message) => {
-            GatewayError::new(ErrorKind::InvalidRequest).saying(message)
-        }
-        LlmError::UnsupportedApi => GatewayError::new(ErrorKind::UnsupportedApi),
-        LlmError::InvalidResponse => GatewayError::new(ErrorKind::UpstreamInvalid),
-    })
-}
-
-/// Tells the upstream who asked, for what and by which id. What proxies in
-/// front say about that is kept where they are believed.
-fn add_forwarding_headers(headers: &mut HeaderMap, cx: &RequestContext) {
-    let peer = cx.peer.ip().to_canonical();
-    let mut before =
-        headers.get_all(X_FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
-    let chain = match before.next() {
-        Some(first) => {
-            let mut chain = first.to_owned();
-            before.for_each(|next| chain.extend([",", next]));
-            format!("{chain},{peer}")
-        }
-        None => peer.to_string(),
-    };
-    if let Ok(value) = HeaderValue::from_str(&chain) {
-        headers.insert(X_FORWARDED_FOR, value);
-    }
-    let is_believed = cx.has_trusted_hops();
-    let told = headers.get(X_FORWARDED_PROTO).map(HeaderValue::as_bytes);
-    if !(is_believed && matches!(told, Some(b"http" | b"https"))) {
-        let scheme = if cx.is_tls { "https" } else { "http" };
-        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
-    }
-    if !(is_believed && headers.contains_key(X_FORWARDED_HOST)) {
-        match &cx.authority {
-            Some(authority) => headers.insert(X_FORWARDED_HOST, authority.clone()),
-            None => headers.remove(X_FORWARDED_HOST),
-        };
-    }
-    if let Ok(value) = HeaderValue::from_str(cx.request_id.as_str()) {
-        headers.insert(X_REQUEST_ID, value);
-    }
-}
-
-/// The body to send. Its length is stated anew by the connection, except for
-/// an empty one, where the client's own zero stays.
-fn outgoing_body(edit: BodyEdit, cx: &mut RequestContext, headers: &mut HeaderMap) -> OutgoingBody {
-    let body = std::mem::replace(&mut cx.body, RequestBody::Empty);
-    if !matches!(body, RequestBody::Empty) || matches!(edit, BodyEdit::Parts(_)) {
-        headers.remove(CONTENT_LENGTH);
-    }
-    match (edit, body) {
-        (BodyEdit::Parts(parts), RequestBody::Buffered(_, share)) => {
-            OutgoingBody::parts(parts, Some(share))
-        }
-        (BodyEdit::Parts(parts), _) => OutgoingBody::parts(parts, None),
-        (BodyEdit::Keep, RequestBody::Buffered(bytes, share)) => {
-            OutgoingBody::parts(vec![bytes], Some(share))
-        }
-        (BodyEdit::Keep, RequestBody::Streaming(incoming)) => OutgoingBody::streaming(incoming),
-        (BodyEdit::Keep, RequestBody::Empty) => OutgoingBody::empty(),
-    }
 }
 
 /// Hands an upstream's answer to the client.
