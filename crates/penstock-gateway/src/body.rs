@@ -19,6 +19,7 @@ use penstock_llm::stage::{BodyStage, Output, Piece, Step};
 use penstock_llm::usage::Reading;
 
 use crate::access_log::AccessRecord;
+use crate::request::strip_trailers;
 use crate::snapshot::PluginInstance;
 use crate::state::{BufferShare, Live, State};
 use crate::upstream::{BodyError, UpstreamBody};
@@ -27,36 +28,55 @@ use crate::upstream::{BodyError, UpstreamBody};
 pub struct OutgoingBody {
     content: Content,
     /// Held until the body has been written.
-    _share: Option<BufferShare>,
+    share: Option<Arc<BufferShare>>,
 }
 
 enum Content {
     Parts(VecDeque<Bytes>),
-    Streaming(Incoming),
+    Streaming { incoming: Incoming, keeps_trailers: bool },
 }
 
 impl OutgoingBody {
     /// No body.
     pub fn empty() -> Self {
-        Self { content: Content::Parts(VecDeque::new()), _share: None }
+        Self { content: Content::Parts(VecDeque::new()), share: None }
     }
 
     /// A body in memory, in parts.
     pub fn parts(parts: Vec<Bytes>, share: Option<BufferShare>) -> Self {
-        Self { content: Content::Parts(parts.into()), _share: share }
+        Self { content: Content::Parts(parts.into()), share: share.map(Arc::new) }
     }
 
     /// The whole body, where it is in memory.
     pub fn in_memory(&self) -> Option<Vec<u8>> {
         match &self.content {
             Content::Parts(parts) => Some(parts.iter().flat_map(|part| part.to_vec()).collect()),
-            Content::Streaming(_) => None,
+            Content::Streaming { .. } => None,
+        }
+    }
+
+    /// The same body once more, where it is in memory.
+    pub fn copy(&self) -> Option<Self> {
+        match &self.content {
+            Content::Parts(parts) => {
+                let content = Content::Parts(parts.clone());
+                Some(Self { content, share: self.share.clone() })
+            }
+            Content::Streaming { .. } => None,
+        }
+    }
+
+    /// Lets trailers through, towards an upstream that keeps them apart from
+    /// headers: no plugin has seen what they say.
+    pub fn keep_trailers(&mut self) {
+        if let Content::Streaming { keeps_trailers, .. } = &mut self.content {
+            *keeps_trailers = true;
         }
     }
 
     /// The client's body as it comes.
     pub fn streaming(incoming: Incoming) -> Self {
-        Self { content: Content::Streaming(incoming), _share: None }
+        Self { content: Content::Streaming { incoming, keeps_trailers: false }, share: None }
     }
 }
 
@@ -72,12 +92,17 @@ impl Body for OutgoingBody {
             Content::Parts(parts) => {
                 Poll::Ready(parts.pop_front().map(|part| Ok(Frame::data(part))))
             }
-            Content::Streaming(incoming) => loop {
-                match ready!(Pin::new(&mut *incoming).poll_frame(cx)) {
-                    // What trailers say was seen by no plugin; there is no
-                    // telling it from a header that only the gateway sets.
-                    Some(Ok(frame)) if frame.is_trailers() => {}
+            Content::Streaming { incoming, keeps_trailers } => loop {
+                let frame = ready!(Pin::new(&mut *incoming).poll_frame(cx));
+                let trailers = match frame {
+                    Some(Ok(frame)) if frame.is_trailers() => frame.into_trailers(),
                     frame => return Poll::Ready(frame),
+                };
+                if let Ok(mut trailers) = trailers
+                    && *keeps_trailers
+                {
+                    strip_trailers(&mut trailers);
+                    return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
                 }
             },
         }
@@ -86,7 +111,7 @@ impl Body for OutgoingBody {
     fn is_end_stream(&self) -> bool {
         match &self.content {
             Content::Parts(parts) => parts.is_empty(),
-            Content::Streaming(incoming) => incoming.is_end_stream(),
+            Content::Streaming { incoming, .. } => incoming.is_end_stream(),
         }
     }
 
@@ -95,7 +120,7 @@ impl Body for OutgoingBody {
             Content::Parts(parts) => {
                 SizeHint::with_exact(parts.iter().map(|part| part.len() as u64).sum())
             }
-            Content::Streaming(incoming) => incoming.size_hint(),
+            Content::Streaming { incoming, .. } => incoming.size_hint(),
         }
     }
 }
@@ -255,7 +280,8 @@ impl Drop for Recorder {
 /// The body of an answer on its way to the client.
 pub struct ClientBody {
     source: Source,
-    recorder: Recorder,
+    /// Absent where somebody else keeps the record.
+    recorder: Option<Recorder>,
     is_complete: bool,
 }
 
@@ -269,7 +295,12 @@ impl ClientBody {
     /// A body that the gateway wrote.
     pub fn whole(bytes: Bytes, recorder: Recorder) -> Self {
         let source = Source::Whole(Some(bytes).filter(|bytes| !bytes.is_empty()));
-        Self { source, recorder, is_complete: false }
+        Self { source, recorder: Some(recorder), is_complete: false }
+    }
+
+    /// No body, of an answer whose record goes on.
+    pub fn none() -> Self {
+        Self { source: Source::Whole(None), recorder: None, is_complete: true }
     }
 
     /// An upstream's body through stages; without stages it passes as it
@@ -286,7 +317,7 @@ impl ClientBody {
                 Source::Staged(Box::new(Staged::new(body, stages, decoder)))
             }
         };
-        Self { source, recorder, is_complete: false }
+        Self { source, recorder: Some(recorder), is_complete: false }
     }
 }
 
@@ -306,17 +337,17 @@ impl Body for ClientBody {
         };
         match &frame {
             Some(Ok(frame)) => {
-                if let Some(data) = frame.data_ref() {
-                    this.recorder.saw(data);
+                if let (Some(data), Some(recorder)) = (frame.data_ref(), &mut this.recorder) {
+                    recorder.saw(data);
                 }
+                // Nothing comes behind trailers, and nobody asks.
+                this.is_complete |= frame.is_trailers();
             }
             Some(Err(error)) => {
-                this.recorder.error = Some(match error {
-                    BodyError::Broken(_) => "upstream_broke_off",
-                    BodyError::Stalled => "upstream_stalled",
-                    BodyError::Stage(_) => "answer_invalid",
-                });
-                this.recorder.cause = Some(error.to_string());
+                if let Some(recorder) = &mut this.recorder {
+                    recorder.error = Some(error.as_str());
+                    recorder.cause = Some(error.to_string());
+                }
                 this.is_complete = true;
             }
             None => this.is_complete = true,
@@ -345,8 +376,12 @@ impl Body for ClientBody {
 
 impl Drop for ClientBody {
     fn drop(&mut self) {
-        if !self.is_complete && !self.is_end_stream() && self.recorder.error.is_none() {
-            self.recorder.error = Some("client_left");
+        let is_cut = !self.is_complete && !self.is_end_stream();
+        if let Some(recorder) = &mut self.recorder
+            && is_cut
+            && recorder.error.is_none()
+        {
+            recorder.error = Some("client_left");
         }
     }
 }

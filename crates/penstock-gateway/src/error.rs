@@ -56,6 +56,8 @@ pub enum ErrorKind {
     InvalidRequest,
     /// The provider does not have this API.
     UnsupportedApi,
+    /// The connection is not handed over for what the client asks.
+    UpgradeRefused,
     /// The connection was made for another host's certificate.
     Misdirected,
 }
@@ -101,6 +103,7 @@ impl ErrorKind {
             Self::ClientClosed => "client_closed",
             Self::InvalidRequest => "invalid_request",
             Self::UnsupportedApi => "unsupported_api",
+            Self::UpgradeRefused => "upgrade_refused",
             Self::Misdirected => "misdirected",
         }
     }
@@ -113,6 +116,7 @@ impl ErrorKind {
             | Self::ClientClosed
             | Self::InvalidRequest
             | Self::UnsupportedApi
+            | Self::UpgradeRefused
             | Self::Misdirected => Side::Client,
             Self::ConnectFailed
             | Self::TlsFailed
@@ -144,6 +148,7 @@ impl ErrorKind {
             Self::ClientClosed => "the request body broke off",
             Self::InvalidRequest => "the request cannot be understood",
             Self::UnsupportedApi => "this API is not available on this route",
+            Self::UpgradeRefused => "the gateway does not switch to this protocol",
             Self::Misdirected => "this host is not served on this connection",
         }
     }

@@ -14,8 +14,8 @@ use penstock_manifest::redact::redact;
 use crate::body::OutgoingBody;
 use crate::error::{ErrorKind, GatewayError};
 use crate::proxy::{self, Chosen, Ran};
-use crate::reply::{self, Reply};
-use crate::request::{BodyLimits, RequestBody, RequestContext};
+use crate::reply::{self, Audience, Reply};
+use crate::request::{Intake, RequestBody, RequestContext};
 use crate::route::{Miss, PathMatch};
 use crate::snapshot::Snapshot;
 use crate::state::{BufferShare, Live, State};
@@ -180,7 +180,7 @@ fn context(
         false => RequestBody::Buffered(body, BufferShare::new(state.clone())),
     };
     let client = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let limits = BodyLimits { bytes_max: usize::MAX, idle_timeout: Duration::MAX };
+    let limits = Intake { trusted_hops: 0, bytes_max: usize::MAX, idle_timeout: Duration::MAX };
     let cx = RequestContext::from_parts(parts, body, client, (state, Some(live.clone())), limits);
     let mut cx = cx.map_err(|_| GatewayError::new(ErrorKind::InvalidRequest))?;
     cx.target_roll = roll;
@@ -251,7 +251,7 @@ async fn pass(live: &Live, cx: &mut RequestContext, body: &Bytes) -> Pass {
 }
 
 fn nothing(error: &GatewayError) -> Pass {
-    let response = reply::to_response(Reply::from(error), None, "");
+    let response = reply::to_response(Reply::from(error), Audience::Plain, "");
     Pass {
         weight: 100,
         route: None,
@@ -280,7 +280,7 @@ fn step(ran: Ran) -> PluginStep {
 
 fn replied(reply: Reply, cause: Option<String>, cx: &RequestContext) -> Outcome {
     let code = reply.code;
-    let response = reply::to_response(reply, cx.api, cx.request_id.as_str());
+    let response = reply::to_response(reply, cx.audience(), cx.request_id.as_str());
     Outcome::Reply {
         status: response.status().as_u16(),
         code,

@@ -33,6 +33,7 @@ pub mod snapshot;
 pub mod socket;
 pub mod state;
 pub mod traffic;
+pub mod tunnel;
 pub mod upstream;
 
 use std::sync::Arc;

@@ -27,6 +27,7 @@ use crate::Gateway;
 use crate::proxy::Worker;
 use crate::shutdown::{Phase, Progress, Shutdown};
 use crate::socket::{Acceptor, Listener};
+use crate::tunnel::Tunnels;
 use crate::upstream::{ClientTls, Pool};
 
 /// How long to wait after `accept` failed, as it does when the process has no
@@ -65,6 +66,7 @@ pub fn start(
             gateway: gateway.clone(),
             pool: Pool::new(gateway.settings.pool_idle_timeout),
             tls: tls.clone(),
+            tunnels: Tunnels::default(),
         });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let stopping = shutdown.watch();
@@ -120,6 +122,7 @@ async fn run(
         connections.spawn(accepted(client, admitted).serve_tls(stream, tls.clone()));
     }
     while connections.join_next().await.is_some() {}
+    worker.tunnels.finish().await;
 }
 
 /// The connections that come in on a worker's sockets of one kind.

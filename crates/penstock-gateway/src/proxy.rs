@@ -1,42 +1,46 @@
 //! The life of a request, from top to bottom.
 //!
 //! A request is a loop of passes: the route, the chain of plugins, the
-//! attempts, the head of the answer. One snapshot serves all of it.
+//! attempts, the head of the answer. One snapshot serves all of it. `outgoing`
+//! says what the upstream gets.
 
+mod outgoing;
+
+use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING,
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, TRANSFER_ENCODING, UPGRADE,
 };
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, Request, Response, StatusCode};
 use hyper::body::Incoming;
-use penstock_llm::LlmError;
-use penstock_llm::provider::{BodyEdit, Fetched, Provider, Target, UpstreamRequest};
 use penstock_llm::stage::Head;
 
+use self::outgoing::adapt;
+pub(crate) use self::outgoing::prepare;
 use crate::Gateway;
 use crate::access_log::AttemptRecord;
 use crate::attempt;
-use crate::body::{ClientBody, OutgoingBody, Recorder};
+use crate::body::{ClientBody, Recorder};
 use crate::certificate::Certificates;
 use crate::error::{ErrorKind, GatewayError, Retry};
 use crate::plugin::Flow;
-use crate::reply::{self, Reply, X_REQUEST_ID};
+use crate::reply::{self, Audience, Reply, X_REQUEST_ID};
 use crate::request::{
-    BodyLimits, RequestBody, RequestContext, RequestId, ResponseContext, X_HI_ORIGINAL_AUTH,
-    host_of, strip_hop_by_hop,
+    Intake, RequestContext, RequestId, ResponseContext, host_of, strip_hop_by_hop,
 };
+use crate::settings::Settings;
 use crate::snapshot::{Chain, PluginInstance, Route, WeightedTarget};
 use crate::state::{Live, ServiceState};
-use crate::upstream::{ClientTls, Dialer, Pool, UpstreamBody};
+use crate::tunnel::{Tunnel, Tunnels};
+use crate::upstream::{ClientTls, Dialer, Pool, SendLimits, UpstreamBody};
 
 /// How often the chain may ask for another route.
 const REROUTES_MAX: usize = 3;
 
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
 
 /// What one worker thread serves requests with.
 pub struct Worker {
@@ -46,6 +50,8 @@ pub struct Worker {
     pub pool: Arc<Pool>,
     /// How upstream certificates are checked.
     pub tls: Arc<ClientTls>,
+    /// The connections that were handed over.
+    pub tunnels: Tunnels,
 }
 
 /// The client's side of a connection.
@@ -72,6 +78,7 @@ impl Downstream {
 }
 
 /// What the chain and the attempts come to.
+#[expect(clippy::large_enum_variant, reason = "the large one is the common one")]
 enum Answer {
     Local(Box<Reply>),
     Upstream(Response<UpstreamBody>),
@@ -84,23 +91,32 @@ pub async fn serve(
     request: Request<Incoming>,
 ) -> Response<ClientBody> {
     let settings = &worker.gateway.settings;
-    let limits =
-        BodyLimits { bytes_max: settings.body_bytes_max, idle_timeout: settings.idle_timeout };
+    let intake = Intake {
+        trusted_hops: settings.trusted_hops,
+        bytes_max: settings.body_bytes_max,
+        idle_timeout: settings.idle_timeout,
+    };
     let live = worker.gateway.live();
     let received = RequestContext::receive(
         request,
         client.address,
         &worker.gateway.state,
         live.clone(),
-        limits,
+        intake,
     );
     let mut cx = match received {
         Ok(cx) => cx,
         Err(rejected) => {
-            // What follows on this connection has two readings, too.
-            let reply = Reply::from(&GatewayError::new(ErrorKind::InvalidRequest))
+            // What follows on this connection has two readings, too, or could
+            // be of another protocol.
+            let reply = Reply::from(&rejected.error)
                 .with_header(CONNECTION, HeaderValue::from_static("close"));
-            return deliver_reply(reply, rejected.api, &rejected.request_id, rejected.record);
+            return deliver_reply(
+                reply,
+                rejected.api.into(),
+                &rejected.request_id,
+                rejected.record,
+            );
         }
     };
     cx.is_tls = client.tls.is_some();
@@ -109,16 +125,32 @@ pub async fn serve(
         Some(live) if client.is_misdirected(&cx.host, &live.snapshot.certificates) => {
             Err(GatewayError::new(ErrorKind::Misdirected))
         }
-        Some(live) => pass(worker, live, &mut cx, &mut ran).await,
+        Some(live) => in_time(settings, pass(worker, live, &mut cx, &mut ran)).await,
         None => Err(GatewayError::new(ErrorKind::NotConfigured)),
     };
     match answer {
+        Ok(Answer::Upstream(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            hand_over(worker, cx, response, ran)
+        }
         Ok(Answer::Upstream(response)) => deliver(cx, response, ran),
-        Ok(Answer::Local(reply)) => deliver_reply(*reply, cx.api, &cx.request_id, cx.record),
+        Ok(Answer::Local(reply)) => deliver_reply(*reply, cx.audience(), &cx.request_id, cx.record),
         Err(error) => {
             cx.record.cause = error.cause.clone();
-            deliver_reply(Reply::from(&error), cx.api, &cx.request_id, cx.record)
+            deliver_reply(Reply::from(&error), cx.audience(), &cx.request_id, cx.record)
         }
+    }
+}
+
+/// Waits for an answer no longer than a whole request may take.
+async fn in_time(
+    settings: &Settings,
+    answer: impl Future<Output = Result<Answer, GatewayError>>,
+) -> Result<Answer, GatewayError> {
+    match settings.request_timeout {
+        None => answer.await,
+        Some(limit) => tokio::time::timeout(limit, answer).await.unwrap_or_else(|_| {
+            Err(GatewayError::new(ErrorKind::UpstreamTimeout).because("the request took too long"))
+        }),
     }
 }
 
@@ -286,12 +318,10 @@ async fn attempts(
 ) -> Result<Response<UpstreamBody>, GatewayError> {
     let settings = &worker.gateway.settings;
     service.wait_resolved(settings.resolve_timeout).await;
-    let first_byte_timeout = match cx.provider.as_ref().map_or(0, |p| p.first_byte_timeout_ms()) {
-        0 => settings.first_byte_timeout,
-        millis => Duration::from_millis(millis),
-    };
+    let limits = send_limits(settings, cx);
     let mut request = prepare(route, cx)?;
     let host = request.headers().get(HOST).map(host_of).unwrap_or_default();
+    adapt(&mut request, &service.service, cx)?;
     let dialer = Dialer {
         pool: &worker.pool,
         tls: &worker.tls,
@@ -314,7 +344,7 @@ async fn attempts(
             }
         };
         cx.record.upstream_began = Some(cx.record.began.elapsed());
-        match ready.send(request, &worker.pool, settings, first_byte_timeout).await {
+        match ready.send(request, &worker.pool, limits).await {
             Ok(response) => {
                 note(cx, address, "ok");
                 cx.record.upstream_head = Some(cx.record.began.elapsed());
@@ -337,104 +367,20 @@ async fn attempts(
     Err(error)
 }
 
+fn send_limits(settings: &Settings, cx: &RequestContext) -> SendLimits {
+    let first_byte_timeout = match cx.provider.as_ref().map_or(0, |p| p.first_byte_timeout_ms()) {
+        0 => settings.first_byte_timeout,
+        millis => Duration::from_millis(millis),
+    };
+    SendLimits {
+        first_byte_timeout,
+        idle_timeout: settings.idle_timeout,
+        ends_at: settings.request_timeout.map(|limit| cx.record.began + limit),
+    }
+}
+
 fn note(cx: &mut RequestContext, endpoint: SocketAddr, outcome: &'static str) {
     cx.record.attempts.push(AttemptRecord { endpoint, outcome });
-}
-
-/// The request as the upstream gets it.
-pub(crate) fn prepare(
-    route: &Route,
-    cx: &mut RequestContext,
-) -> Result<Request<OutgoingBody>, GatewayError> {
-    let edits = match cx.provider.clone() {
-        Some(provider) => ask(&*provider, cx)?,
-        None => UpstreamRequest::default(),
-    };
-    let mut headers = cx.headers.clone();
-    headers.remove(X_HI_ORIGINAL_AUTH);
-    for (name, value) in edits.headers {
-        match value {
-            Some(value) => headers.insert(name, value),
-            None => headers.remove(name),
-        };
-    }
-    let vhost = route.upstream_vhost.as_deref().and_then(|host| HeaderValue::from_str(host).ok());
-    if let Some(host) = edits.host.or(vhost).or_else(|| cx.authority.clone()) {
-        headers.insert(HOST, host);
-    }
-    add_forwarding_headers(&mut headers, cx);
-    let body = outgoing_body(edits.body, cx, &mut headers);
-    let uri = match edits.path_and_query {
-        Some(path) => {
-            path.parse::<Uri>().map_err(|_| GatewayError::new(ErrorKind::InvalidRequest))?
-        }
-        None => cx.uri.clone(),
-    };
-    let sent_model = edits.model.or_else(|| cx.scan.as_ref().and_then(|scan| scan.model.clone()));
-    cx.record.upstream_model =
-        sent_model.map(Into::into).filter(|model| Some(model) != cx.record.model.as_ref());
-    let mut request = Request::new(body);
-    *request.method_mut() = cx.method.clone();
-    *request.uri_mut() = uri;
-    *request.headers_mut() = headers;
-    Ok(request)
-}
-
-/// What the provider wants to be asked, with the token of this attempt.
-fn ask(provider: &dyn Provider, cx: &RequestContext) -> Result<UpstreamRequest, GatewayError> {
-    // An upstream that answers TRACE would show the caller the provider's
-    // token.
-    if cx.method == Method::TRACE {
-        return Err(GatewayError::new(ErrorKind::UnsupportedApi));
-    }
-    let tokens = provider.tokens();
-    let sticky = cx.record.consumer.as_deref();
-    let sticky = sticky.filter(|_| cx.api.is_some_and(|api| api.is_stateful()));
-    let token = tokens.get(attempt::choose_token(tokens.len(), sticky, fastrand::u64(..)));
-    let target = Target { token: token.map(|token| token.expose()) };
-    provider.request(&cx.llm_request(), &target, &Fetched::default()).map_err(|error| match error {
-        LlmError::InvalidRequest(message) => {
-            GatewayError::new(ErrorKind::InvalidRequest).saying(message)
-        }
-        LlmError::UnsupportedApi => GatewayError::new(ErrorKind::UnsupportedApi),
-        LlmError::InvalidResponse => GatewayError::new(ErrorKind::UpstreamInvalid),
-    })
-}
-
-fn add_forwarding_headers(headers: &mut HeaderMap, cx: &RequestContext) {
-    let client = cx.client.ip().to_canonical();
-    let chain = match headers.get(X_FORWARDED_FOR).and_then(|value| value.to_str().ok()) {
-        Some(before) => format!("{before},{client}"),
-        None => client.to_string(),
-    };
-    if let Ok(value) = HeaderValue::from_str(&chain) {
-        headers.insert(X_FORWARDED_FOR, value);
-    }
-    let scheme = if cx.is_tls { "https" } else { "http" };
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
-    if let Ok(value) = HeaderValue::from_str(cx.request_id.as_str()) {
-        headers.insert(X_REQUEST_ID, value);
-    }
-}
-
-/// The body to send. Its length is stated anew by the connection, except for
-/// an empty one, where the client's own zero stays.
-fn outgoing_body(edit: BodyEdit, cx: &mut RequestContext, headers: &mut HeaderMap) -> OutgoingBody {
-    let body = std::mem::replace(&mut cx.body, RequestBody::Empty);
-    if !matches!(body, RequestBody::Empty) || matches!(edit, BodyEdit::Parts(_)) {
-        headers.remove(CONTENT_LENGTH);
-    }
-    match (edit, body) {
-        (BodyEdit::Parts(parts), RequestBody::Buffered(_, share)) => {
-            OutgoingBody::parts(parts, Some(share))
-        }
-        (BodyEdit::Parts(parts), _) => OutgoingBody::parts(parts, None),
-        (BodyEdit::Keep, RequestBody::Buffered(bytes, share)) => {
-            OutgoingBody::parts(vec![bytes], Some(share))
-        }
-        (BodyEdit::Keep, RequestBody::Streaming(incoming)) => OutgoingBody::streaming(incoming),
-        (BodyEdit::Keep, RequestBody::Empty) => OutgoingBody::empty(),
-    }
 }
 
 /// Hands an upstream's answer to the client.
@@ -482,6 +428,38 @@ fn deliver(
     response
 }
 
+/// Hands the connections of both sides over to each other, once the client
+/// has got the head of the answer. From there on nobody looks at what passes.
+fn hand_over(
+    worker: &Worker,
+    mut cx: RequestContext,
+    response: Response<UpstreamBody>,
+    ran: Vec<Ran>,
+) -> Response<ClientBody> {
+    let (mut parts, upstream) = response.into_parts();
+    let Some(client) = cx.upgrade.take() else {
+        let reply = Reply::from(&GatewayError::new(ErrorKind::UpstreamInvalid));
+        return deliver_reply(reply, cx.audience(), &cx.request_id, cx.record);
+    };
+    let mut recorder = cx.record;
+    for Ran { instance, .. } in ran {
+        recorder.add_plugin(instance);
+    }
+    recorder.begin_answer(parts.status, &parts.headers, false);
+    strip_hop_by_hop(&mut parts.headers);
+    parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    parts.headers.insert(UPGRADE, WEBSOCKET);
+    if let Ok(value) = HeaderValue::from_str(cx.request_id.as_str()) {
+        parts.headers.entry(X_REQUEST_ID).or_insert(value);
+    }
+    let idle_timeout = worker.gateway.settings.idle_timeout;
+    worker.tunnels.start(Tunnel { client, upstream, recorder, idle_timeout });
+    let mut response = Response::new(ClientBody::none());
+    *response.status_mut() = parts.status;
+    *response.headers_mut() = parts.headers;
+    response
+}
+
 fn is_event_stream(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(|value| {
         value.as_bytes().to_ascii_lowercase().starts_with(b"text/event-stream")
@@ -491,12 +469,12 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
 /// Hands the gateway's own answer to the client.
 fn deliver_reply(
     reply: Reply,
-    api: Option<penstock_llm::Api>,
+    audience: Audience,
     request_id: &RequestId,
     mut recorder: Recorder,
 ) -> Response<ClientBody> {
     recorder.error = Some(reply.code);
-    let response = reply::to_response(reply, api, request_id.as_str());
+    let response = reply::to_response(reply, audience, request_id.as_str());
     recorder.begin_answer(response.status(), response.headers(), false);
     response.map(|body| ClientBody::whole(body, recorder))
 }

@@ -13,6 +13,9 @@ use crate::error::{ErrorKind, GatewayError};
 /// The header that carries the request id.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+
 /// An answer without an upstream. On the path of an LLM API, the body is
 /// replaced by that API's error shape.
 #[derive(Clone, Debug)]
@@ -89,19 +92,45 @@ fn status_of(kind: ErrorKind) -> StatusCode {
         ErrorKind::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
         ErrorKind::ClientClosed | ErrorKind::InvalidRequest => StatusCode::BAD_REQUEST,
         ErrorKind::UnsupportedApi => StatusCode::NOT_IMPLEMENTED,
+        ErrorKind::UpgradeRefused => StatusCode::FORBIDDEN,
         ErrorKind::Misdirected => StatusCode::MISDIRECTED_REQUEST,
     }
 }
 
-/// Turns a reply into a response for a client of `api`.
-pub fn to_response(reply: Reply, api: Option<Api>, request_id: &str) -> http::Response<Bytes> {
-    let (body, content_type) = match api {
-        Some(api) => (
+/// How a client wants to be told of an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// In the shape of an LLM API.
+    Llm(Api),
+    /// As a status of gRPC.
+    Grpc,
+    /// As HTTP has it.
+    Plain,
+}
+
+impl From<Option<Api>> for Audience {
+    fn from(api: Option<Api>) -> Self {
+        api.map_or(Self::Plain, Self::Llm)
+    }
+}
+
+/// Turns a reply into a response for a client.
+pub fn to_response(
+    mut reply: Reply,
+    audience: Audience,
+    request_id: &str,
+) -> http::Response<Bytes> {
+    let (body, content_type) = match audience {
+        Audience::Llm(api) => (
             Bytes::from(error_body(api.error_format(), &reply, request_id)),
             Some("application/json"),
         ),
-        None if reply.body.is_empty() => (reply.body, None),
-        None => (reply.body, Some("text/plain")),
+        Audience::Grpc => {
+            speak_grpc(&mut reply);
+            (Bytes::new(), Some("application/grpc"))
+        }
+        Audience::Plain if reply.body.is_empty() => (reply.body, None),
+        Audience::Plain => (reply.body, Some("text/plain")),
     };
     let mut response = http::Response::new(body);
     *response.status_mut() = reply.status;
@@ -113,6 +142,26 @@ pub fn to_response(reply: Reply, api: Option<Api>, request_id: &str) -> http::Re
         response.headers_mut().insert(X_REQUEST_ID, value);
     }
     response
+}
+
+/// Says in headers what HTTP would say with its status (Envoy:
+/// `httpToGrpcStatus`).
+fn speak_grpc(reply: &mut Reply) {
+    let status = match reply.status.as_u16() {
+        400 => 13,
+        401 => 16,
+        403 => 7,
+        404 => 12,
+        429 | 502..=504 => 14,
+        _ => 2,
+    };
+    reply.headers.insert(GRPC_STATUS, HeaderValue::from(status));
+    // The gateway's own messages are ASCII; one that is not would have to be
+    // encoded, and is left out.
+    if let Ok(message) = HeaderValue::from_str(&reply.message) {
+        reply.headers.insert(GRPC_MESSAGE, message);
+    }
+    reply.status = StatusCode::OK;
 }
 
 fn error_body(format: ErrorFormat, reply: &Reply, request_id: &str) -> String {

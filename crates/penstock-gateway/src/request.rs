@@ -6,12 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue,
-};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, TE};
 use http::{Method, Uri};
 use http_body::Body;
 use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
 use penstock_llm::provider::{LlmRequest, Provider};
 use penstock_llm::scan::Scan;
 use penstock_llm::stage::Head;
@@ -21,8 +20,15 @@ use crate::access_log::AccessRecord;
 use crate::body::Recorder;
 use crate::error::{ErrorKind, GatewayError};
 use crate::framing::is_bad_framing;
-use crate::route::{RouteInput, normalise_path};
+use crate::reply::Audience;
+use crate::route::RouteInput;
 use crate::state::{BufferShare, Live, State};
+
+mod head;
+
+pub(crate) use head::host_of;
+use head::{client_address, has_one_host, is_known, lists, normalise, strip, wanted_upgrade};
+pub use head::{strip_hop_by_hop, strip_trailers};
 
 /// The header that names the authenticated consumer to later plugins and to
 /// the upstream. Only the gateway sets it.
@@ -32,32 +38,15 @@ pub const X_MSE_CONSUMER: HeaderName = HeaderName::from_static("x-mse-consumer")
 /// further: the upstream has no use for it.
 pub const X_HI_ORIGINAL_AUTH: HeaderName = HeaderName::from_static("x-hi-original-auth");
 
-/// Headers that only the gateway may set; what a client sends is removed.
-const GATEWAY_ONLY: [HeaderName; 4] = [
-    X_MSE_CONSUMER,
-    HeaderName::from_static("x-higress-fallback-from"),
-    HeaderName::from_static("x-envoy-original-path"),
-    HeaderName::from_static("x-envoy-original-host"),
-];
-
-/// Headers about one connection, which never travel on (RFC 9110, 7.6.1).
-const HOP_BY_HOP: [HeaderName; 8] = [
-    CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-authenticate"),
-    HeaderName::from_static("proxy-authorization"),
-    HeaderName::from_static("proxy-connection"),
-    HeaderName::from_static("te"),
-    HeaderName::from_static("transfer-encoding"),
-    HeaderName::from_static("upgrade"),
-];
+/// The addresses that a request has come through.
+pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// A request on its way through the chain.
 pub struct RequestContext {
     /// The id in logs, in errors and in `X-Request-Id`.
     pub request_id: RequestId,
     /// The peer.
-    pub client: SocketAddr,
+    pub peer: SocketAddr,
     /// Whether the client's connection is encrypted.
     pub is_tls: bool,
     /// The method.
@@ -72,6 +61,11 @@ pub struct RequestContext {
     pub headers: HeaderMap,
     /// The body.
     pub body: RequestBody,
+    /// Whether the client takes trailers.
+    pub takes_trailers: bool,
+    /// What hands over the client's connection, where the client asks for a
+    /// WebSocket.
+    pub upgrade: Option<OnUpgrade>,
     /// The LLM API that the path names.
     pub api: Option<Api>,
     /// Which of a route's weighted targets is taken: a number below 100, the
@@ -83,12 +77,14 @@ pub struct RequestContext {
     pub scan: Option<Scan>,
     /// What the access log will say.
     pub record: Recorder,
-    limits: BodyLimits,
+    intake: Intake,
     state: Arc<State>,
 }
 
 /// A request that cannot be served, with what its answer needs.
 pub struct Rejected {
+    /// Why.
+    pub error: GatewayError,
     /// The id.
     pub request_id: RequestId,
     /// The LLM API that the path names.
@@ -108,9 +104,11 @@ pub enum RequestBody {
     Buffered(Bytes, BufferShare),
 }
 
-/// The limits of buffering.
+/// How a request is taken in.
 #[derive(Clone, Copy)]
-pub struct BodyLimits {
+pub struct Intake {
+    /// How many proxies in front of the gateway are believed.
+    pub trusted_hops: usize,
     /// The largest body, in bytes.
     pub bytes_max: usize,
     /// The longest pause between two pieces.
@@ -133,17 +131,17 @@ impl RequestContext {
     /// The request can be read in two ways.
     pub fn receive(
         request: http::Request<Incoming>,
-        client: SocketAddr,
+        peer: SocketAddr,
         state: &Arc<State>,
         live: Option<Arc<Live>>,
-        limits: BodyLimits,
+        intake: Intake,
     ) -> Result<Self, Box<Rejected>> {
         let (parts, body) = request.into_parts();
         let body = match body.is_end_stream() {
             true => RequestBody::Empty,
             false => RequestBody::Streaming(body),
         };
-        Self::from_parts(parts, body, client, (state, live), limits)
+        Self::from_parts(parts, body, peer, (state, live), intake)
     }
 
     /// The same for a request whose body is at hand.
@@ -151,13 +149,16 @@ impl RequestContext {
     /// # Errors
     /// See [`RequestContext::receive`].
     pub fn from_parts(
-        parts: http::request::Parts,
+        mut parts: http::request::Parts,
         body: RequestBody,
-        client: SocketAddr,
+        peer: SocketAddr,
         (state, live): (&Arc<State>, Option<Arc<Live>>),
-        limits: BodyLimits,
+        intake: Intake,
     ) -> Result<Self, Box<Rejected>> {
         let request_id = RequestId::random();
+        let upgrade = wanted_upgrade(&parts, &body);
+        let takes_trailers = lists(&parts.headers, &TE, "trailers");
+        let on_upgrade = parts.extensions.remove::<OnUpgrade>();
         let mut headers = parts.headers;
         let authority = match parts.uri.authority() {
             Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
@@ -165,19 +166,24 @@ impl RequestContext {
         };
         let host = authority.as_ref().map_or_else(Default::default, host_of);
         let path = parts.uri.path();
+        let client = client_address(&headers, peer, intake.trusted_hops);
         let record = AccessRecord::begin(&request_id, client, &parts.method, &host, path);
         let record = Recorder::new(record, state.clone(), live);
         let api = Api::from_path(path);
         let has_one_host = has_one_host(&parts.uri, &headers);
         let uri = match normalise(parts.uri) {
-            Some(uri) if has_one_host => uri,
-            _ => return Err(Box::new(Rejected { request_id, api, record })),
+            Some(uri) if has_one_host && is_known(&parts.method) => Ok(uri),
+            _ => Err(GatewayError::new(ErrorKind::InvalidRequest)),
+        };
+        let (uri, wants_upgrade) = match upgrade.and_then(|wants| Ok((uri?, wants))) {
+            Ok(both) => both,
+            Err(error) => return Err(Box::new(Rejected { error, request_id, api, record })),
         };
         headers.remove(HOST);
         strip(&mut headers);
         Ok(Self {
             request_id,
-            client,
+            peer,
             is_tls: false,
             method: parts.method,
             api: Api::from_path(uri.path()),
@@ -186,11 +192,13 @@ impl RequestContext {
             authority,
             headers,
             body,
+            takes_trailers,
+            upgrade: on_upgrade.filter(|_| wants_upgrade),
             target_roll: fastrand::u32(0..100),
             provider: None,
             scan: None,
             record,
-            limits,
+            intake,
             state: state.clone(),
         })
     }
@@ -210,7 +218,7 @@ impl RequestContext {
         };
         Self {
             request_id,
-            client,
+            peer: client,
             is_tls: false,
             method: Method::POST,
             api: Api::from_path(uri.path()),
@@ -219,11 +227,17 @@ impl RequestContext {
             authority: None,
             headers,
             body,
+            takes_trailers: false,
+            upgrade: None,
             target_roll: 0,
             provider: None,
             scan: None,
             record: Recorder::new(record, state.clone(), None),
-            limits: BodyLimits { bytes_max: 1 << 20, idle_timeout: Duration::from_secs(1) },
+            intake: Intake {
+                bytes_max: 1 << 20,
+                trusted_hops: 0,
+                idle_timeout: Duration::from_secs(1),
+            },
             state,
         }
     }
@@ -254,6 +268,19 @@ impl RequestContext {
             body: self.buffered_body(),
             scan: self.scan.as_ref(),
         }
+    }
+
+    /// How the client wants to be told of an error.
+    pub fn audience(&self) -> Audience {
+        match self.content_type().starts_with("application/grpc") {
+            true => Audience::Grpc,
+            false => self.api.into(),
+        }
+    }
+
+    /// Whether proxies in front are believed in what they say.
+    pub fn has_trusted_hops(&self) -> bool {
+        self.intake.trusted_hops > 0
     }
 
     /// The content type in lower case; empty where there is none.
@@ -309,7 +336,7 @@ impl RequestContext {
     pub fn body_fits(&self) -> bool {
         match &self.body {
             RequestBody::Streaming(body) => {
-                body.size_hint().lower() <= self.limits.bytes_max as u64
+                body.size_hint().lower() <= self.intake.bytes_max as u64
             }
             _ => true,
         }
@@ -325,11 +352,11 @@ impl RequestContext {
             return Ok(());
         };
         let expected = incoming.size_hint().lower();
-        if expected > self.limits.bytes_max as u64 {
+        if expected > self.intake.bytes_max as u64 {
             return Err(GatewayError::new(ErrorKind::BodyTooLarge));
         }
         let mut share = BufferShare::new(self.state.clone());
-        let bytes = read_all(incoming, &mut share, self.limits).await?;
+        let bytes = read_all(incoming, &mut share, self.intake).await?;
         self.record.request_bytes = bytes.len() as u64;
         self.body = match bytes.is_empty() {
             true => RequestBody::Empty,
@@ -342,14 +369,14 @@ impl RequestContext {
 async fn read_all(
     incoming: &mut Incoming,
     share: &mut BufferShare,
-    limits: BodyLimits,
+    intake: Intake,
 ) -> Result<Bytes, GatewayError> {
     let mut first: Option<Bytes> = None;
     let mut buffer: Option<BytesMut> = None;
     let mut length = 0;
-    while let Some(data) = next_data(incoming, limits.idle_timeout).await? {
+    while let Some(data) = next_data(incoming, intake.idle_timeout).await? {
         length += data.len();
-        if length > limits.bytes_max {
+        if length > intake.bytes_max {
             return Err(GatewayError::new(ErrorKind::BodyTooLarge));
         }
         if !share.grow(data.len()) {
@@ -361,7 +388,7 @@ async fn read_all(
                 // One allocation for what is announced, and no more than
                 // what came so far where it is not.
                 let announced = usize::try_from(incoming.size_hint().lower()).unwrap_or(0);
-                let room = (one.len() + data.len()).saturating_add(announced.min(limits.bytes_max));
+                let room = (one.len() + data.len()).saturating_add(announced.min(intake.bytes_max));
                 let mut joined = BytesMut::with_capacity(room);
                 joined.extend_from_slice(&one);
                 joined.extend_from_slice(&data);
@@ -403,113 +430,6 @@ async fn next_data(
     }
 }
 
-/// Removes hop-by-hop headers, those that `Connection` names, and those only
-/// the gateway may set, also as `X_Mse_Consumer`: upstreams that turn headers
-/// into variables cannot tell the two spellings apart.
-fn strip(headers: &mut HeaderMap) {
-    strip_hop_by_hop(headers);
-    for name in &GATEWAY_ONLY {
-        headers.remove(name);
-    }
-    let disguised: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| name.as_str().contains('_'))
-        .filter(|name| {
-            GATEWAY_ONLY.iter().any(|own| name.as_str().replace('_', "-") == own.as_str())
-        })
-        .cloned()
-        .collect();
-    for name in disguised {
-        headers.remove(name);
-    }
-}
-
-/// Removes the headers that are about one connection only.
-pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(CONNECTION) {
-        let named: Vec<HeaderName> = headers
-            .get_all(CONNECTION)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
-            .collect();
-        for name in named {
-            headers.remove(name);
-        }
-    }
-    for name in &HOP_BY_HOP {
-        headers.remove(name);
-    }
-}
-
-/// Whether a request says once, and in one way, which host it is for.
-fn has_one_host(uri: &Uri, headers: &HeaderMap) -> bool {
-    let mut named = headers.get_all(HOST).iter();
-    let (header, other) = (named.next(), named.next());
-    let hosts = (uri.authority().map(|authority| authority.as_str().as_bytes()), header);
-    let is_http = uri.scheme().is_none_or(|scheme| ["http", "https"].contains(&scheme.as_str()));
-    other.is_none()
-        && is_http
-        && match hosts {
-            // RFC 9112, 3.2.2 prefers the target; whoever ignores it does not.
-            (Some(target), Some(header)) => {
-                is_host(target) && target.eq_ignore_ascii_case(header.as_bytes())
-            }
-            (Some(host), None) => is_host(host),
-            (None, Some(header)) => is_host(header.as_bytes()),
-            (None, None) => false,
-        }
-}
-
-/// A name or an address, with or without a port; without a user.
-fn is_host(text: &[u8]) -> bool {
-    let text = std::str::from_utf8(text).unwrap_or_default();
-    let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    let is_of_address = |byte: u8| byte.is_ascii_hexdigit() || b":.".contains(&byte);
-    let (host, port, is_valid) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']'))
-    {
-        Some((address, port)) => (address, port, address.bytes().all(is_of_address)),
-        None => {
-            let (name, port) = text.split_at(text.find(':').unwrap_or(text.len()));
-            (name, port, name.bytes().all(is_of_name))
-        }
-    };
-    let is_number = |port: &str| port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit());
-    let is_port = port.is_empty() || port.strip_prefix(':').is_some_and(is_number);
-    is_valid && is_port && !host.is_empty()
-}
-
-/// Origin form with a normalised path. `None` for `*` and `CONNECT` targets,
-/// which have no path that a route could match.
-fn normalise(uri: Uri) -> Option<Uri> {
-    let path = uri.path();
-    if !path.starts_with('/') {
-        return None;
-    }
-    let normal = normalise_path(path);
-    if normal.is_none() && uri.authority().is_none() {
-        return Some(uri);
-    }
-    let mut text = normal.unwrap_or_else(|| path.to_owned());
-    if let Some(query) = uri.query() {
-        text.push('?');
-        text.push_str(query);
-    }
-    text.parse().ok()
-}
-
-/// A host in lower case without its port.
-pub(crate) fn host_of(authority: &HeaderValue) -> Box<str> {
-    let text = authority.to_str().unwrap_or_default();
-    let text = text.rsplit_once('@').map_or(text, |(_, host)| host);
-    let end = match text.strip_prefix('[') {
-        Some(_) => text.find(']').map_or(text.len(), |at| at + 1),
-        None => text.find(':').unwrap_or(text.len()),
-    };
-    text.get(..end).unwrap_or_default().to_ascii_lowercase().into()
-}
-
 /// A random identifier in the form of a UUID.
 #[derive(Clone, Copy)]
 pub struct RequestId([u8; 36]);
@@ -545,64 +465,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts_are_compared_without_port_and_case() {
-        let check = |sent: &str, expected: &str| {
-            assert_eq!(&*host_of(&HeaderValue::from_str(sent).unwrap()), expected);
-        };
-        check("Example.COM:8080", "example.com");
-        check("example.com", "example.com");
-        check("[2001:DB8::1]:80", "[2001:db8::1]");
-        check("user:pass@example.com:1", "example.com");
-        check("", "");
-    }
-
-    #[test]
-    fn a_host_has_one_spelling() {
-        for host in ["a", "A.b-c_d.test:80", "127.0.0.1:8080", "[::1]", "[2001:db8::1]:443", "a:"] {
-            assert!(is_host(host.as_bytes()), "{host}");
-        }
-        for host in [
-            "",
-            ":80",
-            "a b",
-            "a,b",
-            "u@a",
-            "a/",
-            "a\\b",
-            "a:b",
-            "a:1:2",
-            "a:123456",
-            "[::1",
-            "[]",
-            "[a.test]x",
-            "::1",
-            "a%00",
-            "\u{e4}",
-        ] {
-            assert!(!is_host(host.as_bytes()), "{host}");
-        }
-    }
-
-    #[test]
     fn request_ids_are_version_4_uuids() {
         let id = RequestId::random();
         assert_eq!(id.as_str().len(), 36);
         assert_eq!(id.as_str().as_bytes()[14], b'4');
         assert!(b"89ab".contains(&id.as_str().as_bytes()[19]));
         assert_ne!(id.as_str(), RequestId::random().as_str());
-    }
-
-    #[test]
-    fn connection_headers_do_not_travel() {
-        let mut headers = HeaderMap::new();
-        headers.insert("connection", HeaderValue::from_static("close, X-Private"));
-        headers.insert("x-private", HeaderValue::from_static("1"));
-        headers.insert("te", HeaderValue::from_static("trailers"));
-        headers.insert("x-mse-consumer", HeaderValue::from_static("admin"));
-        headers.insert("x-higress-fallback-from", HeaderValue::from_static("r"));
-        headers.insert("x_mse-consumer", HeaderValue::from_static("admin"));
-        headers.insert("x-kept", HeaderValue::from_static("1"));
-        strip(&mut headers);
-        assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-kept"]);
     }
 }

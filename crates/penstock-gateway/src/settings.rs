@@ -19,6 +19,9 @@ pub struct Settings {
     /// Time without a byte of an answer that has begun, or of a request body
     /// that has to be buffered.
     pub idle_timeout: Duration,
+    /// Time for a whole request, from its head to the last byte of the
+    /// answer. Default none, as in Higress.
+    pub request_timeout: Option<Duration>,
     /// Time for a client to send a request head, from its first byte on.
     pub head_timeout: Duration,
     /// The largest request head, in bytes.
@@ -52,6 +55,9 @@ pub struct Settings {
     pub pool_idle_timeout: Duration,
     /// How long a request waits for the first resolution of its service.
     pub resolve_timeout: Duration,
+    /// How many proxies in front of the gateway are believed in what they say
+    /// about the client. Default 0, as Envoy's `xff_num_trusted_hops`.
+    pub trusted_hops: usize,
 }
 
 impl Default for Settings {
@@ -63,6 +69,7 @@ impl Default for Settings {
             tls_timeout: Duration::from_secs(5),
             first_byte_timeout: Duration::from_secs(600),
             idle_timeout: Duration::from_secs(300),
+            request_timeout: None,
             head_timeout: Duration::from_secs(30),
             head_bytes_max: 64 << 10,
             headers_max: 100,
@@ -77,6 +84,7 @@ impl Default for Settings {
             ping_timeout: Duration::from_secs(20),
             pool_idle_timeout: Duration::from_secs(10),
             resolve_timeout: Duration::from_secs(5),
+            trusted_hops: 0,
         }
     }
 }

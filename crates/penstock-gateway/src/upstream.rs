@@ -4,11 +4,11 @@
 //! A connection is driven inside the task of the request that uses it, which
 //! saves a hand-over between tasks for every piece of a body. Between
 //! requests nobody drives it; whether it is still good is looked at when it
-//! is taken out again.
+//! is taken out again. Connections of HTTP/2 carry several requests at once
+//! and have tasks of their own: [`http2`].
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
@@ -17,16 +17,16 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, timeout};
+use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::body::OutgoingBody;
@@ -36,8 +36,11 @@ use crate::metrics::Metrics;
 use crate::settings::Settings;
 use crate::state::ServiceState;
 
+mod http2;
+mod stream;
 mod tls;
 
+pub use stream::Stream;
 pub use tls::{ClientTls, Verify, trusted_certificates};
 
 /// The largest response head, and the most that is read ahead of a slow
@@ -46,10 +49,11 @@ const READ_BUFFER_BYTES_MAX: usize = 64 << 10;
 /// The most idle connections that a worker keeps to one endpoint.
 const IDLE_MAX: usize = 256;
 
-/// The idle connections of one worker.
+/// The connections of one worker: idle ones of HTTP/1.1, and all of HTTP/2.
 pub struct Pool {
     #[expect(clippy::vec_box, reason = "a connection is large and moves between tasks")]
     idle: Mutex<HashMap<PoolKey, Vec<Box<Connection>>>>,
+    shared: http2::Shared,
     idle_timeout: Duration,
 }
 
@@ -62,25 +66,22 @@ struct PoolKey {
     server_name: Option<Box<str>>,
 }
 
-struct Connection {
+/// A connection of HTTP/1.1.
+pub struct Connection {
     sender: SendRequest<OutgoingBody>,
     driver: http1::Connection<TokioIo<Guard<Stream>>, OutgoingBody>,
     /// Says that an answer is expected.
     turn: Turn,
+    /// Whether the driver has ended, after which it must not be driven.
+    is_over: bool,
     key: PoolKey,
     idle_since: Instant,
-}
-
-/// A connection in the clear or encrypted.
-enum Stream {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
 }
 
 impl Pool {
     /// An empty pool.
     pub fn new(idle_timeout: Duration) -> Arc<Self> {
-        Arc::new(Self { idle: Mutex::default(), idle_timeout })
+        Arc::new(Self { idle: Mutex::default(), shared: http2::Shared::default(), idle_timeout })
     }
 
     fn take(&self, key: &PoolKey) -> Option<Box<Connection>> {
@@ -113,6 +114,8 @@ impl Pool {
             connections.retain(|c| c.idle_since.elapsed() < self.idle_timeout);
             !connections.is_empty()
         });
+        drop(idle);
+        self.shared.sweep(self.idle_timeout);
     }
 }
 
@@ -129,9 +132,16 @@ pub struct Dialer<'a> {
 }
 
 /// A connection that is ready for a request.
-pub struct Ready {
-    connection: Box<Connection>,
-    is_reused: bool,
+pub enum Ready {
+    /// One that carries nothing else.
+    Http1 {
+        /// The connection.
+        connection: Box<Connection>,
+        /// Whether it has carried a request before.
+        is_reused: bool,
+    },
+    /// A stream of one that others use as well.
+    Http2(http2::Share),
 }
 
 impl Dialer<'_> {
@@ -154,17 +164,53 @@ impl Dialer<'_> {
             _ => None,
         };
         let key = PoolKey { service: service.id, endpoint, server_name };
+        if service.service.protocol.is_http2() {
+            return self.share(service, host, key).await.map(Ready::Http2);
+        }
         while may_reuse && let Some(mut connection) = self.pool.take(&key) {
             if connection.is_alive().await {
-                return Ok(Ready { connection, is_reused: true });
+                return Ok(Ready::Http1 { connection, is_reused: true });
             }
         }
-        let opened = self.open(service, endpoint, host, key).await;
-        match &opened {
-            Ok(_) => self.metrics.upstream_connections.fetch_add(1, Ordering::Relaxed),
-            Err(_) => self.metrics.upstream_connect_failures.fetch_add(1, Ordering::Relaxed),
+        let (stream, turn) = Guard::of_upstream(self.open(service, endpoint, host).await?);
+        let (sender, driver) = http1::Builder::new()
+            .max_buf_size(READ_BUFFER_BYTES_MAX)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| GatewayError::new(ErrorKind::ConnectFailed).because(error))?;
+        let connection =
+            Connection { sender, driver, turn, is_over: false, key, idle_since: Instant::now() };
+        Ok(Ready::Http1 { connection: Box::new(connection), is_reused: false })
+    }
+
+    /// A stream of a connection of HTTP/2: of one that has room, of one that
+    /// somebody else is opening, else of a new one.
+    async fn share(
+        &self,
+        service: &ServiceState,
+        host: &str,
+        key: PoolKey,
+    ) -> Result<http2::Share, GatewayError> {
+        let opening = loop {
+            match self.pool.shared.take(&key) {
+                http2::Taken::Share(share) => return Ok(share),
+                http2::Taken::Open(opening) => break Some(opening),
+                http2::Taken::Wait(opened) => {
+                    if !opened.wait().await {
+                        // What the other one met with, this request finds
+                        // out for itself: those who wait for failures one
+                        // after the other would wait for ever.
+                        break None;
+                    }
+                }
+            }
         };
-        opened.map(|connection| Ready { connection, is_reused: false })
+        let stream = self.open(service, key.endpoint, host).await?;
+        let share = http2::start(stream, opening)
+            .await
+            .map_err(|error| GatewayError::new(ErrorKind::ConnectFailed).because(error))?;
+        self.pool.shared.put(key, &share);
+        Ok(share)
     }
 
     async fn open(
@@ -172,8 +218,21 @@ impl Dialer<'_> {
         service: &ServiceState,
         endpoint: SocketAddr,
         host: &str,
-        key: PoolKey,
-    ) -> Result<Box<Connection>, GatewayError> {
+    ) -> Result<Stream, GatewayError> {
+        let opened = self.dial(service, endpoint, host).await;
+        match &opened {
+            Ok(_) => self.metrics.upstream_connections.fetch_add(1, Ordering::Relaxed),
+            Err(_) => self.metrics.upstream_connect_failures.fetch_add(1, Ordering::Relaxed),
+        };
+        opened
+    }
+
+    async fn dial(
+        &self,
+        service: &ServiceState,
+        endpoint: SocketAddr,
+        host: &str,
+    ) -> Result<Stream, GatewayError> {
         let failed = |cause: String| GatewayError::new(ErrorKind::ConnectFailed).because(cause);
         let tcp = timeout(self.settings.connect_timeout, TcpStream::connect(endpoint))
             .await
@@ -182,23 +241,17 @@ impl Dialer<'_> {
         // Without it, small writes of a streamed request would wait for
         // acknowledgements. A socket that refuses the option still works.
         let _ = tcp.set_nodelay(true);
-        let stream = if service.service.protocol.is_tls() {
-            let name = service.service.sni.as_deref().unwrap_or(host);
-            Stream::Tls(Box::new(self.handshake(tcp, name, endpoint).await?))
-        } else {
-            Stream::Plain(tcp)
-        };
-        let (stream, turn) = Guard::of_upstream(stream);
-        let (sender, driver) = http1::Builder::new()
-            .max_buf_size(READ_BUFFER_BYTES_MAX)
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| failed(error.to_string()))?;
-        Ok(Box::new(Connection { sender, driver, turn, key, idle_since: Instant::now() }))
+        if !service.service.protocol.is_tls() {
+            return Ok(Stream::Plain(tcp));
+        }
+        let name = service.service.sni.as_deref().unwrap_or(host);
+        let connector = self.tls.connector(service.service.protocol.is_http2());
+        Ok(Stream::Tls(Box::new(self.handshake(connector, tcp, name, endpoint).await?)))
     }
 
     async fn handshake(
         &self,
+        connector: &TlsConnector,
         tcp: TcpStream,
         name: &str,
         endpoint: SocketAddr,
@@ -207,7 +260,7 @@ impl Dialer<'_> {
         let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
         let server_name = ServerName::try_from(bare.to_owned())
             .map_err(|_| failed(format!("`{name}` cannot be a server name")))?;
-        timeout(self.settings.tls_timeout, self.tls.connector().connect(server_name, tcp))
+        timeout(self.settings.tls_timeout, connector.connect(server_name, tcp))
             .await
             .map_err(|_| failed(format!("TLS handshake with {endpoint} timed out")))?
             .map_err(|error| failed(format!("TLS handshake with {endpoint} as {name}: {error}")))
@@ -221,6 +274,18 @@ impl Connection {
         let is_over =
             std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut self.driver).poll(cx).is_ready()));
         !is_over.await && self.sender.is_ready()
+    }
+
+    /// What is left of it once HTTP is over: the transport, and what was read
+    /// from it behind the head of the answer.
+    async fn into_stream(mut self: Box<Self>) -> (Stream, Bytes) {
+        if !self.is_over {
+            // How it ended is of no interest: an error shows again when the
+            // transport is used.
+            let _ = (&mut self.driver).await;
+        }
+        let parts = self.driver.into_parts();
+        (parts.io.into_inner().into_inner(), parts.read_buf)
     }
 }
 
@@ -239,32 +304,73 @@ impl Ready {
     /// # Errors
     /// See [`SendFailure`].
     pub async fn send(
-        mut self,
+        self,
         request: Request<OutgoingBody>,
         pool: &Arc<Pool>,
-        settings: &Settings,
-        first_byte_timeout: Duration,
+        limits: SendLimits,
     ) -> Result<Response<UpstreamBody>, SendFailure> {
-        let answer = timeout(first_byte_timeout, self.connection.exchange(request)).await;
+        let (response, hold) = match self {
+            Self::Http1 { connection, is_reused } => {
+                let response = connection.send(request, is_reused, limits.first_byte_timeout);
+                let (response, connection) = response.await?;
+                (response, Hold::Http1(connection))
+            }
+            Self::Http2(share) => {
+                let response = share.send(request, limits.first_byte_timeout).await?;
+                (response, Hold::Http2 { _share: share })
+            }
+        };
+        Ok(response.map(|incoming| UpstreamBody {
+            incoming,
+            hold,
+            pool: pool.clone(),
+            limits,
+            deadline: None,
+            last_progress: Instant::now(),
+        }))
+    }
+}
+
+/// How long an exchange may take.
+#[derive(Clone, Copy)]
+pub struct SendLimits {
+    /// Until the head of the answer.
+    pub first_byte_timeout: Duration,
+    /// Between two pieces of the answer.
+    pub idle_timeout: Duration,
+    /// When all of it has to be over.
+    pub ends_at: Option<Instant>,
+}
+
+impl SendFailure {
+    fn timed_out() -> Self {
+        Self { error: GatewayError::new(ErrorKind::UpstreamTimeout), unsent: None }
+    }
+}
+
+impl Connection {
+    async fn send(
+        mut self: Box<Self>,
+        request: Request<OutgoingBody>,
+        is_reused: bool,
+        first_byte_timeout: Duration,
+    ) -> Result<(Response<Incoming>, Box<Self>), SendFailure> {
+        let may_switch = request.headers().contains_key(UPGRADE);
+        let answer = timeout(first_byte_timeout, self.exchange(request)).await;
         match answer {
-            Ok(Ok(response)) if response.status().is_informational() => Err(SendFailure {
-                error: GatewayError::new(ErrorKind::UpstreamInvalid)
-                    .because("it switches protocols, which nobody asked for"),
-                unsent: None,
-            }),
+            Ok(Ok(response)) if response.status().is_informational() && !may_switch => {
+                Err(SendFailure {
+                    error: GatewayError::new(ErrorKind::UpstreamInvalid)
+                        .because("it switches protocols, which nobody asked for"),
+                    unsent: None,
+                })
+            }
             Ok(Ok(response)) if is_ambiguous(response.headers()) => Err(SendFailure {
                 error: GatewayError::new(ErrorKind::UpstreamInvalid)
                     .because("its answer has more than one framing"),
                 unsent: None,
             }),
-            Ok(Ok(response)) => Ok(response.map(|incoming| UpstreamBody {
-                incoming,
-                connection: Some(self.connection),
-                pool: pool.clone(),
-                idle_timeout: settings.idle_timeout,
-                deadline: None,
-                last_progress: Instant::now(),
-            })),
+            Ok(Ok(response)) => Ok((response, self)),
             Ok(Err(mut failure)) => {
                 let error = failure.error();
                 let mut kind = ErrorKind::UpstreamClosed;
@@ -277,13 +383,10 @@ impl Ready {
                     };
                 }
                 let error = GatewayError::new(kind).because(describe(error));
-                let unsent = failure.take_message().filter(|_| self.is_reused).map(Box::new);
+                let unsent = failure.take_message().filter(|_| is_reused).map(Box::new);
                 Err(SendFailure { error, unsent })
             }
-            Err(_) => Err(SendFailure {
-                error: GatewayError::new(ErrorKind::UpstreamTimeout),
-                unsent: None,
-            }),
+            Err(_) => Err(SendFailure::timed_out()),
         }
     }
 }
@@ -319,12 +422,11 @@ impl Connection {
         self.turn.take();
         let answer = self.sender.try_send_request(request);
         let mut answer = std::pin::pin!(answer);
-        let driver = &mut self.driver;
-        let mut is_over = false;
+        let (driver, is_over) = (&mut self.driver, &mut self.is_over);
         std::future::poll_fn(|cx| {
-            if !is_over && Pin::new(&mut *driver).poll(cx).is_ready() {
+            if !*is_over && Pin::new(&mut *driver).poll(cx).is_ready() {
                 // The outcome reaches `answer`.
-                is_over = true;
+                *is_over = true;
             }
             answer.as_mut().poll(cx)
         })
@@ -336,20 +438,40 @@ impl Connection {
 /// it has been read to the end, and closes it when it is dropped before.
 pub struct UpstreamBody {
     incoming: Incoming,
-    connection: Option<Box<Connection>>,
+    hold: Hold,
     pool: Arc<Pool>,
-    idle_timeout: Duration,
+    limits: SendLimits,
     deadline: Option<Pin<Box<Sleep>>>,
     last_progress: Instant,
 }
 
+/// What a body keeps of its connection.
+enum Hold {
+    /// Nothing: it is over, or went back to the pool.
+    Nothing,
+    Http1(Box<Connection>),
+    Http2 {
+        _share: http2::Share,
+    },
+}
+
 impl UpstreamBody {
+    /// The transport and what was read ahead from it, where the upstream has
+    /// switched protocols.
+    pub async fn into_stream(mut self) -> Option<(Stream, Bytes)> {
+        match std::mem::replace(&mut self.hold, Hold::Nothing) {
+            Hold::Http1(connection) => Some(connection.into_stream().await),
+            Hold::Http2 { .. } | Hold::Nothing => None,
+        }
+    }
+
     /// Drives the connection; an error reaches the body itself.
     fn drive(&mut self, cx: &mut Context<'_>) {
-        if let Some(connection) = &mut self.connection
+        if let Hold::Http1(connection) = &mut self.hold
+            && !connection.is_over
             && Pin::new(&mut connection.driver).poll(cx).is_ready()
         {
-            self.connection = None;
+            self.hold = Hold::Nothing;
         }
     }
 
@@ -357,28 +479,34 @@ impl UpstreamBody {
         if let Some(cx) = cx {
             self.drive(cx);
         }
-        if let Some(connection) = self.connection.take()
+        if let Hold::Http1(connection) = std::mem::replace(&mut self.hold, Hold::Nothing)
             && connection.sender.is_ready()
         {
             self.pool.put(connection);
         }
     }
 
-    /// Whether nothing has come for too long. The timer is only set again
-    /// when it fires, not at every piece.
-    fn is_stalled(&mut self, cx: &mut Context<'_>) -> bool {
-        let idle_timeout = self.idle_timeout;
-        let deadline =
-            self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(idle_timeout)));
+    /// Whether nothing has come for too long, or the time for the whole
+    /// request is over. The timer is only set again when it fires, not at
+    /// every piece.
+    fn is_late(&mut self, cx: &mut Context<'_>) -> Option<BodyError> {
+        let SendLimits { idle_timeout, ends_at, .. } = self.limits;
+        let sooner = |at: Instant| ends_at.map_or(at, |ends_at| at.min(ends_at)).into();
+        let deadline = self.deadline.get_or_insert_with(|| {
+            Box::pin(tokio::time::sleep_until(sooner(Instant::now() + idle_timeout)))
+        });
         while deadline.as_mut().poll(cx).is_ready() {
-            let idle = self.last_progress.elapsed();
-            if idle >= idle_timeout {
-                return true;
+            let now = Instant::now();
+            if ends_at.is_some_and(|ends_at| ends_at <= now) {
+                return Some(BodyError::OutOfTime);
             }
-            let next = tokio::time::Instant::now() + (idle_timeout - idle);
-            deadline.as_mut().reset(next);
+            let stalls_at = self.last_progress + idle_timeout;
+            if stalls_at <= now {
+                return Some(BodyError::Stalled);
+            }
+            deadline.as_mut().reset(sooner(stalls_at));
         }
-        false
+        None
     }
 }
 
@@ -391,9 +519,24 @@ pub enum BodyError {
     /// The upstream sent nothing for too long.
     #[error("the upstream stalled")]
     Stalled,
+    /// The time for the whole request was over.
+    #[error("the request took too long")]
+    OutOfTime,
     /// A stage could not go on.
     #[error("{0}")]
     Stage(#[from] penstock_llm::LlmError),
+}
+
+impl BodyError {
+    /// The stable name, for the log.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Broken(_) => "upstream_broke_off",
+            Self::Stalled => "upstream_stalled",
+            Self::OutOfTime => "request_timeout",
+            Self::Stage(_) => "answer_invalid",
+        }
+    }
 }
 
 impl Body for UpstreamBody {
@@ -407,16 +550,18 @@ impl Body for UpstreamBody {
         let this = &mut *self;
         // What is there already goes out before more is read.
         let mut polled = Pin::new(&mut this.incoming).poll_frame(cx);
-        if polled.is_pending() && this.connection.is_some() {
+        if polled.is_pending() && matches!(this.hold, Hold::Http1(_)) {
             this.drive(cx);
             polled = Pin::new(&mut this.incoming).poll_frame(cx);
         }
         match polled {
-            Poll::Pending if this.is_stalled(cx) => {
-                this.connection = None;
-                Poll::Ready(Some(Err(BodyError::Stalled)))
-            }
-            Poll::Pending => Poll::Pending,
+            Poll::Pending => match this.is_late(cx) {
+                Some(error) => {
+                    this.hold = Hold::Nothing;
+                    Poll::Ready(Some(Err(error)))
+                }
+                None => Poll::Pending,
+            },
             Poll::Ready(Some(Ok(frame))) => {
                 if this.deadline.is_some() {
                     this.last_progress = Instant::now();
@@ -424,7 +569,7 @@ impl Body for UpstreamBody {
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => {
-                this.connection = None;
+                this.hold = Hold::Nothing;
                 Poll::Ready(Some(Err(BodyError::Broken(error))))
             }
             Poll::Ready(None) => {
@@ -447,64 +592,6 @@ impl Drop for UpstreamBody {
     fn drop(&mut self) {
         if self.incoming.is_end_stream() {
             self.release(None);
-        }
-    }
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
-            Self::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
-        }
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(tcp) => Pin::new(tcp).poll_write(cx, buf),
-            Self::Tls(tls) => Pin::new(tls).poll_write(cx, buf),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
-            Self::Tls(tls) => Pin::new(tls).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
-            Self::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
-        }
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, bufs),
-            Self::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, bufs),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Plain(tcp) => tcp.is_write_vectored(),
-            Self::Tls(tls) => tls.is_write_vectored(),
         }
     }
 }

@@ -47,7 +47,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("clap::", &["penstock/src/cli/", "penstock/src/main.rs", "penstock/src/telemetry.rs"]),
     ("clap_complete::", &["penstock/src/cli/completion.rs"]),
     ("hickory_resolver", &["penstock-gateway/src/resolve.rs"]),
-    ("hyper::client", &["penstock-gateway/src/upstream.rs"]),
+    ("hyper::client", &["penstock-gateway/src/upstream.rs", "penstock-gateway/src/upstream/"]),
     ("listenfd::", &["penstock/src/process/inherited.rs"]),
     ("notify::", &["penstock/src/store/directory/"]),
     ("saphyr_parser", &["penstock-manifest/src/yaml.rs", "penstock-manifest/src/yaml/"]),
@@ -343,9 +343,11 @@ fn every_limit_is_documented() {
         tls_timeout,
         first_byte_timeout,
         idle_timeout,
+        request_timeout,
         head_timeout,
         pool_idle_timeout,
         resolve_timeout,
+        trusted_hops,
         head_bytes_max,
         headers_max,
         handshake_timeout,
@@ -360,7 +362,6 @@ fn every_limit_is_documented() {
     } = Settings::default();
     let number = |number: usize| format!("`{number}`");
     let time = |duration: Duration| format!("`{}`", duration.as_secs_f64());
-    let plain = |duration: Duration| format!("{} s", duration.as_secs_f64());
     let serve = read("docs/serve.md");
     let rows = [
         ("--body-limit BYTES", number(body_bytes_max)),
@@ -381,8 +382,10 @@ fn every_limit_is_documented() {
         ("--upstream-tls-timeout SECONDS", time(tls_timeout)),
         ("--pool-idle-timeout SECONDS", time(pool_idle_timeout)),
         ("--resolve-timeout SECONDS", time(resolve_timeout)),
-        ("first_byte_timeout", plain(first_byte_timeout)),
-        ("idle_timeout", plain(idle_timeout)),
+        ("--first-byte-timeout SECONDS", time(first_byte_timeout)),
+        ("--idle-timeout SECONDS", time(idle_timeout)),
+        ("--request-timeout SECONDS", time(request_timeout.unwrap_or_default())),
+        ("--trusted-hops N", number(trusted_hops)),
     ];
     let rows = rows.into_iter().map(|(name, value)| format!("| `{name}` | {value} |"));
     check(rows.filter(|row| !serve.contains(row)).map(|row| format!("docs/serve.md: no {row}")));

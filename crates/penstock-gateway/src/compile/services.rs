@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use penstock_manifest::annotation::Destination;
-use penstock_manifest::diagnostic::{MCP_BRIDGE_NAME, REGISTRY_INVALID};
-use penstock_manifest::kind::mcp_bridge::{McpBridge, Protocol, Registry};
+use penstock_manifest::diagnostic::MCP_BRIDGE_NAME;
+use penstock_manifest::kind::mcp_bridge::{McpBridge, Registry};
 use penstock_manifest::{Diagnostic, Resource};
 
 use crate::snapshot::{Service, ServiceIndex};
@@ -36,29 +36,14 @@ pub(super) fn compile(bridges: &[&Arc<Resource>], diagnostics: &mut Vec<Diagnost
             continue;
         };
         for registry in bridge.registries {
-            services.add(registry, resource, diagnostics);
+            services.add(registry);
         }
     }
     services
 }
 
 impl Services {
-    fn add(&mut self, registry: Registry, resource: &Resource, diagnostics: &mut Vec<Diagnostic>) {
-        if !matches!(registry.protocol, Protocol::Http | Protocol::Https) {
-            diagnostics.push(
-                Diagnostic::at(
-                    &REGISTRY_INVALID,
-                    &resource.source,
-                    registry.at,
-                    format!(
-                        "registry `{}` speaks HTTP/2, which is not supported yet",
-                        registry.host
-                    ),
-                )
-                .with_hint("use http or https"),
-            );
-            return;
-        }
+    fn add(&mut self, registry: Registry) {
         let host: Arc<str> = registry.host.into();
         let index = ServiceIndex(u32::try_from(self.services.len()).unwrap_or(u32::MAX));
         self.by_host.insert(host.clone(), index);
@@ -90,7 +75,7 @@ impl Services {
 
     /// The same service with the scheme that a destination asks for.
     fn variant(&self, service: &Service, is_tls: bool) -> ServiceIndex {
-        let protocol = if is_tls { Protocol::Https } else { Protocol::Http };
+        let protocol = service.protocol.with_tls(is_tls);
         let wanted = Service { protocol, ..service.clone() };
         let mut variants = self.variants.borrow_mut();
         let place = variants.iter().position(|variant| *variant == wanted).unwrap_or_else(|| {

@@ -301,9 +301,12 @@ impl Body for TrackedBody {
             return Poll::Ready(None);
         };
         let poll = Pin::new(body).poll_frame(cx);
-        if let Poll::Ready(None | Some(Err(_))) = &poll {
-            self.under_way.is_done = true;
-        }
+        self.under_way.is_done |= match &poll {
+            // Nothing comes behind trailers, and hyper does not ask.
+            Poll::Ready(Some(Ok(frame))) => frame.is_trailers(),
+            Poll::Ready(None | Some(Err(_))) => true,
+            Poll::Pending => false,
+        };
         poll
     }
 

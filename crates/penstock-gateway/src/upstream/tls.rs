@@ -21,7 +21,8 @@ pub enum Verify {
 
 /// The TLS side of upstream connections.
 pub struct ClientTls {
-    connector: TlsConnector,
+    http1: TlsConnector,
+    http2: TlsConnector,
 }
 
 impl ClientTls {
@@ -43,12 +44,15 @@ impl ClientTls {
                 .with_no_client_auth(),
         };
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { connector: TlsConnector::from(Arc::new(config)) })
+        let mut http2 = config.clone();
+        http2.alpn_protocols = vec![b"h2".to_vec()];
+        Ok(Self { http1: Arc::new(config).into(), http2: Arc::new(http2).into() })
     }
 
-    /// What makes handshakes.
-    pub fn connector(&self) -> &TlsConnector {
-        &self.connector
+    /// What makes handshakes. The registry says which protocol is spoken;
+    /// nothing is left to choose.
+    pub fn connector(&self, is_http2: bool) -> &TlsConnector {
+        if is_http2 { &self.http2 } else { &self.http1 }
     }
 }
 

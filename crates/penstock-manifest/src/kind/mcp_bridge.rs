@@ -103,6 +103,22 @@ impl Protocol {
     pub fn is_tls(self) -> bool {
         matches!(self, Self::Https | Self::Grpcs)
     }
+
+    /// Whether it is HTTP/2.
+    pub fn is_http2(self) -> bool {
+        matches!(self, Self::Http2 | Self::Grpc | Self::Grpcs)
+    }
+
+    /// The same version of HTTP, encrypted or in the clear.
+    pub fn with_tls(self, is_tls: bool) -> Self {
+        match (self.is_http2(), is_tls) {
+            (_, _) if self.is_tls() == is_tls => self,
+            (true, true) => Self::Grpcs,
+            (true, false) => Self::Http2,
+            (false, true) => Self::Https,
+            (false, false) => Self::Http,
+        }
+    }
 }
 
 /// The services of an McpBridge.

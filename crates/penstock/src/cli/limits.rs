@@ -58,6 +58,15 @@ pub struct Limits {
     /// Time for the TLS handshake with an upstream
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
     pub upstream_tls_timeout: Duration,
+    /// How long an upstream may take until it answers
+    #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = seconds)]
+    pub first_byte_timeout: Duration,
+    /// How long an answer, an upload or a WebSocket may pause
+    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = seconds)]
+    pub idle_timeout: Duration,
+    /// How long a whole request may take; 0 for any time
+    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds_or_zero)]
+    pub request_timeout: Duration,
     /// How long an unused upstream connection is kept
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub pool_idle_timeout: Duration,
@@ -74,6 +83,9 @@ impl Limits {
             buffered_bytes_max: self.buffer_limit,
             connect_timeout: self.connect_timeout,
             tls_timeout: self.upstream_tls_timeout,
+            first_byte_timeout: self.first_byte_timeout,
+            idle_timeout: self.idle_timeout,
+            request_timeout: Some(self.request_timeout).filter(|time| !time.is_zero()),
             head_timeout: self.head_timeout,
             head_bytes_max: self.head_limit,
             headers_max: self.header_limit.into(),
@@ -98,6 +110,10 @@ fn seconds(text: &str) -> Result<Duration, String> {
     number
         .and_then(|number| Duration::try_from_secs_f64(number).ok())
         .ok_or_else(|| "expected seconds above 0, such as 30 or 0.5".to_owned())
+}
+
+fn seconds_or_zero(text: &str) -> Result<Duration, String> {
+    if text == "0" { Ok(Duration::ZERO) } else { seconds(text) }
 }
 
 fn at_least_8192(text: &str) -> Result<usize, String> {

@@ -17,7 +17,7 @@ use penstock_gateway::resolve::Resolver;
 use penstock_gateway::shutdown::Shutdown;
 use penstock_gateway::socket::Listener;
 use penstock_gateway::upstream::{ClientTls, Verify};
-use penstock_gateway::{Gateway, State};
+use penstock_gateway::{Gateway, Settings, State};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
@@ -59,6 +59,9 @@ pub struct Arguments {
     /// Worker threads; default: the cores that the process may use
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
+    /// How many proxies in front are believed in what they say about the client
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub trusted_hops: usize,
     /// How long requests may finish after SIGTERM, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub drain: u64,
@@ -199,7 +202,7 @@ fn configure(arguments: &Arguments, control: &Runtime) -> anyhow::Result<Configu
     let store = store::open(&arguments.config)?;
     let access_log = AccessLog::open(&destination(&arguments.access_log))
         .with_context(|| format!("cannot open the access log `{}`", arguments.access_log))?;
-    let settings = arguments.limits.settings();
+    let settings = Settings { trusted_hops: arguments.trusted_hops, ..arguments.limits.settings() };
     let resolver = Resolver::new(arguments.dns, control.handle().clone())
         .map_err(|error| anyhow::anyhow!("the resolver cannot be started: {error}"))?;
     let state = State::new(resolver, access_log.clone(), settings.buffered_bytes_max);

@@ -292,10 +292,12 @@ fn a_denial_of_head_has_no_body() {
 #[test]
 fn targets_without_a_path_are_refused() {
     let harbor = Harbor::start();
-    for (method, target) in [("OPTIONS", "*"), ("CONNECT", "api.brook.test:443")] {
+    for (method, target, expected) in
+        [("OPTIONS", "*", 400), ("CONNECT", "api.brook.test:443", 403)]
+    {
         let status =
             harbor.gateway.begin(&Request::new(method, HOST, target).key(HERON_KEY)).head().status;
-        assert_eq!(status, 400, "{method}");
+        assert_eq!(status, expected, "{method}");
     }
     harbor.upstream.received_nothing();
 }

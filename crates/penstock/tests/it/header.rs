@@ -191,3 +191,162 @@ fn a_provider_is_never_traced() {
     assert_eq!(harbor.gateway.send(&request).status(), 501);
     harbor.upstream.received_nothing();
 }
+
+#[test]
+fn a_body_that_is_not_wanted_is_not_asked_for() {
+    let harbor = Harbor::start();
+    let mut client = harbor.gateway.connect();
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n"
+    );
+    client.write(head.as_bytes());
+    assert_eq!(client.head().status, 401);
+}
+
+#[test]
+fn what_the_gateway_meets_is_not_expected_of_the_upstream() {
+    let upstream = Upstream::start(Scenario::Completion);
+    let gateway = Serve::new(plain(&upstream).path()).start();
+    let request = Request::post("plain.test", "/", "{}").header("Expect", "100-continue");
+    let mut client = gateway.begin(&request);
+    assert_eq!(client.head().status, 100);
+    assert_eq!(client.answer().status(), 200);
+    assert_eq!(upstream.received().header("expect"), None);
+}
+
+#[test]
+fn nothing_that_envoy_would_act_upon_gets_through() {
+    let upstream = Upstream::start(Scenario::Completion);
+    let gateway = Serve::new(plain(&upstream).path()).start();
+    let request = Request::get("plain.test", "/")
+        .header("X-Envoy-Retry-On", "5xx")
+        .header("X_Envoy_Upstream_Rq_Timeout_Ms", "1")
+        .header("x-envoy-internal", "true")
+        .header("X-Environment", "test");
+    assert_eq!(gateway.send(&request).status(), 200);
+    let received = upstream.received();
+    let names = received.headers.iter().map(|(name, _)| name.to_ascii_lowercase());
+    assert!(!names.into_iter().any(|name| name.replace('_', "-").starts_with("x-envoy-")));
+    assert_eq!(received.header("x-environment"), Some("test"));
+}
+
+#[test]
+fn strangers_do_not_say_how_they_came() {
+    let upstream = Upstream::start(Scenario::Completion);
+    let gateway = Serve::new(plain(&upstream).path()).start();
+    let request = Request::get("plain.test:8080", "/")
+        .header("X-Forwarded-For", "192.0.2.7")
+        .header("X-Forwarded-For", "192.0.2.8")
+        .header("X-Forwarded-Proto", "https")
+        .header("X-Forwarded-Host", "admin.test");
+    let answer = gateway.send(&request);
+    let received = upstream.received();
+    assert_eq!(received.header("x-forwarded-for"), Some("192.0.2.7,192.0.2.8,127.0.0.1"));
+    assert_eq!(received.header("x-forwarded-proto"), Some("http"));
+    assert_eq!(received.header("x-forwarded-host"), Some("plain.test:8080"));
+    assert_eq!(gateway.access_log.of_request(&answer)["client"], "127.0.0.1");
+}
+
+#[test]
+fn trusted_proxies_say_how_a_client_came() {
+    let upstream = Upstream::start(Scenario::Completion);
+    let gateway = Serve::new(plain(&upstream).path()).with("--trusted-hops", 2).start();
+    let request = Request::get("plain.test", "/")
+        .header("X-Forwarded-For", "6.6.6.6, 192.0.2.7, 192.0.2.8")
+        .header("X-Forwarded-Proto", "https")
+        .header("X-Forwarded-Host", "shop.test");
+    let answer = gateway.send(&request);
+    let received = upstream.received();
+    assert_eq!(received.header("x-forwarded-for"), Some("6.6.6.6, 192.0.2.7, 192.0.2.8,127.0.0.1"));
+    assert_eq!(received.header("x-forwarded-proto"), Some("https"));
+    assert_eq!(received.header("x-forwarded-host"), Some("shop.test"));
+    assert_eq!(gateway.access_log.of_request(&answer)["client"], "192.0.2.7");
+}
+
+#[test]
+fn answers_without_bodies_have_none() {
+    let harbor = Harbor::start();
+    harbor.upstream.once(Scenario::Bytes(
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 7\r\n\r\n".to_vec(),
+    ));
+    let mut client = harbor.gateway.begin(&Request::new("HEAD", HOST, "/v1/models").key(HERON_KEY));
+    let head = client.head();
+    assert_eq!((head.status, head.header("content-length")), (200, Some("7")));
+    for status in [204, 304] {
+        let bytes = format!("HTTP/1.1 {status} X\r\nETag: \"1\"\r\n\r\n");
+        harbor.upstream.once(Scenario::Bytes(bytes.into_bytes()));
+        client.send(&Request::get(HOST, "/v1/models").key(HERON_KEY));
+        let answer = client.answer();
+        assert_eq!((answer.status(), answer.header("etag")), (status, Some("\"1\"")));
+        assert_eq!(answer.header("transfer-encoding"), None);
+    }
+    client.send(&chat());
+    assert_eq!(client.answer().status(), 200);
+    assert_eq!(harbor.upstream.connections(), 1);
+}
+
+#[test]
+fn hints_before_the_answer_stay_behind() {
+    let harbor = Harbor::start();
+    harbor.upstream.once(Scenario::Bytes(
+        b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}".to_vec(),
+    ));
+    let answer = harbor.chat();
+    assert_eq!((answer.status(), answer.header("link")), (200, None));
+}
+
+#[test]
+fn trailers_of_an_answer_pass_to_a_client_that_takes_them() {
+    let upstream = Upstream::start(Scenario::raw(
+        "Trailer: X-Sum\r\nTransfer-Encoding: chunked",
+        "2\r\n{}\r\n0\r\nX-Sum: 1\r\n\r\n",
+    ));
+    let gateway = Serve::new(plain(&upstream).path()).start();
+    let mut client = gateway.begin(&Request::get("plain.test", "/").header("TE", "trailers"));
+    client.head();
+    let wanted = b"2\r\n{}\r\n0\r\nx-sum: 1\r\n\r\n";
+    assert_eq!(client.read(wanted.len()), wanted);
+    client.send(&Request::get("plain.test", "/"));
+    assert_eq!(client.answer().text(), "{}");
+}
+
+#[test]
+fn methods_are_those_that_envoy_knows() {
+    let upstream = Upstream::start(Scenario::Completion);
+    let gateway = Serve::new(plain(&upstream).path()).start();
+    for method in ["PROPFIND", "PURGE", "M-SEARCH"] {
+        assert_eq!(gateway.send(&Request::new(method, "plain.test", "/")).status(), 200);
+        assert!(upstream.received().line.starts_with(method));
+    }
+    for method in ["get", "FROBNICATE"] {
+        assert_eq!(gateway.send(&Request::new(method, "plain.test", "/")).status(), 400);
+    }
+    upstream.received_nothing();
+}
+
+#[test]
+fn a_whole_request_may_be_given_a_time() {
+    let flags = |serve: Serve| serve.with("--request-timeout", 1);
+    let harbor = Harbor::served(Scenario::Silence, |_| {}, flags);
+    let answer = harbor.chat();
+    check_openai_error(&answer, 504, "timeout_error", "upstream_timeout");
+    let steps = harbor.upstream.stepped();
+    let mut client = harbor.gateway.begin(&chat());
+    steps.write("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n");
+    let head = client.head();
+    let id = head.header("x-request-id").unwrap().to_owned();
+    assert_eq!(client.body_of(head).end, End::Broken);
+    let line = harbor.gateway.access_log.find(|line| line["request_id"] == *id).unwrap();
+    assert_eq!(line["error"], "request_timeout");
+}
+
+#[test]
+fn an_answer_may_not_pause_for_longer_than_it_is_given() {
+    let flags = |serve: Serve| serve.with("--idle-timeout", 1);
+    let harbor = Harbor::served(Scenario::Completion, |_| {}, flags);
+    let steps = harbor.upstream.stepped();
+    let mut client = harbor.gateway.begin(&chat());
+    steps.write("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf");
+    assert_eq!(client.answer().end, End::Broken);
+    steps.await_close();
+}

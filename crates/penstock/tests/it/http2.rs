@@ -136,6 +136,6 @@ fn what_only_begins_like_the_preface_is_http1() {
     let harbor = Harbor::start();
     let mut connection = harbor.gateway.connect();
     connection.write(b"PR");
-    connection.write(b"I /v1/models HTTP/1.1\r\nHost: elsewhere.test\r\n\r\n");
+    connection.write(b"OPFIND /v1/models HTTP/1.1\r\nHost: elsewhere.test\r\n\r\n");
     assert_eq!(connection.answer().status(), 404);
 }

@@ -38,6 +38,8 @@ mod framing;
 #[cfg(test)]
 mod get;
 #[cfg(test)]
+mod grpc;
+#[cfg(test)]
 mod header;
 #[cfg(test)]
 mod http2;
@@ -71,3 +73,5 @@ mod tls;
 mod upgrade;
 #[cfg(test)]
 mod verb;
+#[cfg(test)]
+mod websocket;

@@ -253,7 +253,7 @@ fn conditions_on_method_header_and_query() {
     ]);
     let method = |method: &str| Request::new(method, "method.test", "/");
     for (name, expected) in
-        [("GET", "method"), ("POST", "method"), ("PUT", "404"), ("HEADX", "404")]
+        [("GET", "method"), ("POST", "method"), ("PUT", "404"), ("PURGE", "404"), ("HEADX", "400")]
     {
         routes.check_request(&method(name), expected);
     }

@@ -298,6 +298,12 @@ impl Connection {
         std::mem::take(&mut self.unread)
     }
 
+    /// Bytes as they stand on the wire.
+    #[track_caller]
+    pub(crate) fn read(&mut self, count: usize) -> Vec<u8> {
+        self.read_exactly(count).expect("the connection ended")
+    }
+
     fn read_until(&mut self, end: &[u8]) -> Option<Vec<u8>> {
         loop {
             if let Some(at) = self.unread.windows(end.len()).position(|window| window == end) {

@@ -7,6 +7,7 @@ pub(crate) mod client;
 pub(crate) mod dns;
 pub(crate) mod gateway;
 pub(crate) mod http2;
+pub(crate) mod http2_upstream;
 pub(crate) mod manifests;
 pub(crate) mod schema;
 pub(crate) mod site;

@@ -1,0 +1,170 @@
+//! The request as its upstream gets it: what the provider asks for, what is
+//! told about the client, and the form of the version that is spoken. Nothing
+//! is sent from here.
+
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TE, UPGRADE,
+};
+use http::uri::Scheme;
+use http::{Method, Request, Uri};
+use penstock_llm::LlmError;
+use penstock_llm::provider::{BodyEdit, Fetched, Provider, Target, UpstreamRequest};
+
+use super::WEBSOCKET;
+use crate::attempt;
+use crate::body::OutgoingBody;
+use crate::error::{ErrorKind, GatewayError};
+use crate::reply::X_REQUEST_ID;
+use crate::request::{RequestBody, RequestContext, X_FORWARDED_FOR, X_HI_ORIGINAL_AUTH};
+use crate::snapshot::{Route, Service};
+
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// The request as the upstream gets it.
+pub(crate) fn prepare(
+    route: &Route,
+    cx: &mut RequestContext,
+) -> Result<Request<OutgoingBody>, GatewayError> {
+    let edits = match cx.provider.clone() {
+        Some(provider) => ask(&*provider, cx)?,
+        None => UpstreamRequest::default(),
+    };
+    let mut headers = cx.headers.clone();
+    headers.remove(X_HI_ORIGINAL_AUTH);
+    for (name, value) in edits.headers {
+        match value {
+            Some(value) => headers.insert(name, value),
+            None => headers.remove(name),
+        };
+    }
+    let vhost = route.upstream_vhost.as_deref().and_then(|host| HeaderValue::from_str(host).ok());
+    if let Some(host) = edits.host.or(vhost).or_else(|| cx.authority.clone()) {
+        headers.insert(HOST, host);
+    }
+    add_forwarding_headers(&mut headers, cx);
+    let body = outgoing_body(edits.body, cx, &mut headers);
+    let uri = match edits.path_and_query {
+        Some(path) => {
+            path.parse::<Uri>().map_err(|_| GatewayError::new(ErrorKind::InvalidRequest))?
+        }
+        None => cx.uri.clone(),
+    };
+    let sent_model = edits.model.or_else(|| cx.scan.as_ref().and_then(|scan| scan.model.clone()));
+    cx.record.upstream_model =
+        sent_model.map(Into::into).filter(|model| Some(model) != cx.record.model.as_ref());
+    let mut request = Request::new(body);
+    *request.method_mut() = cx.method.clone();
+    *request.uri_mut() = uri;
+    *request.headers_mut() = headers;
+    Ok(request)
+}
+
+/// Puts a request into the form of the version that its service speaks.
+pub(super) fn adapt(
+    request: &mut Request<OutgoingBody>,
+    service: &Service,
+    cx: &RequestContext,
+) -> Result<(), GatewayError> {
+    if !service.protocol.is_http2() {
+        if cx.upgrade.is_some() {
+            let headers = request.headers_mut();
+            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            headers.insert(UPGRADE, WEBSOCKET);
+        }
+        return Ok(());
+    }
+    if cx.upgrade.is_some() {
+        return Err(GatewayError::new(ErrorKind::UpgradeRefused)
+            .because("the service speaks HTTP/2, which switches to nothing"));
+    }
+    let host = request.headers_mut().remove(HOST);
+    let authority = host.as_ref().map_or(service.host.as_bytes(), HeaderValue::as_bytes);
+    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    let uri = Uri::builder()
+        .scheme(if service.protocol.is_tls() { Scheme::HTTPS } else { Scheme::HTTP })
+        .authority(authority)
+        .path_and_query(path)
+        .build();
+    *request.uri_mut() = uri.map_err(|_| GatewayError::new(ErrorKind::InvalidRequest))?;
+    if cx.takes_trailers {
+        request.headers_mut().insert(TE, HeaderValue::from_static("trailers"));
+    }
+    request.body_mut().keep_trailers();
+    Ok(())
+}
+
+/// What the provider wants to be asked, with the token of this attempt.
+fn ask(provider: &dyn Provider, cx: &RequestContext) -> Result<UpstreamRequest, GatewayError> {
+    // An upstream that answers TRACE would show the caller the provider's
+    // token.
+    if cx.method == Method::TRACE {
+        return Err(GatewayError::new(ErrorKind::UnsupportedApi));
+    }
+    let tokens = provider.tokens();
+    let sticky = cx.record.consumer.as_deref();
+    let sticky = sticky.filter(|_| cx.api.is_some_and(|api| api.is_stateful()));
+    let token = tokens.get(attempt::choose_token(tokens.len(), sticky, fastrand::u64(..)));
+    let target = Target { token: token.map(|token| token.expose()) };
+    provider.request(&cx.llm_request(), &target, &Fetched::default()).map_err(|error| match error {
+        LlmError::InvalidRequest(message) => {
+            GatewayError::new(ErrorKind::InvalidRequest).saying(message)
+        }
+        LlmError::UnsupportedApi => GatewayError::new(ErrorKind::UnsupportedApi),
+        LlmError::InvalidResponse => GatewayError::new(ErrorKind::UpstreamInvalid),
+    })
+}
+
+/// Tells the upstream who asked, for what and by which id. What proxies in
+/// front say about that is kept where they are believed.
+fn add_forwarding_headers(headers: &mut HeaderMap, cx: &RequestContext) {
+    let peer = cx.peer.ip().to_canonical();
+    let mut before =
+        headers.get_all(X_FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
+    let chain = match before.next() {
+        Some(first) => {
+            let mut chain = first.to_owned();
+            before.for_each(|next| chain.extend([",", next]));
+            format!("{chain},{peer}")
+        }
+        None => peer.to_string(),
+    };
+    if let Ok(value) = HeaderValue::from_str(&chain) {
+        headers.insert(X_FORWARDED_FOR, value);
+    }
+    let is_believed = cx.has_trusted_hops();
+    let told = headers.get(X_FORWARDED_PROTO).map(HeaderValue::as_bytes);
+    if !(is_believed && matches!(told, Some(b"http" | b"https"))) {
+        let scheme = if cx.is_tls { "https" } else { "http" };
+        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
+    }
+    if !(is_believed && headers.contains_key(X_FORWARDED_HOST)) {
+        match &cx.authority {
+            Some(authority) => headers.insert(X_FORWARDED_HOST, authority.clone()),
+            None => headers.remove(X_FORWARDED_HOST),
+        };
+    }
+    if let Ok(value) = HeaderValue::from_str(cx.request_id.as_str()) {
+        headers.insert(X_REQUEST_ID, value);
+    }
+}
+
+/// The body to send. Its length is stated anew by the connection, except for
+/// an empty one, where the client's own zero stays.
+fn outgoing_body(edit: BodyEdit, cx: &mut RequestContext, headers: &mut HeaderMap) -> OutgoingBody {
+    let body = std::mem::replace(&mut cx.body, RequestBody::Empty);
+    if !matches!(body, RequestBody::Empty) || matches!(edit, BodyEdit::Parts(_)) {
+        headers.remove(CONTENT_LENGTH);
+    }
+    match (edit, body) {
+        (BodyEdit::Parts(parts), RequestBody::Buffered(_, share)) => {
+            OutgoingBody::parts(parts, Some(share))
+        }
+        (BodyEdit::Parts(parts), _) => OutgoingBody::parts(parts, None),
+        (BodyEdit::Keep, RequestBody::Buffered(bytes, share)) => {
+            OutgoingBody::parts(vec![bytes], Some(share))
+        }
+        (BodyEdit::Keep, RequestBody::Streaming(incoming)) => OutgoingBody::streaming(incoming),
+        (BodyEdit::Keep, RequestBody::Empty) => OutgoingBody::empty(),
+    }
+}

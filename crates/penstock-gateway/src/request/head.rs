@@ -1,0 +1,410 @@
+//! What a client's head may say about the connection, about the gateway and
+//! about itself; what it must not is removed or refused.
+//!
+//! Invariant: nothing that a client sends can be taken for the gateway's own.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT,
+    HOST, HeaderMap, HeaderName, HeaderValue, TRAILER, UPGRADE,
+};
+use http::request::Parts;
+use http::{Method, Uri, Version};
+
+use super::{RequestBody, X_FORWARDED_FOR, X_HI_ORIGINAL_AUTH};
+use crate::error::{ErrorKind, GatewayError};
+use crate::route::normalise_path;
+
+/// Headers that only the gateway may set; what a client sends is removed.
+const GATEWAY_ONLY: [&str; 2] = ["x-mse-consumer", "x-higress-fallback-from"];
+
+/// What the names of headers begin with by which Envoy is told what to do, or
+/// tells what it did; what a client sends is removed.
+const GATEWAY_ONLY_PREFIX: &str = "x-envoy-";
+
+/// Headers about one connection, which never travel on (RFC 9110, 7.6.1).
+const HOP_BY_HOP: [HeaderName; 9] = [
+    CONNECTION,
+    HeaderName::from_static("http2-settings"),
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-authenticate"),
+    HeaderName::from_static("proxy-authorization"),
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("te"),
+    HeaderName::from_static("transfer-encoding"),
+    HeaderName::from_static("upgrade"),
+];
+
+/// What a trailer must not say (RFC 9110, 6.5.1): what frames, routes,
+/// authenticates or describes the message.
+const NEVER_TRAILERS: [HeaderName; 8] = [
+    AUTHORIZATION,
+    CONTENT_ENCODING,
+    CONTENT_LENGTH,
+    CONTENT_TYPE,
+    COOKIE,
+    HOST,
+    TRAILER,
+    X_HI_ORIGINAL_AUTH,
+];
+
+/// The methods that Envoy's parser of HTTP/1.1 knows besides the nine of RFC
+/// 9110 and 5789; it refuses all others. Ordered.
+const MORE_METHODS: [&str; 26] = [
+    "ACL",
+    "BIND",
+    "CHECKOUT",
+    "COPY",
+    "LINK",
+    "LOCK",
+    "M-SEARCH",
+    "MERGE",
+    "MKACTIVITY",
+    "MKCALENDAR",
+    "MKCOL",
+    "MOVE",
+    "MSEARCH",
+    "NOTIFY",
+    "PROPFIND",
+    "PROPPATCH",
+    "PURGE",
+    "REBIND",
+    "REPORT",
+    "SEARCH",
+    "SOURCE",
+    "SUBSCRIBE",
+    "UNBIND",
+    "UNLINK",
+    "UNLOCK",
+    "UNSUBSCRIBE",
+];
+
+/// Removes hop-by-hop headers, those that `Connection` names, `Expect`, which
+/// the gateway itself meets, and those only the gateway may set.
+pub(super) fn strip(headers: &mut HeaderMap) {
+    strip_hop_by_hop(headers);
+    headers.remove(EXPECT);
+    strip_gateway_only(headers);
+}
+
+/// Removes what only the gateway may set, also as `X_Mse_Consumer`: upstreams
+/// that turn headers into variables cannot tell the two spellings apart.
+fn strip_gateway_only(headers: &mut HeaderMap) {
+    let posed: Vec<HeaderName> =
+        headers.keys().filter(|name| is_gateway_only(name.as_str())).cloned().collect();
+    for name in posed {
+        headers.remove(name);
+    }
+}
+
+fn is_gateway_only(name: &str) -> bool {
+    if !name.starts_with('x') {
+        return false;
+    }
+    let is_like = |own: &str, name: &str| {
+        own.bytes()
+            .zip(name.bytes())
+            .all(|(own, byte)| own == byte || (own == b'-' && byte == b'_'))
+    };
+    let is_longer = name.len() >= GATEWAY_ONLY_PREFIX.len();
+    is_longer && is_like(GATEWAY_ONLY_PREFIX, name)
+        || GATEWAY_ONLY.iter().any(|own| own.len() == name.len() && is_like(own, name))
+}
+
+/// Removes from trailers what they must not say, or what was judged in the
+/// headers already.
+pub fn strip_trailers(trailers: &mut HeaderMap) {
+    strip(trailers);
+    for name in &NEVER_TRAILERS {
+        trailers.remove(name);
+    }
+    let forwarding: Vec<HeaderName> = trailers
+        .keys()
+        .filter(|name| name.as_str().replace('_', "-").starts_with("x-forwarded-"))
+        .cloned()
+        .collect();
+    for name in forwarding {
+        trailers.remove(name);
+    }
+}
+
+/// Whether a header lists a word, in any case.
+pub(super) fn lists(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
+    words(headers, name).any(|known| known.eq_ignore_ascii_case(word))
+}
+
+fn words<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).map(str::trim)
+}
+
+/// Whether the client wants a WebSocket. Offers of HTTP/2 and TLS are passed
+/// over, as Envoy does: the request is served as it stands. What would hand
+/// over the connection otherwise is refused.
+pub(super) fn wanted_upgrade(parts: &Parts, body: &RequestBody) -> Result<bool, GatewayError> {
+    if parts.method == Method::CONNECT {
+        return Err(GatewayError::new(ErrorKind::UpgradeRefused));
+    }
+    let is_asked = parts.version == Version::HTTP_11
+        && parts.headers.contains_key(UPGRADE)
+        && lists(&parts.headers, &CONNECTION, "upgrade");
+    if !is_asked {
+        return Ok(false);
+    }
+    let is_offer = |protocol: &str| {
+        let name = protocol.split('/').next().unwrap_or_default();
+        ["h2", "h2c", "tls", ""].iter().any(|known| name.eq_ignore_ascii_case(known))
+    };
+    let mut wanted = words(&parts.headers, &UPGRADE).filter(|protocol| !is_offer(protocol));
+    match (wanted.next(), wanted.next()) {
+        (None, _) => Ok(false),
+        (Some(protocol), None) if protocol.eq_ignore_ascii_case("websocket") => match body {
+            RequestBody::Empty => Ok(true),
+            // Where the body ends and the new protocol begins could be read
+            // in two ways.
+            _ => Err(GatewayError::new(ErrorKind::InvalidRequest)),
+        },
+        _ => Err(GatewayError::new(ErrorKind::UpgradeRefused)),
+    }
+}
+
+pub(super) fn is_known(method: &Method) -> bool {
+    let is_common = matches!(
+        *method,
+        Method::GET
+            | Method::POST
+            | Method::PUT
+            | Method::DELETE
+            | Method::HEAD
+            | Method::OPTIONS
+            | Method::PATCH
+            | Method::TRACE
+    );
+    is_common || MORE_METHODS.binary_search(&method.as_str()).is_ok()
+}
+
+/// Who asks: the peer, or, behind proxies that are believed, the address that
+/// the first of them saw (Envoy: `xff_num_trusted_hops`). With fewer addresses
+/// than proxies it is the peer.
+pub(super) fn client_address(
+    headers: &HeaderMap,
+    peer: SocketAddr,
+    trusted_hops: usize,
+) -> SocketAddr {
+    let told = trusted_hops.checked_sub(1).and_then(|skipped| {
+        let chain: Vec<&str> = words(headers, &X_FORWARDED_FOR).collect();
+        chain.iter().rev().nth(skipped)?.parse::<IpAddr>().ok()
+    });
+    told.map_or(peer, |ip| SocketAddr::new(ip, 0))
+}
+
+/// Removes the headers that are about one connection only.
+pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(CONNECTION) {
+        let named: Vec<HeaderName> = headers
+            .get_all(CONNECTION)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
+            .collect();
+        for name in named {
+            headers.remove(name);
+        }
+    }
+    for name in &HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+/// Origin form with a normalised path. `None` for `*` and `CONNECT` targets,
+/// which have no path that a route could match.
+pub(super) fn normalise(uri: Uri) -> Option<Uri> {
+    let path = uri.path();
+    if !path.starts_with('/') {
+        return None;
+    }
+    let normal = normalise_path(path);
+    if normal.is_none() && uri.authority().is_none() {
+        return Some(uri);
+    }
+    let mut text = normal.unwrap_or_else(|| path.to_owned());
+    if let Some(query) = uri.query() {
+        text.push('?');
+        text.push_str(query);
+    }
+    text.parse().ok()
+}
+
+/// A host in lower case without its port.
+pub(crate) fn host_of(authority: &HeaderValue) -> Box<str> {
+    let text = authority.to_str().unwrap_or_default();
+    let text = text.rsplit_once('@').map_or(text, |(_, host)| host);
+    let end = match text.strip_prefix('[') {
+        Some(_) => text.find(']').map_or(text.len(), |at| at + 1),
+        None => text.find(':').unwrap_or(text.len()),
+    };
+    text.get(..end).unwrap_or_default().to_ascii_lowercase().into()
+}
+
+/// Whether a request says once, and in one way, which host it is for.
+pub(super) fn has_one_host(uri: &Uri, headers: &HeaderMap) -> bool {
+    let mut named = headers.get_all(HOST).iter();
+    let (header, other) = (named.next(), named.next());
+    let hosts = (uri.authority().map(|authority| authority.as_str().as_bytes()), header);
+    let is_http = uri.scheme().is_none_or(|scheme| ["http", "https"].contains(&scheme.as_str()));
+    other.is_none()
+        && is_http
+        && match hosts {
+            // RFC 9112, 3.2.2 prefers the target; whoever ignores it does not.
+            (Some(target), Some(header)) => {
+                is_host(target) && target.eq_ignore_ascii_case(header.as_bytes())
+            }
+            (Some(host), None) => is_host(host),
+            (None, Some(header)) => is_host(header.as_bytes()),
+            (None, None) => false,
+        }
+}
+
+/// A name or an address, with or without a port; without a user.
+fn is_host(text: &[u8]) -> bool {
+    let text = std::str::from_utf8(text).unwrap_or_default();
+    let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let is_of_address = |byte: u8| byte.is_ascii_hexdigit() || b":.".contains(&byte);
+    let (host, port, is_valid) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']'))
+    {
+        Some((address, port)) => (address, port, address.bytes().all(is_of_address)),
+        None => {
+            let (name, port) = text.split_at(text.find(':').unwrap_or(text.len()));
+            (name, port, name.bytes().all(is_of_name))
+        }
+    };
+    let is_number = |port: &str| port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit());
+    let is_port = port.is_empty() || port.strip_prefix(':').is_some_and(is_number);
+    is_valid && is_port && !host.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_compared_without_port_and_case() {
+        let check = |sent: &str, expected: &str| {
+            assert_eq!(&*host_of(&HeaderValue::from_str(sent).unwrap()), expected);
+        };
+        check("Example.COM:8080", "example.com");
+        check("example.com", "example.com");
+        check("[2001:DB8::1]:80", "[2001:db8::1]");
+        check("user:pass@example.com:1", "example.com");
+        check("", "");
+    }
+
+    #[test]
+    fn connection_headers_do_not_travel() {
+        let mut headers = HeaderMap::new();
+        headers.insert("connection", HeaderValue::from_static("close, X-Private"));
+        headers.insert("x-private", HeaderValue::from_static("1"));
+        headers.insert("te", HeaderValue::from_static("trailers"));
+        headers.insert("x-mse-consumer", HeaderValue::from_static("admin"));
+        headers.insert("x-higress-fallback-from", HeaderValue::from_static("r"));
+        headers.insert("x_mse-consumer", HeaderValue::from_static("admin"));
+        headers.insert("x-kept", HeaderValue::from_static("1"));
+        strip(&mut headers);
+        assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-kept"]);
+    }
+
+    #[test]
+    fn nobody_can_pose_as_the_gateway() {
+        let check =
+            |name: &str, expected: bool| assert_eq!(is_gateway_only(name), expected, "{name}");
+        check("x-mse-consumer", true);
+        check("x_mse-consumer", true);
+        check("x_mse_consumer", true);
+        check("x-mse-consumers", false);
+        check("x-envoy-original-path", true);
+        check("x_envoy_retry_on", true);
+        check("x-envoy", false);
+        check("x-higress-fallback-from", true);
+        check("x-higress-llm-model", false);
+        check("", false);
+    }
+
+    #[test]
+    fn methods_are_those_of_envoy() {
+        assert!(MORE_METHODS.is_sorted());
+        let check = |name: &str, expected: bool| {
+            assert_eq!(is_known(&Method::from_bytes(name.as_bytes()).unwrap()), expected, "{name}");
+        };
+        check("GET", true);
+        check("PROPFIND", true);
+        check("M-SEARCH", true);
+        check("get", false);
+        check("FOO", false);
+    }
+
+    #[test]
+    fn the_client_is_found_behind_trusted_proxies() {
+        let peer = SocketAddr::from(([10, 0, 0, 1], 5));
+        let check = |chain: &'static str, hops: usize, expected: &str| {
+            let mut headers = HeaderMap::new();
+            for value in chain.split('|').filter(|value| !value.is_empty()) {
+                headers.append(X_FORWARDED_FOR, HeaderValue::from_static(value));
+            }
+            let ip = client_address(&headers, peer, hops).ip();
+            assert_eq!(ip.to_string(), expected, "{chain} {hops}");
+        };
+        check("1.1.1.1, 2.2.2.2", 0, "10.0.0.1");
+        check("1.1.1.1, 2.2.2.2", 1, "2.2.2.2");
+        check("1.1.1.1|2.2.2.2", 2, "1.1.1.1");
+        check("1.1.1.1, 2.2.2.2", 3, "10.0.0.1");
+        check("unknown", 1, "10.0.0.1");
+        check("2001:db8::7", 1, "2001:db8::7");
+        check("", 1, "10.0.0.1");
+    }
+
+    #[test]
+    fn what_hands_over_the_connection_is_a_websocket_or_refused() {
+        let check = |upgrade: &str, expected: Result<bool, ErrorKind>| {
+            let request = http::Request::get("/").header("connection", "keep-alive, Upgrade");
+            let (parts, ()) = request.header("upgrade", upgrade).body(()).unwrap().into_parts();
+            let wanted = wanted_upgrade(&parts, &RequestBody::Empty).map_err(|error| error.kind);
+            assert_eq!(wanted, expected, "{upgrade}");
+        };
+        check("websocket", Ok(true));
+        check("WebSocket", Ok(true));
+        check("h2c", Ok(false));
+        check("TLS/1.0", Ok(false));
+        check("h2c, websocket", Ok(true));
+        check("foo", Err(ErrorKind::UpgradeRefused));
+        check("websocket, foo", Err(ErrorKind::UpgradeRefused));
+    }
+
+    #[test]
+    fn a_host_has_one_spelling() {
+        for host in ["a", "A.b-c_d.test:80", "127.0.0.1:8080", "[::1]", "[2001:db8::1]:443", "a:"] {
+            assert!(is_host(host.as_bytes()), "{host}");
+        }
+        for host in [
+            "",
+            ":80",
+            "a b",
+            "a,b",
+            "u@a",
+            "a/",
+            "a\\b",
+            "a:b",
+            "a:1:2",
+            "a:123456",
+            "[::1",
+            "[]",
+            "[a.test]x",
+            "::1",
+            "a%00",
+            "\u{e4}",
+        ] {
+            assert!(!is_host(host.as_bytes()), "{host}");
+        }
+    }
+}
