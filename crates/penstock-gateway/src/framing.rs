@@ -128,6 +128,10 @@ pub struct Framing {
     /// `Content-Length`.
     length: Option<u64>,
     is_chunked: bool,
+    /// Whether the client asks for another protocol. What is behind such a
+    /// head may be of that one, so it is not checked; whoever answers in HTTP
+    /// closes the connection behind the answer.
+    offers_upgrade: bool,
     /// Empty lines before a request, or interim answers before an answer.
     skipped: u8,
 }
@@ -168,6 +172,7 @@ impl Framing {
             has_cr: false,
             length: None,
             is_chunked: false,
+            offers_upgrade: false,
             skipped: 0,
         }
     }
@@ -284,6 +289,7 @@ impl Framing {
         self.state = State::StartLine;
         self.length = None;
         self.is_chunked = false;
+        self.offers_upgrade = false;
     }
 
     fn start_line(&mut self, line: &[u8]) -> Result<(), Wrong> {
@@ -318,6 +324,8 @@ impl Framing {
                 return Err(Wrong);
             }
             self.is_chunked = true;
+        } else if value_of(line, b"upgrade").is_some() {
+            self.offers_upgrade = true;
         }
         Ok(())
     }
@@ -328,6 +336,7 @@ impl Framing {
             (true, ..) => State::Unchecked,
             (false, true, _) => State::ChunkSize,
             (false, false, Some(length)) if length > 0 => State::Content(length),
+            (false, false, _) if self.offers_upgrade => State::Unchecked,
             (false, false, _) => State::StartLine,
         };
         if !self.is_of_answers {

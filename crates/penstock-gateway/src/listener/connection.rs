@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONNECTION, COOKIE, HeaderMap, HeaderValue};
+use http::header::{CONNECTION, COOKIE, HeaderMap, HeaderValue, UPGRADE};
 use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -119,9 +119,11 @@ impl Accepted {
         let downstream = Downstream { address: client, tls };
         let progress = stopping.clone();
         let (stream, turn) = Guard::of_client(stream, first);
-        let service = service_fn(|request| {
+        let service = service_fn(|request: Request<Incoming>| {
             let (worker, downstream, under_way) = (&worker, &downstream, activity.begin());
             let (progress, turn) = (&progress, &turn);
+            // What follows has not been looked at, see `Framing`.
+            let offers_upgrade = request.headers().contains_key(UPGRADE);
             async move {
                 let mut response = proxy::serve(worker, downstream, request).await;
                 // A connection that becomes a tunnel has no next request.
@@ -129,7 +131,8 @@ impl Accepted {
                 if is_tunnel {
                     turn.take();
                 }
-                if progress.is_in(Phase::Leaving) && !is_tunnel {
+                let is_last = offers_upgrade || progress.is_in(Phase::Leaving);
+                if is_last && !is_tunnel {
                     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
                 Ok::<_, Infallible>(response.map(|body| TrackedBody::new(body, under_way)))

@@ -133,8 +133,10 @@ fn an_upstream_that_does_not_switch_answers_as_always() {
     drop(steps);
     let answer = client.answer();
     assert_eq!((answer.status(), answer.text().as_str()), (426, "no"));
-    client.send(&Request::get("open.test", "/"));
-    assert_eq!(client.answer().status(), 200);
+    // What the client sent already could be of the other protocol.
+    assert_eq!(answer.header("connection"), Some("close"));
+    assert_eq!(client.rest(), b"");
+    assert_eq!(quay.gateway.send(&Request::get("open.test", "/")).status(), 200);
 }
 
 #[test]
