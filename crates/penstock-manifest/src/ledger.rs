@@ -96,7 +96,7 @@ impl Ledger {
 
     /// The SHA-256 of the JSON, in hexadecimal digits.
     pub fn hash(&self) -> String {
-        sha256_hex(&self.to_json().to_string())
+        sha256_hex(self.to_json().to_string())
     }
 
     /// Reads what [`Ledger::to_json`] wrote.

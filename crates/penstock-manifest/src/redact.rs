@@ -3,6 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use crate::node::{Entry, Map, Node, Position, Value, join};
+use crate::plan::hex;
 use crate::read::{FilePath, read_file};
 use crate::render::gson;
 use crate::yaml;
@@ -15,12 +16,10 @@ pub fn redact(secret: &str) -> String {
     format!("sha256:{shown}")
 }
 
-/// The whole SHA-256 of a text in lower-case hex, which is how configuration
-/// speaks of a credential without holding it.
-pub fn sha256_hex(text: &str) -> String {
-    let digest = Sha256::digest(text.as_bytes());
-    let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or('0');
-    digest.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+/// The whole SHA-256 in lower-case hex, which is how configuration speaks of a
+/// credential, or of a file, without holding it.
+pub fn sha256_hex(bytes: impl AsRef<[u8]>) -> String {
+    hex(&Sha256::digest(bytes))
 }
 
 /// A resource as it may be seen.

@@ -1,8 +1,6 @@
 //! `penstock export`: the intent that manifests came from.
 
-use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::Context;
@@ -10,8 +8,8 @@ use clap::{Args, ValueEnum};
 use penstock_manifest::intent::export;
 use penstock_manifest::{Diagnostic, Listing, Severity, diagnostic, yaml};
 
-use crate::cli::lint_output;
 use crate::cli::target::{GatewayArguments, told};
+use crate::cli::{lint_output, whole_file};
 use crate::exit_code::ExitCode;
 use crate::store;
 use crate::target::Exported;
@@ -57,7 +55,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         "-" => std::io::stdout().write_all(text).context("writing the intent")?,
         file => {
             let mode = if arguments.secrets == Secrets::Inline { 0o600 } else { 0o644 };
-            write(Path::new(file), text, mode).with_context(|| format!("cannot write `{file}`"))?;
+            whole_file::write(Path::new(file), text, mode)
+                .with_context(|| format!("cannot write `{file}`"))?;
         }
     }
     if !exported.variables.is_empty() {
@@ -100,27 +99,4 @@ pub fn export(listing: &Listing, secrets: export::Secrets, name: &str) -> Export
         is_whole: findings.iter().all(|found| found.severity < Severity::Error),
         notes: lint_output::text(&findings),
     }
-}
-
-/// Writes beside the file and renames over it, so that a file that others may
-/// read never holds a secret. A device or a pipe is written to as it is.
-fn write(path: &Path, text: &[u8], mode: u32) -> std::io::Result<()> {
-    if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
-        return fs::write(path, text);
-    }
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".tmp");
-    let temporary = path.with_file_name(name);
-    let written = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(&temporary)
-        .and_then(|mut file| file.write_all(text))
-        .and_then(|()| fs::rename(&temporary, path));
-    if written.is_err() {
-        // What is left of a failed attempt may hold secrets.
-        let _ = fs::remove_file(&temporary);
-    }
-    written
 }

@@ -3,17 +3,16 @@
 //!
 //! Invariant: a file is replaced as a whole or stays as it was.
 
-use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
+use std::os::unix::fs::{MetadataExt, fchown};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
 use penstock_manifest::format::{Formatted, format};
 
-use crate::cli::{intent, lint_output};
+use crate::cli::{intent, lint_output, whole_file};
 use crate::exit_code::ExitCode;
 
 /// The command line of `fmt`.
@@ -89,24 +88,13 @@ fn read(path: &Path, is_stdin: bool) -> io::Result<String> {
     Ok(text)
 }
 
-/// Writes a file beside its place and renames it there, so that no reader
-/// sees half of it.
+/// Writes a file anew, with the mode and the owner of the old one.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
     // A link stays one: what it leads to is replaced.
     let path = path.canonicalize()?;
     // A rename asks the directory alone, also where the file is read-only.
-    let metadata = fs::OpenOptions::new().write(true).open(&path)?.metadata()?;
-    let mut name = OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    name.push(format!(".{}.tmp", std::process::id()));
-    let temporary = path.with_file_name(name);
-    let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-    let result = fill(file, text, &metadata).and_then(|()| fs::rename(&temporary, &path));
-    if result.is_err() {
-        // The failure to tell is the first one.
-        let _ = fs::remove_file(&temporary);
-    }
-    result
+    let old = fs::OpenOptions::new().write(true).open(&path)?.metadata()?;
+    whole_file::replace(&path, 0o600, |file| fill(file, text, &old))
 }
 
 /// Writes a new file that belongs to whom the old one did.

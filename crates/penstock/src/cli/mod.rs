@@ -26,6 +26,7 @@ pub mod serve;
 pub mod target;
 pub mod test;
 pub mod thing;
+pub mod whole_file;
 
 use std::io::Write;
 

@@ -1,14 +1,13 @@
 //! `penstock plan`: what apply would change.
 
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
 
 use crate::cli::change::ChangeArguments;
 use crate::cli::target::{Output, TargetArguments, print, told};
+use crate::cli::whole_file;
 use crate::exit_code::ExitCode;
 
 /// The command line of `plan`.
@@ -42,29 +41,11 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     }
     eprint!("{}", planned.notes);
     if let (Some(path), Some(saved)) = (&arguments.out, saved) {
-        save(path, &format!("{saved}\n"))
+        whole_file::write(path, format!("{saved}\n"), 0o600)
             .with_context(|| format!("cannot write `{}`", path.display()))?;
     }
     Ok(match arguments.detailed_exitcode && planned.has_changes {
         true => ExitCode::Changes,
         false => ExitCode::Success,
     })
-}
-
-/// Writes beside the file and renames over it, so that no file that others
-/// may read ever holds the secrets.
-fn save(path: &Path, text: &str) -> std::io::Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".tmp");
-    let temporary = path.with_file_name(name);
-    let opened =
-        std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary);
-    let written = opened
-        .and_then(|mut file| file.write_all(text.as_bytes()))
-        .and_then(|()| std::fs::rename(&temporary, path));
-    if written.is_err() {
-        // What is left of a failed attempt may hold secrets.
-        let _ = std::fs::remove_file(&temporary);
-    }
-    written
 }

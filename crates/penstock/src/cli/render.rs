@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::Context;
@@ -11,7 +10,7 @@ use penstock_manifest::Resource;
 use penstock_manifest::redact::holds_secret;
 use penstock_manifest::render::{Options, file_path, file_text, render};
 
-use crate::cli::intent;
+use crate::cli::{intent, whole_file};
 use crate::exit_code::ExitCode;
 
 /// The command line of `render`.
@@ -51,8 +50,7 @@ fn print(resources: &[Resource]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes each resource beside its place and renames it there, so that no
-/// reader sees half of one. What holds secrets is for its owner only.
+/// Writes each resource to its file. What holds secrets is for its owner only.
 fn write(directory: &Path, resources: &[Resource]) -> anyhow::Result<()> {
     for resource in resources {
         let path = directory.join(file_path(resource));
@@ -63,15 +61,7 @@ fn write(directory: &Path, resources: &[Resource]) -> anyhow::Result<()> {
         }
         let is_secret = holds_secret(&resource.key.kind, &resource.root);
         let mode = if is_secret { 0o600 } else { 0o644 };
-        let temporary = path.with_extension("yaml.tmp");
-        let written = fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(mode)
-            .open(&temporary)
-            .and_then(|mut file| file.write_all(file_text(resource).as_bytes()))
-            .and_then(|()| fs::rename(&temporary, &path));
+        let written = whole_file::write(&path, file_text(resource), mode);
         written.with_context(|| format!("cannot write `{shown}`"))?;
         eprintln!("{shown}");
     }

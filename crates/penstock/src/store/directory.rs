@@ -35,11 +35,11 @@ use penstock_manifest::diagnostic::{LIMIT, UNREADABLE_FILE};
 use penstock_manifest::listing::assemble;
 use penstock_manifest::plan::{TargetFile, hex};
 use penstock_manifest::read::{FileContent, FilePath, read_bytes, read_file, unreadable_file};
+use penstock_manifest::redact::sha256_hex;
 use tokio::sync::watch;
 
 use crate::store::revision::{Commit, Record, Revised};
 use crate::store::{CommitError, Contents, Lock, Store, StoreError};
-use journal::file::hash_of;
 use journal::{Journal, NotCommitted};
 use scan::{Found, Scan, Stamp};
 use unfinished::Unfinished;
@@ -284,7 +284,7 @@ impl Directory {
         for file in files {
             let path = &file.path;
             let coming = coming.get(&*path.relative).and_then(|file| file.after.as_deref());
-            let is_it = |text: &&str| hash_of(text) == hex(&file.hash);
+            let is_it = |text: &&str| sha256_hex(text) == hex(&file.hash);
             let text = match coming.filter(is_it) {
                 Some(text) => text.into(),
                 None => match std::fs::read_to_string(self.root.join(&*path.relative)) {

@@ -3,13 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use penstock_manifest::ledger::Ledger;
-use penstock_manifest::plan::{FileChange, hex};
-use sha2::{Digest, Sha256};
-
 use super::{Failure, FailureKind};
 use crate::store::revision::{Hashes, Record};
 use crate::store::{Contents, Store};
+use penstock_manifest::ledger::Ledger;
+use penstock_manifest::plan::{FileChange, hex};
+use penstock_manifest::redact::sha256_hex;
 
 /// A state that was: the files that differ from now, and what was penstock's.
 pub(super) struct Past {
@@ -56,7 +55,7 @@ pub(super) fn unwind(
         contents.files.iter().map(|file| (&*file.path.relative, file.hash)).collect();
     let files = texts.into_iter().filter_map(|(path, text)| {
         let base = there.get(path.as_str()).copied();
-        let is_there = base == text.as_deref().map(digest);
+        let is_there = base.map(|base| hex(&base)) == text.as_deref().map(sha256_hex);
         let change = FileChange { path: path.into(), base, text: text.map(Arc::from) };
         (!is_there).then_some(change)
     });
@@ -71,7 +70,7 @@ fn undo_edits(
     texts: &mut BTreeMap<String, Option<String>>,
 ) -> Result<Vec<String>, Failure> {
     let is_edited = |(path, text): &(&String, &Option<String>)| {
-        hashes.get(*path).is_some_and(|hash| text.as_deref().map(hash_of).as_ref() != Some(hash))
+        hashes.get(*path).is_some_and(|hash| text.as_deref().map(sha256_hex).as_ref() != Some(hash))
     };
     let edited: Vec<String> =
         texts.iter().filter(is_edited).map(|(path, _)| path.clone()).collect();
@@ -99,12 +98,4 @@ fn undo_edits(
 fn no_longer_kept(id: u64, history: &[Record]) -> String {
     let first = history.first().map_or(0, |record| record.id);
     format!("revision {id} is no longer kept; the oldest one is {first}")
-}
-
-fn digest(text: &str) -> [u8; 32] {
-    Sha256::digest(text.as_bytes()).into()
-}
-
-fn hash_of(text: &str) -> String {
-    hex(&digest(text))
 }

@@ -40,7 +40,7 @@ pub(super) fn read(
         diagnostics.push(field.wrong_type("a mapping from SHA-256 to time"));
         return None;
     }
-    let hashes: Vec<String> = credentials.iter().map(|text| sha256_hex(text)).collect();
+    let hashes: Vec<String> = credentials.iter().map(sha256_hex).collect();
     for (entry, value) in field.entries() {
         let expires_s = value.node.as_str().and_then(parse_utc);
         if expires_s.is_none() {

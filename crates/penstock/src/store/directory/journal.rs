@@ -10,7 +10,7 @@
 //! Invariant: a file that holds neither what was there before nor what the
 //! journal writes was edited by hand, and is not overwritten.
 
-pub(super) mod file;
+mod file;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
@@ -21,12 +21,10 @@ use std::path::{Component, Path, PathBuf};
 
 use penstock_manifest::ledger::Ledger;
 use penstock_manifest::plan::hex;
-use penstock_manifest::redact::text_holds_secret;
-use sha2::{Digest, Sha256};
+use penstock_manifest::redact::{sha256_hex, text_holds_secret};
 
 use super::scan;
 use crate::store::revision::{Commit, Hashes, RECORD_VERSION, Record, Revised, RevisedFile};
-use file::hash_of;
 
 /// How many revisions are kept.
 const REVISIONS_MAX: usize = 100;
@@ -262,10 +260,10 @@ impl Journal {
             let before = read_text(&self.root.join(&*change.path))?;
             let path = change.path.to_string();
             let base = change.base.as_ref().map(|hash| hex(hash));
-            if before.as_deref().map(hash_of) != base {
+            if before.as_deref().map(sha256_hex) != base {
                 return Err(NotCommitted::Edited(path));
             }
-            let hash = change.text.as_deref().map(hash_of);
+            let hash = change.text.as_deref().map(sha256_hex);
             match &hash {
                 Some(hash) => hashes.insert(path.clone(), hash.clone()),
                 None => hashes.remove(&path),
@@ -424,7 +422,7 @@ pub(super) fn refusal(root: &Path, path: &str) -> Option<&'static str> {
 
 fn read_hash(path: &Path) -> io::Result<Option<String>> {
     match fs::read(path) {
-        Ok(bytes) => Ok(Some(hex(&<[u8; 32]>::from(Sha256::digest(&bytes))))),
+        Ok(bytes) => Ok(Some(sha256_hex(bytes))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }

@@ -11,9 +11,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use penstock_manifest::ledger::Ledger;
-use penstock_manifest::plan::hex;
+use penstock_manifest::redact::sha256_hex;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::OWNER_ONLY;
 use crate::store::revision::{Hashes, RECORD_VERSION, Record, Revised, RevisedFile};
@@ -54,7 +53,7 @@ pub(super) fn read(path: &Path) -> io::Result<Option<Revised>> {
         for line in reader.lines() {
             files.push(serde_json::from_str(&line?)?);
         }
-        let is_whole = |file: &RevisedFile| file.after.as_deref().map(hash_of) == file.hash;
+        let is_whole = |file: &RevisedFile| file.after.as_deref().map(sha256_hex) == file.hash;
         match files.len() == count && files.iter().all(is_whole) {
             true => Ok(Revised { record, ledger, hashes, files }),
             false => Err(io::Error::other("it is not as it was written")),
@@ -114,9 +113,4 @@ fn read_state(reader: &mut impl BufRead) -> io::Result<(Ledger, Hashes, usize)> 
     let state: State<'_> = serde_json::from_str(&line)?;
     let ledger = Ledger::from_json(&state.ledger).map_err(io::Error::other)?;
     Ok((ledger, state.hashes.into_owned(), state.files))
-}
-
-/// The SHA-256 of a text, in hexadecimal digits.
-pub(in crate::store::directory) fn hash_of(text: &str) -> String {
-    hex(&<[u8; 32]>::from(Sha256::digest(text.as_bytes())))
 }
