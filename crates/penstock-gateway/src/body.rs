@@ -66,6 +66,23 @@ impl OutgoingBody {
         }
     }
 
+    /// Takes what there is in memory out of the body.
+    pub fn take_parts(&mut self) -> Option<VecDeque<Bytes>> {
+        match &mut self.content {
+            Content::Parts(parts) => Some(std::mem::take(parts)),
+            Content::Streaming { .. } => None,
+        }
+    }
+
+    /// Puts parts that were taken out back to the front; whether this is a
+    /// body in memory.
+    pub fn put_back(&mut self, taken: VecDeque<Bytes>) -> bool {
+        let Content::Parts(parts) = &mut self.content else { return false };
+        let rest = std::mem::replace(parts, taken);
+        parts.extend(rest);
+        true
+    }
+
     /// Lets trailers through, towards an upstream that keeps them apart from
     /// headers: no plugin has seen what they say.
     pub fn keep_trailers(&mut self) {

@@ -13,7 +13,7 @@ use penstock_manifest::redact::redact;
 
 use crate::body::OutgoingBody;
 use crate::error::{ErrorKind, GatewayError};
-use crate::proxy::{self, Chosen, Ran};
+use crate::proxy::{self, Chosen, Downstream, Ran};
 use crate::reply::{self, Audience, Reply};
 use crate::request::{Intake, RequestBody, RequestContext};
 use crate::route::{Miss, PathMatch};
@@ -179,9 +179,9 @@ fn context(
         true => RequestBody::Empty,
         false => RequestBody::Buffered(body, BufferShare::new(state.clone())),
     };
-    let client = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let client = Downstream::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), None);
     let limits = Intake { trusted_hops: 0, bytes_max: usize::MAX, idle_timeout: Duration::MAX };
-    let cx = RequestContext::from_parts(parts, body, client, (state, Some(live.clone())), limits);
+    let cx = RequestContext::from_parts(parts, body, &client, (state, Some(live.clone())), limits);
     let mut cx = cx.map_err(|_| GatewayError::new(ErrorKind::InvalidRequest))?;
     cx.target_roll = roll;
     Ok(cx)

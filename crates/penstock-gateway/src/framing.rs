@@ -28,8 +28,6 @@ mod tests;
 /// How much of a line is remembered when it arrives in pieces, and the
 /// longest line about framing.
 const LINE_BYTES_MAX: usize = 128;
-/// How many answers like `103 Early Hints` may come before the real one.
-const INTERIM_MAX: u8 = 16;
 
 /// A stream whose peer speaks HTTP/1, and is held to it.
 pub struct Guard<S> {
@@ -41,13 +39,12 @@ pub struct Guard<S> {
     is_broken: bool,
 }
 
-/// Tells a [`Guard`] what its bytes do not say.
+/// Tells a [`Guard`] that no HTTP follows any more, which its bytes do not say.
 #[derive(Clone, Default)]
 pub struct Turn(Arc<AtomicBool>);
 
 impl Turn {
-    /// On a client's connection: no HTTP follows any more. On an upstream's:
-    /// an answer is expected.
+    /// No HTTP follows any more.
     pub fn take(&self) {
         self.0.store(true, Ordering::Release);
     }
@@ -56,22 +53,8 @@ impl Turn {
 impl<S> Guard<S> {
     /// Holds a client to the framing of requests; `first` was read already.
     pub fn of_client(stream: S, first: Bytes) -> (Self, Turn) {
-        Self::new(stream, first, Framing::of_requests())
-    }
-
-    /// Holds an upstream to the heads of answers.
-    pub fn of_upstream(stream: S) -> (Self, Turn) {
-        Self::new(stream, Bytes::new(), Framing::of_answers())
-    }
-
-    fn new(stream: S, first: Bytes, framing: Framing) -> (Self, Turn) {
-        let turn = Turn::default();
+        let (framing, turn) = (Framing::default(), Turn::default());
         (Self { stream, first, framing, turn: turn.clone(), is_broken: false }, turn)
-    }
-
-    /// The stream, once it carries no HTTP any more.
-    pub fn into_inner(self) -> S {
-        self.stream
     }
 
     /// Looks at the bytes of `buf` behind `before`.
@@ -116,10 +99,10 @@ pub fn is_bad_framing(error: &hyper::Error) -> bool {
     false
 }
 
-/// What is known of a stream of messages after the bytes so far.
+/// What is known of a stream of requests after the bytes so far.
+#[derive(Default)]
 pub struct Framing {
     state: State,
-    is_of_answers: bool,
     /// The beginning of a line whose end has not come.
     line: Vec<u8>,
     is_line_cut: bool,
@@ -132,15 +115,16 @@ pub struct Framing {
     /// head may be of that one, so it is not checked; whoever answers in HTTP
     /// closes the connection behind the answer.
     offers_upgrade: bool,
-    /// Empty lines before a request, or interim answers before an answer.
+    /// Empty lines before a request.
     skipped: u8,
 }
 
 /// What the next byte belongs to.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum State {
+    #[default]
     StartLine,
-    Headers { is_interim: bool },
+    Headers,
     Content(u64),
     ChunkSize,
     Chunk(u64),
@@ -162,34 +146,9 @@ pub struct Refused {
 struct Wrong;
 
 impl Framing {
-    /// Requests, one after the other.
-    pub fn of_requests() -> Self {
-        Self {
-            state: State::StartLine,
-            is_of_answers: false,
-            line: Vec::new(),
-            is_line_cut: false,
-            has_cr: false,
-            length: None,
-            is_chunked: false,
-            offers_upgrade: false,
-            skipped: 0,
-        }
-    }
-
-    /// Answers; only heads are looked at, and only after [`Self::turn`]: how
-    /// long a body is depends on the request.
-    pub fn of_answers() -> Self {
-        Self { state: State::Unchecked, is_of_answers: true, ..Self::of_requests() }
-    }
-
-    /// See [`Turn::take`].
-    pub fn turn(&mut self) {
-        self.skipped = 0;
-        self.state = match self.is_of_answers {
-            true => State::StartLine,
-            false => State::Unchecked,
-        };
+    /// No HTTP follows any more.
+    pub fn stop(&mut self) {
+        self.state = State::Unchecked;
     }
 
     /// Looks at the next bytes. After a refusal nothing is checked any more:
@@ -218,7 +177,7 @@ impl Framing {
                         rest.split_at_checked(end.unwrap_or(rest.len())).unwrap_or_default();
                     rest = behind.get(1..).unwrap_or_default();
                     let at = bytes.len() - rest.len() - 1;
-                    let is_in_head = matches!(self.state, State::StartLine | State::Headers { .. });
+                    let is_in_head = matches!(self.state, State::StartLine | State::Headers);
                     if self.piece(piece, end.is_some()).is_err() {
                         self.state = State::Unchecked;
                         return Err(Refused { at, is_in_head });
@@ -240,7 +199,7 @@ impl Framing {
             _ => piece,
         };
         let is_right = match self.state {
-            State::StartLine if !self.is_of_answers => all(text, is_in_request_line),
+            State::StartLine => all(text, is_in_request_line),
             _ => all(text, is_in_line),
         };
         if !is_right {
@@ -269,9 +228,8 @@ impl Framing {
     fn whole(&mut self, line: &[u8]) -> Result<(), Wrong> {
         match self.state {
             State::StartLine => return self.start_line(line),
-            State::Headers { is_interim } if line.is_empty() => self.end_head(is_interim),
-            State::Headers { .. } if self.is_of_answers => return not_folded(line),
-            State::Headers { .. } => return self.header(line),
+            State::Headers if line.is_empty() => self.end_head(),
+            State::Headers => return self.header(line),
             State::ChunkSize => {
                 let size = chunk_size(line).filter(|_| !self.is_line_cut).ok_or(Wrong)?;
                 self.state = if size > 0 { State::Chunk(size) } else { State::Trailers };
@@ -279,7 +237,8 @@ impl Framing {
             State::ChunkEnd if line.is_empty() => self.state = State::ChunkSize,
             State::ChunkEnd => return Err(Wrong),
             State::Trailers if line.is_empty() => self.begin(),
-            State::Trailers => return trailer(line),
+            State::Trailers if is_trailer(line) => {}
+            State::Trailers => return Err(Wrong),
             State::Content(_) | State::Chunk(_) | State::Unchecked => {}
         }
         Ok(())
@@ -293,28 +252,23 @@ impl Framing {
     }
 
     fn start_line(&mut self, line: &[u8]) -> Result<(), Wrong> {
-        let code = line.get(9..12).filter(|_| self.is_of_answers);
-        let is_interim = code.is_some_and(|code| code.starts_with(b"1") && code != b"101");
-        if is_interim || line.is_empty() {
-            self.skipped += 1;
-        }
-        let skipped_max = match (self.is_of_answers, line.is_empty()) {
-            (true, false) => INTERIM_MAX,
-            (true, true) => 0,
-            // RFC 9112, 2.2: one empty line is an old client's habit.
-            (false, _) => 1,
-        };
-        if self.skipped > skipped_max {
-            return Err(Wrong);
-        }
         if !line.is_empty() {
-            self.state = State::Headers { is_interim };
+            self.state = State::Headers;
+            return Ok(());
         }
-        Ok(())
+        // RFC 9112, 2.2: one empty line is an old client's habit.
+        self.skipped += 1;
+        if self.skipped > 1 { Err(Wrong) } else { Ok(()) }
     }
 
     fn header(&mut self, line: &[u8]) -> Result<(), Wrong> {
-        not_folded(line)?;
+        if is_folded(line) {
+            return Err(Wrong);
+        }
+        // Nearly all lines are about something else.
+        if !matches!(line.first(), Some(b'c' | b'C' | b't' | b'T' | b'u' | b'U')) {
+            return Ok(());
+        }
         if let Some(value) = value_of(line, b"content-length") {
             let is_first = self.length.is_none() && !self.is_chunked && !self.is_line_cut;
             self.length = Some(length_of(value).filter(|_| is_first).ok_or(Wrong)?);
@@ -330,19 +284,15 @@ impl Framing {
         Ok(())
     }
 
-    fn end_head(&mut self, is_interim: bool) {
-        let state = match (self.is_of_answers, self.is_chunked, self.length) {
-            (true, ..) if is_interim => State::StartLine,
-            (true, ..) => State::Unchecked,
-            (false, true, _) => State::ChunkSize,
-            (false, false, Some(length)) if length > 0 => State::Content(length),
-            (false, false, _) if self.offers_upgrade => State::Unchecked,
-            (false, false, _) => State::StartLine,
+    fn end_head(&mut self) {
+        let state = match (self.is_chunked, self.length) {
+            (true, _) => State::ChunkSize,
+            (false, Some(length)) if length > 0 => State::Content(length),
+            (false, _) if self.offers_upgrade => State::Unchecked,
+            (false, _) => State::StartLine,
         };
-        if !self.is_of_answers {
-            self.begin();
-            self.skipped = 0;
-        }
+        self.begin();
+        self.skipped = 0;
         self.state = state;
     }
 }
@@ -353,23 +303,16 @@ fn skip(bytes: &[u8], left: u64) -> (&[u8], u64) {
     (bytes.get(count..).unwrap_or_default(), left - count as u64)
 }
 
-/// RFC 9112, 5.2: a line that continues the one before.
-fn not_folded(line: &[u8]) -> Result<(), Wrong> {
-    match line.first() {
-        Some(b' ' | b'\t') => Err(Wrong),
-        _ => Ok(()),
-    }
+/// RFC 9112, 5.2: whether a line continues the one before.
+fn is_folded(line: &[u8]) -> bool {
+    matches!(line.first(), Some(b' ' | b'\t'))
 }
 
-/// A header of a trailer section; what describes the message comes too late
-/// there (RFC 9110, 6.5.1).
-fn trailer(line: &[u8]) -> Result<(), Wrong> {
-    not_folded(line)?;
+/// Whether a line may stand in a trailer section; what describes the message
+/// comes too late there (RFC 9110, 6.5.1).
+pub(crate) fn is_trailer(line: &[u8]) -> bool {
     const TOO_LATE: [&[u8]; 3] = [b"content-length", b"transfer-encoding", b"host"];
-    match TOO_LATE.iter().any(|name| value_of(line, name).is_some()) {
-        true => Err(Wrong),
-        false => Ok(()),
-    }
+    !is_folded(line) && TOO_LATE.iter().all(|name| value_of(line, name).is_none())
 }
 
 /// The value of a header line, if it has this name.
@@ -386,7 +329,7 @@ fn length_of(value: &[u8]) -> Option<u64> {
 }
 
 /// The size of a chunk; an extension means nothing (RFC 9112, 7.1.1).
-fn chunk_size(line: &[u8]) -> Option<u64> {
+pub(crate) fn chunk_size(line: &[u8]) -> Option<u64> {
     let count = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let (digits, extension) = line.split_at_checked(count)?;
     let is_extension = extension.trim_ascii_start().starts_with(b";");
@@ -404,7 +347,7 @@ fn all(text: &[u8], is_right: impl Fn(u8) -> bool) -> bool {
 }
 
 /// Anything but controls.
-fn is_in_line(byte: u8) -> bool {
+pub(crate) fn is_in_line(byte: u8) -> bool {
     ((byte >= b' ') | (byte == b'\t')) & (byte != 0x7f)
 }
 
@@ -432,7 +375,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
         }
         if this.turn.0.load(Ordering::Acquire) {
             this.turn.0.store(false, Ordering::Release);
-            this.framing.turn();
+            this.framing.stop();
         }
         Poll::Ready(this.check(buf, before))
     }

@@ -58,6 +58,8 @@ pub struct Worker {
 pub struct Downstream {
     /// The peer.
     pub address: SocketAddr,
+    /// Its address as `X-Forwarded-For` tells it.
+    pub forwarded_for: Option<HeaderValue>,
     /// What the handshake came to, where there was one.
     pub tls: Option<DownstreamTls>,
 }
@@ -69,6 +71,12 @@ pub struct DownstreamTls {
 }
 
 impl Downstream {
+    /// The side of a client at this address.
+    pub fn new(address: SocketAddr, tls: Option<DownstreamTls>) -> Self {
+        let text = address.ip().to_canonical().to_string();
+        Self { address, forwarded_for: HeaderValue::try_from(text).ok(), tls }
+    }
+
     /// Whether a host must not be asked for over this connection: it was
     /// made for another one, whose certificate does not serve this one.
     fn is_misdirected(&self, host: &str, certificates: &Certificates) -> bool {
@@ -97,13 +105,8 @@ pub async fn serve(
         idle_timeout: settings.idle_timeout,
     };
     let live = worker.gateway.live();
-    let received = RequestContext::receive(
-        request,
-        client.address,
-        &worker.gateway.state,
-        live.clone(),
-        intake,
-    );
+    let received =
+        RequestContext::receive(request, client, &worker.gateway.state, live.clone(), intake);
     let mut cx = match received {
         Ok(cx) => cx,
         Err(rejected) => {
@@ -119,7 +122,6 @@ pub async fn serve(
             );
         }
     };
-    cx.is_tls = client.tls.is_some();
     let mut ran = Vec::new();
     let answer = match &live {
         Some(live) if client.is_misdirected(&cx.host, &live.snapshot.certificates) => {
@@ -320,7 +322,10 @@ async fn attempts(
     service.wait_resolved(settings.resolve_timeout).await;
     let limits = send_limits(settings, cx);
     let mut request = prepare(route, cx)?;
-    let host = request.headers().get(HOST).map(host_of).unwrap_or_default();
+    let host = match service.service.protocol.is_tls() {
+        true => request.headers().get(HOST).map(host_of).unwrap_or_default(),
+        false => Box::default(),
+    };
     adapt(&mut request, &service.service, cx)?;
     let dialer = Dialer {
         pool: &worker.pool,
@@ -461,9 +466,11 @@ fn hand_over(
 }
 
 fn is_event_stream(headers: &HeaderMap) -> bool {
-    headers.get(CONTENT_TYPE).is_some_and(|value| {
-        value.as_bytes().to_ascii_lowercase().starts_with(b"text/event-stream")
-    })
+    const EVENT_STREAM: &[u8] = b"text/event-stream";
+    let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    content_type
+        .get(..EVENT_STREAM.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(EVENT_STREAM))
 }
 
 /// Hands the gateway's own answer to the client.

@@ -1,6 +1,5 @@
 //! Everything about one request that plugins may read or change, as fields.
 
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +19,7 @@ use crate::access_log::AccessRecord;
 use crate::body::Recorder;
 use crate::error::{ErrorKind, GatewayError};
 use crate::framing::is_bad_framing;
+use crate::proxy::Downstream;
 use crate::reply::Audience;
 use crate::route::RouteInput;
 use crate::state::{BufferShare, Live, State};
@@ -45,8 +45,8 @@ pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for
 pub struct RequestContext {
     /// The id in logs, in errors and in `X-Request-Id`.
     pub request_id: RequestId,
-    /// The peer.
-    pub peer: SocketAddr,
+    /// The peer's address as `X-Forwarded-For` tells it.
+    pub forwarded_for: Option<HeaderValue>,
     /// Whether the client's connection is encrypted.
     pub is_tls: bool,
     /// The method.
@@ -131,7 +131,7 @@ impl RequestContext {
     /// The request can be read in two ways.
     pub fn receive(
         request: http::Request<Incoming>,
-        peer: SocketAddr,
+        client: &Downstream,
         state: &Arc<State>,
         live: Option<Arc<Live>>,
         intake: Intake,
@@ -141,7 +141,7 @@ impl RequestContext {
             true => RequestBody::Empty,
             false => RequestBody::Streaming(body),
         };
-        Self::from_parts(parts, body, peer, (state, live), intake)
+        Self::from_parts(parts, body, client, (state, live), intake)
     }
 
     /// The same for a request whose body is at hand.
@@ -151,7 +151,7 @@ impl RequestContext {
     pub fn from_parts(
         mut parts: http::request::Parts,
         body: RequestBody,
-        peer: SocketAddr,
+        downstream: &Downstream,
         (state, live): (&Arc<State>, Option<Arc<Live>>),
         intake: Intake,
     ) -> Result<Self, Box<Rejected>> {
@@ -166,7 +166,7 @@ impl RequestContext {
         };
         let host = authority.as_ref().map_or_else(Default::default, host_of);
         let path = parts.uri.path();
-        let client = client_address(&headers, peer, intake.trusted_hops);
+        let client = client_address(&headers, downstream.address, intake.trusted_hops);
         let record = AccessRecord::begin(&request_id, client, &parts.method, &host, path);
         let record = Recorder::new(record, state.clone(), live);
         let api = Api::from_path(path);
@@ -183,8 +183,8 @@ impl RequestContext {
         strip(&mut headers);
         Ok(Self {
             request_id,
-            peer,
-            is_tls: false,
+            forwarded_for: downstream.forwarded_for.clone(),
+            is_tls: downstream.tls.is_some(),
             method: parts.method,
             api: Api::from_path(uri.path()),
             uri,
@@ -207,7 +207,7 @@ impl RequestContext {
     #[cfg(test)]
     pub(crate) fn in_test(path: &str, headers: HeaderMap, body: &str, state: Arc<State>) -> Self {
         let request_id = RequestId::random();
-        let client = SocketAddr::from(([192, 0, 2, 1], 5));
+        let client = std::net::SocketAddr::from(([192, 0, 2, 1], 5));
         let uri: Uri = path.parse().unwrap();
         let record = AccessRecord::begin(&request_id, client, &Method::POST, "a.com", uri.path());
         let mut share = BufferShare::new(state.clone());
@@ -218,7 +218,7 @@ impl RequestContext {
         };
         Self {
             request_id,
-            peer: client,
+            forwarded_for: None,
             is_tls: false,
             method: Method::POST,
             api: Api::from_path(uri.path()),

@@ -62,7 +62,7 @@ impl Tunnel {
         let progress = Arc::new(Progress::new());
         let passing = async {
             let client = client.await.map_err(|_| End::Client)?;
-            let (upstream, early) = upstream.into_stream().await.ok_or(End::Upstream)?;
+            let (upstream, early) = upstream.into_stream().ok_or(End::Upstream)?;
             let client = Watched { stream: TokioIo::new(client), progress: progress.clone() };
             pass(client, upstream, early).await.map_err(|_| match progress.has_client_failed() {
                 true => End::Client,

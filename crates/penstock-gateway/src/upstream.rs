@@ -1,11 +1,11 @@
 //! One attempt: a connection from the pool or a new one, the request, the
 //! answer. The only place that talks to upstreams.
 //!
-//! A connection is driven inside the task of the request that uses it, which
-//! saves a hand-over between tasks for every piece of a body. Between
-//! requests nobody drives it; whether it is still good is looked at when it
-//! is taken out again. Connections of HTTP/2 carry several requests at once
-//! and have tasks of their own: [`http2`].
+//! A connection of HTTP/1.1 ([`http1`]) is driven inside the task of the request
+//! that uses it, which saves a hand-over between tasks for every piece of a
+//! body. Between requests nobody drives it; whether it is still good is looked
+//! at when it is taken out again. Connections of HTTP/2 carry several requests
+//! at once and have tasks of their own: [`http2`].
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -17,12 +17,9 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderMap, Request, Response};
+use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, timeout};
@@ -31,21 +28,19 @@ use tokio_rustls::client::TlsStream;
 
 use crate::body::OutgoingBody;
 use crate::error::{ErrorKind, GatewayError};
-use crate::framing::{Guard, Turn, is_bad_framing};
 use crate::metrics::Metrics;
 use crate::settings::Settings;
 use crate::state::ServiceState;
 
+pub mod http1;
 mod http2;
 mod stream;
 mod tls;
 
+pub use http1::Connection;
 pub use stream::Stream;
 pub use tls::{ClientTls, Verify, trusted_certificates};
 
-/// The largest response head, and the most that is read ahead of a slow
-/// client.
-const READ_BUFFER_BYTES_MAX: usize = 64 << 10;
 /// The most idle connections that a worker keeps to one endpoint.
 const IDLE_MAX: usize = 256;
 
@@ -66,18 +61,6 @@ struct PoolKey {
     server_name: Option<Box<str>>,
 }
 
-/// A connection of HTTP/1.1.
-pub struct Connection {
-    sender: SendRequest<OutgoingBody>,
-    driver: http1::Connection<TokioIo<Guard<Stream>>, OutgoingBody>,
-    /// Says that an answer is expected.
-    turn: Turn,
-    /// Whether the driver has ended, after which it must not be driven.
-    is_over: bool,
-    key: PoolKey,
-    idle_since: Instant,
-}
-
 impl Pool {
     /// An empty pool.
     pub fn new(idle_timeout: Duration) -> Arc<Self> {
@@ -88,7 +71,7 @@ impl Pool {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let connections = idle.get_mut(key)?;
         while let Some(connection) = connections.pop() {
-            if connection.idle_since.elapsed() < self.idle_timeout && connection.sender.is_ready() {
+            if connection.idle_since.elapsed() < self.idle_timeout {
                 return Some(connection);
             }
         }
@@ -172,15 +155,8 @@ impl Dialer<'_> {
                 return Ok(Ready::Http1 { connection, is_reused: true });
             }
         }
-        let (stream, turn) = Guard::of_upstream(self.open(service, endpoint, host).await?);
-        let (sender, driver) = http1::Builder::new()
-            .max_buf_size(READ_BUFFER_BYTES_MAX)
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| GatewayError::new(ErrorKind::ConnectFailed).because(error))?;
-        let connection =
-            Connection { sender, driver, turn, is_over: false, key, idle_since: Instant::now() };
-        Ok(Ready::Http1 { connection: Box::new(connection), is_reused: false })
+        let stream = self.open(service, endpoint, host).await?;
+        Ok(Ready::Http1 { connection: Box::new(Connection::new(stream, key)), is_reused: false })
     }
 
     /// A stream of a connection of HTTP/2: of one that has room, of one that
@@ -267,28 +243,6 @@ impl Dialer<'_> {
     }
 }
 
-impl Connection {
-    /// Looks whether the peer has closed an idle connection, or sent what
-    /// nobody asked for.
-    async fn is_alive(&mut self) -> bool {
-        let is_over =
-            std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut self.driver).poll(cx).is_ready()));
-        !is_over.await && self.sender.is_ready()
-    }
-
-    /// What is left of it once HTTP is over: the transport, and what was read
-    /// from it behind the head of the answer.
-    async fn into_stream(mut self: Box<Self>) -> (Stream, Bytes) {
-        if !self.is_over {
-            // How it ended is of no interest: an error shows again when the
-            // transport is used.
-            let _ = (&mut self.driver).await;
-        }
-        let parts = self.driver.into_parts();
-        (parts.io.into_inner().into_inner(), parts.read_buf)
-    }
-}
-
 /// Why a request got no answer.
 pub struct SendFailure {
     /// What happened.
@@ -309,24 +263,22 @@ impl Ready {
         pool: &Arc<Pool>,
         limits: SendLimits,
     ) -> Result<Response<UpstreamBody>, SendFailure> {
-        let (response, hold) = match self {
+        let response = match self {
             Self::Http1 { connection, is_reused } => {
-                let response = connection.send(request, is_reused, limits.first_byte_timeout);
-                let (response, connection) = response.await?;
-                (response, Hold::Http1(connection))
+                let sent = connection.send(request, is_reused, limits.first_byte_timeout);
+                sent.await?.map(|answering| Source::Http1(Box::new(answering)))
             }
             Self::Http2(share) => {
                 let response = share.send(request, limits.first_byte_timeout).await?;
-                (response, Hold::Http2 { _share: share })
+                response.map(|incoming| Source::Http2 { incoming, _share: share })
             }
         };
-        Ok(response.map(|incoming| UpstreamBody {
-            incoming,
-            hold,
+        Ok(response.map(|source| UpstreamBody {
+            source,
             pool: pool.clone(),
             limits,
             deadline: None,
-            last_progress: Instant::now(),
+            last_progress: None,
         }))
     }
 }
@@ -348,60 +300,6 @@ impl SendFailure {
     }
 }
 
-impl Connection {
-    async fn send(
-        mut self: Box<Self>,
-        request: Request<OutgoingBody>,
-        is_reused: bool,
-        first_byte_timeout: Duration,
-    ) -> Result<(Response<Incoming>, Box<Self>), SendFailure> {
-        let may_switch = request.headers().contains_key(UPGRADE);
-        let answer = timeout(first_byte_timeout, self.exchange(request)).await;
-        match answer {
-            Ok(Ok(response)) if response.status().is_informational() && !may_switch => {
-                Err(SendFailure {
-                    error: GatewayError::new(ErrorKind::UpstreamInvalid)
-                        .because("it switches protocols, which nobody asked for"),
-                    unsent: None,
-                })
-            }
-            Ok(Ok(response)) if is_ambiguous(response.headers()) => Err(SendFailure {
-                error: GatewayError::new(ErrorKind::UpstreamInvalid)
-                    .because("its answer has more than one framing"),
-                unsent: None,
-            }),
-            Ok(Ok(response)) => Ok((response, self)),
-            Ok(Err(mut failure)) => {
-                let error = failure.error();
-                let mut kind = ErrorKind::UpstreamClosed;
-                if error.is_parse() || error.is_parse_too_large() {
-                    kind = ErrorKind::UpstreamInvalid;
-                } else if error.is_user() {
-                    kind = match is_bad_framing(error) {
-                        true => ErrorKind::InvalidRequest,
-                        false => ErrorKind::ClientClosed,
-                    };
-                }
-                let error = GatewayError::new(kind).because(describe(error));
-                let unsent = failure.take_message().filter(|_| is_reused).map(Box::new);
-                Err(SendFailure { error, unsent })
-            }
-            Err(_) => Err(SendFailure::timed_out()),
-        }
-    }
-}
-
-/// Whether an answer says in two ways where it ends, or in one that nobody
-/// can undo.
-fn is_ambiguous(headers: &HeaderMap) -> bool {
-    let codings = headers.get_all(TRANSFER_ENCODING);
-    let is_chunked = codings.iter().next().is_some();
-    let is_coded = codings.iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"chunked"));
-    let lengths = headers.get_all(CONTENT_LENGTH).iter().count();
-    let is_list = headers.get(CONTENT_LENGTH).is_some_and(|value| value.as_bytes().contains(&b','));
-    is_coded || is_list || codings.iter().count() > 1 || lengths + usize::from(is_chunked) > 1
-}
-
 /// An error of hyper with its causes.
 fn describe(error: &hyper::Error) -> String {
     let mut text = error.to_string();
@@ -414,43 +312,24 @@ fn describe(error: &hyper::Error) -> String {
     text
 }
 
-impl Connection {
-    async fn exchange(
-        &mut self,
-        request: Request<OutgoingBody>,
-    ) -> Result<Response<Incoming>, hyper::client::conn::TrySendError<Request<OutgoingBody>>> {
-        self.turn.take();
-        let answer = self.sender.try_send_request(request);
-        let mut answer = std::pin::pin!(answer);
-        let (driver, is_over) = (&mut self.driver, &mut self.is_over);
-        std::future::poll_fn(|cx| {
-            if !*is_over && Pin::new(&mut *driver).poll(cx).is_ready() {
-                // The outcome reaches `answer`.
-                *is_over = true;
-            }
-            answer.as_mut().poll(cx)
-        })
-        .await
-    }
-}
-
 /// The body of an upstream's answer. Returns its connection to the pool when
 /// it has been read to the end, and closes it when it is dropped before.
 pub struct UpstreamBody {
-    incoming: Incoming,
-    hold: Hold,
+    source: Source,
     pool: Arc<Pool>,
     limits: SendLimits,
     deadline: Option<Pin<Box<Sleep>>>,
-    last_progress: Instant,
+    /// When something came last, since the deadline was set.
+    last_progress: Option<Instant>,
 }
 
-/// What a body keeps of its connection.
-enum Hold {
-    /// Nothing: it is over, or went back to the pool.
-    Nothing,
-    Http1(Box<Connection>),
+/// Where a body comes from.
+enum Source {
+    /// Nowhere: it is over, and its connection went back to the pool.
+    Over,
+    Http1(Box<http1::Answering>),
     Http2 {
+        incoming: Incoming,
         _share: http2::Share,
     },
 }
@@ -458,31 +337,31 @@ enum Hold {
 impl UpstreamBody {
     /// The transport and what was read ahead from it, where the upstream has
     /// switched protocols.
-    pub async fn into_stream(mut self) -> Option<(Stream, Bytes)> {
-        match std::mem::replace(&mut self.hold, Hold::Nothing) {
-            Hold::Http1(connection) => Some(connection.into_stream().await),
-            Hold::Http2 { .. } | Hold::Nothing => None,
+    pub fn into_stream(mut self) -> Option<(Stream, Bytes)> {
+        match std::mem::replace(&mut self.source, Source::Over) {
+            Source::Http1(answering) => Some(answering.into_stream()),
+            Source::Http2 { .. } | Source::Over => None,
         }
     }
 
-    /// Drives the connection; an error reaches the body itself.
-    fn drive(&mut self, cx: &mut Context<'_>) {
-        if let Hold::Http1(connection) = &mut self.hold
-            && !connection.is_over
-            && Pin::new(&mut connection.driver).poll(cx).is_ready()
-        {
-            self.hold = Hold::Nothing;
-        }
-    }
-
-    fn release(&mut self, cx: Option<&mut Context<'_>>) {
-        if let Some(cx) = cx {
-            self.drive(cx);
-        }
-        if let Hold::Http1(connection) = std::mem::replace(&mut self.hold, Hold::Nothing)
-            && connection.sender.is_ready()
+    fn release(&mut self) {
+        if let Source::Http1(answering) = std::mem::replace(&mut self.source, Source::Over)
+            && let Some(connection) = answering.into_reusable()
         {
             self.pool.put(connection);
+        }
+    }
+
+    fn poll_source(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut self.source {
+            Source::Over => Poll::Ready(None),
+            Source::Http1(answering) => answering.poll_frame(cx),
+            Source::Http2 { incoming, .. } => Pin::new(incoming)
+                .poll_frame(cx)
+                .map_err(|error| BodyError::Broken(Box::new(error))),
         }
     }
 
@@ -500,11 +379,10 @@ impl UpstreamBody {
             if ends_at.is_some_and(|ends_at| ends_at <= now) {
                 return Some(BodyError::OutOfTime);
             }
-            let stalls_at = self.last_progress + idle_timeout;
-            if stalls_at <= now {
-                return Some(BodyError::Stalled);
+            match self.last_progress.take().map(|at| at + idle_timeout) {
+                Some(stalls_at) if stalls_at > now => deadline.as_mut().reset(sooner(stalls_at)),
+                _ => return Some(BodyError::Stalled),
             }
-            deadline.as_mut().reset(sooner(stalls_at));
         }
         None
     }
@@ -515,7 +393,7 @@ impl UpstreamBody {
 pub enum BodyError {
     /// The upstream closed the connection or broke the framing.
     #[error("the upstream broke off: {0}")]
-    Broken(#[source] hyper::Error),
+    Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The upstream sent nothing for too long.
     #[error("the upstream stalled")]
     Stalled,
@@ -548,50 +426,46 @@ impl Body for UpstreamBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
-        // What is there already goes out before more is read.
-        let mut polled = Pin::new(&mut this.incoming).poll_frame(cx);
-        if polled.is_pending() && matches!(this.hold, Hold::Http1(_)) {
-            this.drive(cx);
-            polled = Pin::new(&mut this.incoming).poll_frame(cx);
+        let polled = this.poll_source(cx);
+        match &polled {
+            Poll::Pending => {
+                let Some(error) = this.is_late(cx) else { return Poll::Pending };
+                this.source = Source::Over;
+                return Poll::Ready(Some(Err(error)));
+            }
+            Poll::Ready(Some(Ok(_))) if this.deadline.is_some() => {
+                this.last_progress = Some(Instant::now());
+            }
+            Poll::Ready(Some(Ok(_))) => {}
+            Poll::Ready(Some(Err(_))) => this.source = Source::Over,
+            Poll::Ready(None) => this.release(),
         }
-        match polled {
-            Poll::Pending => match this.is_late(cx) {
-                Some(error) => {
-                    this.hold = Hold::Nothing;
-                    Poll::Ready(Some(Err(error)))
-                }
-                None => Poll::Pending,
-            },
-            Poll::Ready(Some(Ok(frame))) => {
-                if this.deadline.is_some() {
-                    this.last_progress = Instant::now();
-                }
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Poll::Ready(Some(Err(error))) => {
-                this.hold = Hold::Nothing;
-                Poll::Ready(Some(Err(BodyError::Broken(error))))
-            }
-            Poll::Ready(None) => {
-                this.release(Some(cx));
-                Poll::Ready(None)
-            }
-        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        match &self.source {
+            Source::Over => true,
+            Source::Http1(answering) => answering.is_over(),
+            Source::Http2 { incoming, .. } => incoming.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        match &self.source {
+            Source::Over => SizeHint::with_exact(0),
+            Source::Http1(answering) => {
+                answering.known_length().map_or_else(SizeHint::default, SizeHint::with_exact)
+            }
+            Source::Http2 { incoming, .. } => incoming.size_hint(),
+        }
     }
 }
 
 impl Drop for UpstreamBody {
     fn drop(&mut self) {
-        if self.incoming.is_end_stream() {
-            self.release(None);
+        if self.is_end_stream() {
+            self.release();
         }
     }
 }

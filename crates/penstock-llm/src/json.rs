@@ -39,6 +39,13 @@ pub(crate) fn decode_string(raw: &str) -> Option<String> {
 
 /// `text` as a JSON string, quotes included.
 pub(crate) fn encode_string(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    if text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
+        quoted.push_str(text);
+        quoted.push('"');
+        return quoted;
+    }
     serde_json::Value::from(text).to_string()
 }
 

@@ -2,8 +2,10 @@
 //! not written anew, so fields that we do not know stay too.
 
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use bytes::Bytes;
+use memchr::memmem::Finder;
 
 use crate::json;
 use crate::scan::Splice;
@@ -20,13 +22,15 @@ pub(crate) struct Wishes<'a> {
     pub(crate) merges: bool,
 }
 
+static DEVELOPER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"developer\""));
+
 impl Wishes<'_> {
     /// Whether these wishes can change `messages` at all; a search is much
     /// cheaper than a parse, and nearly always the answer is no.
     pub(crate) fn concern(&self, messages: &[u8]) -> bool {
         self.merges
             || !self.cleanup_commands.is_empty()
-            || self.renames_developer && memchr::memmem::find(messages, b"\"developer\"").is_some()
+            || self.renames_developer && DEVELOPER.find(messages).is_some()
     }
 
     /// Adds the edits of the array at `at` to `splice`. What is no list of

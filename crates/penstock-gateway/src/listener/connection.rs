@@ -116,7 +116,7 @@ impl Accepted {
         let Self { worker, client, admitted, stopping } = self;
         let settings = &worker.gateway.settings;
         let activity = Activity::new(true, settings);
-        let downstream = Downstream { address: client, tls };
+        let downstream = Downstream::new(client, tls);
         let progress = stopping.clone();
         let (stream, turn) = Guard::of_client(stream, first);
         let service = service_fn(|request: Request<Incoming>| {
@@ -158,7 +158,7 @@ impl Accepted {
         let Self { worker, client, admitted, stopping } = self;
         let settings = &worker.gateway.settings;
         let activity = Activity::new(false, settings);
-        let downstream = Arc::new(Downstream { address: client, tls });
+        let downstream = Arc::new(Downstream::new(client, tls));
         let service = service_fn(|mut request: Request<Incoming>| {
             let under_way = activity.begin();
             let (worker, downstream) = (worker.clone(), downstream.clone());

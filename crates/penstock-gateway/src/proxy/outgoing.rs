@@ -21,6 +21,9 @@ use crate::snapshot::{Route, Service};
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
+/// How many headers the gateway adds to each request, at most.
+const HEADERS_ADDED: usize = 8;
+
 /// The request as the upstream gets it.
 pub(crate) fn prepare(
     route: &Route,
@@ -31,6 +34,7 @@ pub(crate) fn prepare(
         None => UpstreamRequest::default(),
     };
     let mut headers = cx.headers.clone();
+    headers.reserve(edits.headers.len() + HEADERS_ADDED);
     headers.remove(X_HI_ORIGINAL_AUTH);
     for (name, value) in edits.headers {
         match value {
@@ -118,19 +122,9 @@ fn ask(provider: &dyn Provider, cx: &RequestContext) -> Result<UpstreamRequest, 
 /// Tells the upstream who asked, for what and by which id. What proxies in
 /// front say about that is kept where they are believed.
 fn add_forwarding_headers(headers: &mut HeaderMap, cx: &RequestContext) {
-    let peer = cx.peer.ip().to_canonical();
-    let mut before =
-        headers.get_all(X_FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
-    let chain = match before.next() {
-        Some(first) => {
-            let mut chain = first.to_owned();
-            before.for_each(|next| chain.extend([",", next]));
-            format!("{chain},{peer}")
-        }
-        None => peer.to_string(),
-    };
-    if let Ok(value) = HeaderValue::from_str(&chain) {
-        headers.insert(X_FORWARDED_FOR, value);
+    if let Some(peer) = &cx.forwarded_for {
+        let chain = chain_of(headers, peer);
+        headers.insert(X_FORWARDED_FOR, chain.unwrap_or_else(|| peer.clone()));
     }
     let is_believed = cx.has_trusted_hops();
     let told = headers.get(X_FORWARDED_PROTO).map(HeaderValue::as_bytes);
@@ -147,6 +141,17 @@ fn add_forwarding_headers(headers: &mut HeaderMap, cx: &RequestContext) {
     if let Ok(value) = HeaderValue::from_str(cx.request_id.as_str()) {
         headers.insert(X_REQUEST_ID, value);
     }
+}
+
+/// The addresses that were told before, with the peer's behind them.
+fn chain_of(headers: &HeaderMap, peer: &HeaderValue) -> Option<HeaderValue> {
+    let told = headers.get_all(X_FORWARDED_FOR).iter().filter(|value| value.to_str().is_ok());
+    let mut chain: Vec<&[u8]> = told.map(HeaderValue::as_bytes).collect();
+    if chain.is_empty() {
+        return None;
+    }
+    chain.push(peer.as_bytes());
+    HeaderValue::from_bytes(&chain.join(&b","[..])).ok()
 }
 
 /// The body to send. Its length is stated anew by the connection, except for

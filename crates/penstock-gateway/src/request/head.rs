@@ -23,7 +23,6 @@ const GATEWAY_ONLY: [&str; 2] = ["x-mse-consumer", "x-higress-fallback-from"];
 /// tells what it did; what a client sends is removed.
 const GATEWAY_ONLY_PREFIX: &str = "x-envoy-";
 
-/// Headers about one connection, which never travel on (RFC 9110, 7.6.1).
 const HOP_BY_HOP: [HeaderName; 9] = [
     CONNECTION,
     HeaderName::from_static("http2-settings"),
@@ -81,21 +80,29 @@ const MORE_METHODS: [&str; 26] = [
 ];
 
 /// Removes hop-by-hop headers, those that `Connection` names, `Expect`, which
-/// the gateway itself meets, and those only the gateway may set.
+/// the gateway itself meets, and those only the gateway may set, also as
+/// `X_Mse_Consumer`: upstreams that turn headers into variables cannot tell
+/// the two spellings apart.
 pub(super) fn strip(headers: &mut HeaderMap) {
-    strip_hop_by_hop(headers);
-    headers.remove(EXPECT);
-    strip_gateway_only(headers);
+    remove_named(headers);
+    remove_where(headers, |name| {
+        is_hop_by_hop(name) || *name == EXPECT || is_gateway_only(name.as_str())
+    });
 }
 
-/// Removes what only the gateway may set, also as `X_Mse_Consumer`: upstreams
-/// that turn headers into variables cannot tell the two spellings apart.
-fn strip_gateway_only(headers: &mut HeaderMap) {
-    let posed: Vec<HeaderName> =
-        headers.keys().filter(|name| is_gateway_only(name.as_str())).cloned().collect();
-    for name in posed {
+/// Most heads have none of them, so they are looked at before anything is
+/// looked up.
+fn remove_where(headers: &mut HeaderMap, is_unwanted: impl Fn(&HeaderName) -> bool) {
+    while let Some(name) = headers.keys().find(|name| is_unwanted(name)).cloned() {
         headers.remove(name);
     }
+}
+
+/// Headers about one connection, which never travel on (RFC 9110, 7.6.1).
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    // The first letters of all of them.
+    matches!(name.as_str().as_bytes().first(), Some(b'c' | b'h' | b'k' | b'p' | b't' | b'u'))
+        && HOP_BY_HOP.contains(name)
 }
 
 fn is_gateway_only(name: &str) -> bool {
@@ -119,14 +126,7 @@ pub fn strip_trailers(trailers: &mut HeaderMap) {
     for name in &NEVER_TRAILERS {
         trailers.remove(name);
     }
-    let forwarding: Vec<HeaderName> = trailers
-        .keys()
-        .filter(|name| name.as_str().replace('_', "-").starts_with("x-forwarded-"))
-        .cloned()
-        .collect();
-    for name in forwarding {
-        trailers.remove(name);
-    }
+    remove_where(trailers, |name| name.as_str().replace('_', "-").starts_with("x-forwarded-"));
 }
 
 /// Whether a header lists a word, in any case.
@@ -201,20 +201,19 @@ pub(super) fn client_address(
 
 /// Removes the headers that are about one connection only.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    remove_named(headers);
+    remove_where(headers, is_hop_by_hop);
+}
+
+/// Removes what `Connection` names.
+fn remove_named(headers: &mut HeaderMap) {
     if headers.contains_key(CONNECTION) {
-        let named: Vec<HeaderName> = headers
-            .get_all(CONNECTION)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
+        let named: Vec<HeaderName> = words(headers, &CONNECTION)
+            .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
             .collect();
         for name in named {
             headers.remove(name);
         }
-    }
-    for name in &HOP_BY_HOP {
-        headers.remove(name);
     }
 }
 
