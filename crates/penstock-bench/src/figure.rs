@@ -55,7 +55,7 @@ impl Figure {
     }
 
     /// Makes it invalid if a load that it comes from had errors.
-    fn from_loads<'a>(mut self, outcomes: impl IntoIterator<Item = &'a Outcome>) -> Self {
+    fn unless_failed<'a>(mut self, outcomes: impl IntoIterator<Item = &'a Outcome>) -> Self {
         self.failure = outcomes.into_iter().find_map(|outcome| outcome.error.clone());
         self
     }
@@ -89,12 +89,12 @@ pub fn added_latency(
         figures.push(
             Figure::new("added latency at 200/s, p50", label, p50 - direct_p50, "ms")
                 .asked(0.4, 0.25)
-                .from_loads(outcomes),
+                .unless_failed(outcomes),
         );
         figures.push(
             Figure::new("added latency at 200/s, p99", label, p99 - direct_p99, "ms")
                 .asked(1.0, 0.5)
-                .from_loads(outcomes),
+                .unless_failed(outcomes),
         );
     }
     Ok(figures)
@@ -113,7 +113,7 @@ pub fn memory(stand: &Stand, contestant: &Contestant) -> anyhow::Result<Vec<Figu
             .asked(15.0, 8.0),
         Figure::new("memory of a slow stream", &contestant.label, per_stream, "KB")
             .asked(45.0, 20.0)
-            .from_loads([&outcome]),
+            .unless_failed([&outcome]),
     ])
 }
 
@@ -153,8 +153,8 @@ pub fn reload(stand: &Stand, build: &Penstock, seconds: f64) -> anyhow::Result<V
         figure("  reload", median_of(|reload| reload.took_ms), "ms").asked(300.0, 100.0),
         figure("  reload, from the write until in force", median_of(|r| r.in_force_ms), "ms"),
         figure("  memory after reloads", gateway.process.memory_kb()? as f64 / 1024.0, "MB"),
-        figure("  p99 at 200/s without reloads", p99(&calm), "ms").from_loads([&calm]),
-        figure("  p99 at 200/s during reloads", p99(&busy), "ms").from_loads([&busy]),
+        figure("  p99 at 200/s without reloads", p99(&calm), "ms").unless_failed([&calm]),
+        figure("  p99 at 200/s during reloads", p99(&busy), "ms").unless_failed([&busy]),
     ]);
     fs::remove_dir_all(&directory)?;
     Ok(figures)

@@ -25,16 +25,16 @@ pub struct Sample {
     pub seconds: f64,
     pub memory_kb: u64,
     pub open_files: usize,
-    client_connections: f64,
-    active_requests: f64,
+    pub client_connections: f64,
+    pub active_requests: f64,
     /// All that were ever made.
-    upstream_connections: f64,
-    reloads: f64,
+    pub upstream_connections: f64,
+    pub reloads: f64,
     pub rate: f64,
-    unexpected: u64,
-    cpu_percent: f64,
+    pub unexpected: u64,
+    pub cpu_percent: f64,
     /// The memory of this program, which must not be what grows.
-    own_memory_kb: u64,
+    pub own_memory_kb: u64,
 }
 
 impl Sample {

@@ -88,7 +88,7 @@ async fn misbehave(
                 break;
             }
             Behaviour::Resets => {
-                if began.elapsed().as_millis() % 2 == 0 {
+                if began.elapsed().as_millis().is_multiple_of(2) {
                     stream.write_all(&[EVENTS_HEAD, EVENT].concat()).await?;
                 }
                 stream.set_zero_linger()?;
