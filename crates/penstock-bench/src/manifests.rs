@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use crate::certificate::Certificate;
-use crate::request::{DOMAIN, host, key};
+use crate::request::{DOMAIN, HOSTS, host, key};
 
 /// The most consumers that every route admits; beyond it, each admits two.
 const ADMITTED_BY_ALL_MAX: usize = 1000;
@@ -53,7 +53,8 @@ impl Scenario<'_> {
         if self.consumers <= ADMITTED_BY_ALL_MAX {
             (0..self.consumers).map(name).collect()
         } else {
-            vec![name(route), name(route + 1)]
+            // Those whose requests come to this host.
+            vec![name(route), name(route + HOSTS)]
         }
     }
 

@@ -36,15 +36,25 @@ impl Report {
             writeln!(text, "{}: {}", workload.name.to_uppercase(), workload.title)?;
             writeln!(
                 text,
-                "  {:width$} {:>10} {:>8} {:>6} {:>6} {:>9} {:>9} {:>10} {:>7}",
-                "", "CPU us", "x nginx", "must", "aim", "p50 ms", "p99 ms", "answers/s", "RSS MB"
+                "  {:width$} {:>8} {:>15} {:>8} {:>6} {:>6} {:>9} {:>9} {:>10} {:>7}",
+                "",
+                "CPU us",
+                "from-to",
+                "x nginx",
+                "must",
+                "aim",
+                "p50 ms",
+                "p99 ms",
+                "answers/s",
+                "RSS MB"
             )?;
             for row in rows {
                 writeln!(
                     text,
-                    "  {:width$} {:>10.1} {:>8} {:>13} {:>9.2} {:>9.2} {:>10.0} {:>7.1}{}",
+                    "  {:width$} {:>8.1} {:>15} {:>8} {:>13} {:>9.2} {:>9.2} {:>10.0} {:>7.1}{}",
                     row.contestant,
                     row.cpu_us,
+                    spread(&row.rounds),
                     row.ratio.map(|ratio| format!("{ratio:.2}")).unwrap_or_default(),
                     bounds(row.target),
                     row.p50_ms,
@@ -97,6 +107,13 @@ impl Report {
         self.workloads.iter().all(|row| row.failure.is_none())
             && self.figures.iter().all(|figure| figure.failure.is_none())
     }
+}
+
+/// The lowest and the highest of some values.
+fn spread(values: &[f64]) -> String {
+    let lowest = values.iter().copied().fold(f64::INFINITY, f64::min);
+    let highest = values.iter().copied().fold(0.0, f64::max);
+    format!("{lowest:.1}-{highest:.1}")
 }
 
 fn bounds(target: Option<Target>) -> String {

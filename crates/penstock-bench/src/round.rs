@@ -22,7 +22,8 @@ pub struct Row {
     pub cpu_us: f64,
     /// The same of every round.
     pub rounds: Vec<f64>,
-    /// The same as a multiple of nginx'.
+    /// The same as a multiple of nginx': the median of what each round says,
+    /// so that a slow minute of the machine falls on both sides.
     pub ratio: Option<f64>,
     pub target: Option<Target>,
     pub p50_ms: f64,
@@ -132,7 +133,8 @@ fn compare(rows: &mut [Row], target: Option<Target>) {
     }
     nginx.ratio = Some(1.0);
     for row in others {
-        row.ratio = Some(row.cpu_us / nginx.cpu_us);
+        let ratios = row.rounds.iter().zip(&nginx.rounds).map(|(own, nginx)| own / nginx);
+        row.ratio = Some(median(ratios.collect()));
         row.target = target;
     }
 }
