@@ -40,8 +40,8 @@ pub struct RunArguments {
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub only: Vec<String>,
     /// How often each workload is measured
-    #[arg(long, value_name = "N", default_value_t = 5)]
-    pub rounds: usize,
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    pub rounds: u32,
     /// How long each time
     #[arg(long, value_name = "SECONDS", default_value_t = 4.0)]
     pub seconds: f64,
@@ -63,7 +63,7 @@ pub struct SoakArguments {
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub warm_up: u64,
     /// Requests each second; a hundred slow streams come on top
-    #[arg(long, value_name = "N", default_value_t = 300)]
+    #[arg(long, value_name = "N", default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..))]
     pub rate: u32,
     /// Where to write all samples
     #[arg(long, value_name = "FILE", default_value = "target/soak.csv")]

@@ -134,7 +134,7 @@ pub fn start(
 pub fn reload(stand: &Stand, build: &Penstock, seconds: f64) -> anyhow::Result<Vec<Figure>> {
     eprintln!("load and reload of {}", build.label);
     let directory = stand.large_manifests("large", LARGE_ROUTES, LARGE_CONSUMERS)?;
-    let gateway = build.start(&directory, stand.cores.proxy)?;
+    let gateway = build.start(&directory, None)?;
     let admin = gateway.admin.context("no admin listener")?;
     let figure = |what, value, unit| Figure::new(what, &build.label, value, unit);
     let mut figures = vec![

@@ -48,7 +48,7 @@ struct Round {
 /// How much is measured.
 #[derive(Clone, Copy)]
 pub struct Effort {
-    pub rounds: usize,
+    pub rounds: u32,
     pub seconds: f64,
 }
 

@@ -29,6 +29,7 @@ pub fn run(arguments: &RunArguments) -> anyhow::Result<bool> {
     );
     let is_wanted =
         |name: &str| arguments.only.is_empty() || arguments.only.iter().any(|n| n == name);
+    ensure!((0.1..1e6).contains(&arguments.seconds), "--seconds takes 0.1 and more");
     let stand = Stand::build()?;
     let builds = builds(&arguments.binary)?;
     let effort = Effort { rounds: arguments.rounds, seconds: arguments.seconds };
@@ -58,8 +59,8 @@ fn other_figures(
     arguments: &RunArguments,
     is_wanted: impl Fn(&str) -> bool,
 ) -> anyhow::Result<Vec<Figure>> {
-    let core = stand.cores.proxy;
-    let start_nginx = || start_nginx(&arguments.nginx, stand.upstream, &stand.certificate, core);
+    // Starting takes every core, as it does for everybody.
+    let start_nginx = || start_nginx(&arguments.nginx, stand.upstream, &stand.certificate, None);
     let has_nginx = is_installed(&arguments.nginx);
     let mut figures = Vec::new();
     if is_wanted("memory") {
@@ -68,7 +69,7 @@ fn other_figures(
         }
         for build in builds {
             let manifests = stand.manifests("manifests-memory")?;
-            figures.extend(figure::memory(stand, &build.start(&manifests, core)?)?);
+            figures.extend(figure::memory(stand, &build.start(&manifests, None)?)?);
         }
     }
     if is_wanted("start") {
@@ -77,7 +78,7 @@ fn other_figures(
         }
         for build in builds {
             let manifests = stand.manifests("manifests-start")?;
-            figures.push(figure::start(&build.label, || build.start(&manifests, core))?);
+            figures.push(figure::start(&build.label, || build.start(&manifests, None))?);
         }
     }
     if is_wanted("reload") {
