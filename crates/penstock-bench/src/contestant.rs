@@ -54,16 +54,18 @@ impl Penstock {
     /// Starts it with a directory of manifests, and waits until it is ready.
     pub fn start(&self, manifests: &Path, core: Option<usize>) -> anyhow::Result<Contestant> {
         let [http, https, admin] = free_addresses()?;
-        let log = fs::File::create(manifests.with_extension("log"))?;
+        let log_path = manifests.with_extension("log");
+        let log = fs::File::create(&log_path)?;
         let mut command = Command::new(&self.binary);
         command.arg("serve").arg("--config").arg(manifests);
         command.args(["--http", &http.to_string(), "--https", &https.to_string()]);
         command.args(["--admin", &admin.to_string(), "--access-log", &self.access_log]);
-        command.args(["--log-level", "error", "--drain", "0", "--drain-grace", "0"]);
+        command.args(["--log-level", "error"]);
         command.args(&self.flags).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let began = Instant::now();
         let mut process = Process::start(&mut command, core)?;
-        wait_until(&self.label, &mut process, || is_ready(admin))?;
+        wait_until(&self.label, &mut process, || is_ready(admin))
+            .with_context(|| fs::read_to_string(&log_path).unwrap_or_default())?;
         let (label, ready_after) = (self.label.clone(), began.elapsed());
         Ok(Contestant {
             label,

@@ -12,8 +12,8 @@ use anyhow::{Context as _, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-/// How long a process may take to end by itself.
-const END_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a child of a process may take to appear.
+const CHILD_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Which core is whose.
 #[derive(Debug, Clone, Copy)]
@@ -64,7 +64,7 @@ impl Process {
     pub fn count_child(&mut self) -> anyhow::Result<()> {
         let path = format!("/proc/{0}/task/{0}/children", self.child.id());
         let began = Instant::now();
-        while began.elapsed() < END_TIMEOUT {
+        while began.elapsed() < CHILD_TIMEOUT {
             if let Some(worker) = fs::read_to_string(&path)?.split_whitespace().next() {
                 self.worker = worker.parse()?;
                 return Ok(());
@@ -115,16 +115,12 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // nginx ends its worker only when it is asked; what it does not do in
-        // time is done for it.
-        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
-            let _ = kill_process(pid, Signal::TERM);
-        }
-        let asked = Instant::now();
-        while asked.elapsed() < END_TIMEOUT && self.is_alive() {
-            thread::sleep(Duration::from_millis(5));
-        }
         let _ = self.child.kill();
+        // A worker outlives its parent.
+        let worker = i32::try_from(self.worker).ok().and_then(Pid::from_raw);
+        if let Some(worker) = worker.filter(|_| self.worker != self.child.id()) {
+            let _ = kill_process(worker, Signal::KILL);
+        }
         let _ = self.child.wait();
     }
 }

@@ -93,16 +93,17 @@ fn measure_round(
         0 => outcome.answers as f64,
         events => outcome.events as f64 / events as f64,
     };
+    let rate = answers / outcome.seconds;
     let failure = match outcome.errors {
         0 if answers == 0.0 => Some("nothing was answered".to_owned()),
-        0 => None,
+        0 => workload.lag(rate),
         errors => Some(format!("{errors} errors, first: {}", outcome.error.unwrap_or_default())),
     };
     Ok(Round {
         cpu_us: used / answers,
         p50_ms: outcome.p50_ms.unwrap_or(f64::NAN),
         p99_ms: outcome.p99_ms.unwrap_or(f64::NAN),
-        rate: answers / outcome.seconds,
+        rate,
         memory_mb: contestant.process.memory_kb()? as f64 / 1024.0,
         failure,
     })

@@ -8,6 +8,10 @@ use serde::Serialize;
 use crate::contestant::Contestant;
 use crate::load::{Order, Protocol};
 
+/// How much of the possible rate slow streams have to reach. Timers that are
+/// a millisecond late cost 2 %.
+const LAG_RATE_MIN: f64 = 0.9;
+
 /// What is asked of a figure: the bound that it must keep, and the aim.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Target {
@@ -91,6 +95,17 @@ pub const SLOW_STREAMS: Workload = Workload {
 };
 
 impl Workload {
+    /// What is wrong with a round of slow streams that fell behind their own
+    /// pauses: the machine was too busy, and late events that arrive together
+    /// cost less than they should.
+    pub fn lag(&self, rate: f64) -> Option<String> {
+        let seconds = (self.delay_ms * self.events.unwrap_or_default()) as f64 / 1000.0;
+        let possible = self.connections as f64 / seconds;
+        let has_pauses = seconds > 0.0;
+        (has_pauses && rate < possible * LAG_RATE_MIN)
+            .then(|| format!("{rate:.0} of {possible:.0} streams/s: the machine is too busy"))
+    }
+
     /// What the load generator shall do to a contestant.
     pub fn order(&self, contestant: &Contestant, certificate: PathBuf, seconds: f64) -> Order {
         let target = match (self.protocol, self.events) {
@@ -126,5 +141,17 @@ pub fn at_rate(target: SocketAddr, rate: u32, seconds: f64) -> Order {
         rate: Some(rate),
         warm_up_ms: 500,
         seconds,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams_that_fall_behind_are_no_figure() {
+        assert_eq!(SLOW_STREAMS.lag(600.0), None);
+        assert!(SLOW_STREAMS.lag(480.0).is_some());
+        assert_eq!(SHORT.lag(1.0), None);
     }
 }
