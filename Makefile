@@ -15,8 +15,12 @@ NAME ?= $(ARGUMENT)
 TARGET ?= $(ARGUMENT)
 # How long each fuzz target runs.
 FUZZ_SECONDS ?= 60
+# How long the soak runs; flags for it, and for the benchmark.
+SOAK_SECONDS ?= 3600
+SOAK ?=
+BENCH ?=
 
-.PHONY: help run test test-one check bench fuzz accept clean
+.PHONY: help run test test-one check bench soak fuzz accept clean
 
 help: ## List what can be run
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -37,11 +41,13 @@ check: ## Format, lints, dependencies
 	cargo clippy --workspace --all-targets -- -D warnings
 	.ci/dependencies
 
-bench: ## Measure start, reload and memory of a release build
-	cargo build --release -p penstock
-	benches/configuration.sh
-	@if command -v nginx wrk bc >/dev/null; then benches/proxy.sh; \
-	else echo 'benches/proxy.sh needs nginx, wrk and bc: left out'; fi
+bench: ## Measure CPU time next to nginx, latency, memory, start and reload
+	cargo build --release -p penstock -p penstock-bench
+	target/release/penstock-bench run $(BENCH)
+
+soak: ## Run mixed traffic with reloads for SOAK_SECONDS, and draw docs/soak.svg
+	cargo build --release -p penstock -p penstock-bench
+	target/release/penstock-bench soak --seconds $(SOAK_SECONDS) $(SOAK)
 
 fuzz: ## Fuzz every target, or one: make fuzz TARGET
 	@.ci/fuzz "$(FUZZ_SECONDS)" $(TARGET)

@@ -44,7 +44,16 @@ const FORBIDDEN: &str = "crates|.io docs|.rs npmjs|. pypi|.org golang|.org debia
 const HOMES: &[(&str, &[&str])] = &[
     ("ArcSwapOption", &["penstock-gateway/src/lib.rs"]),
     ("arc_swap::", &["penstock-gateway/src/lib.rs", "penstock-gateway/src/state.rs"]),
-    ("clap::", &["penstock/src/cli/", "penstock/src/main.rs", "penstock/src/telemetry.rs"]),
+    (
+        "clap::",
+        &[
+            "penstock-bench/src/cli.rs",
+            "penstock-bench/src/main.rs",
+            "penstock/src/cli/",
+            "penstock/src/main.rs",
+            "penstock/src/telemetry.rs",
+        ],
+    ),
     ("clap_complete::", &["penstock/src/cli/completion.rs"]),
     ("hickory_resolver", &["penstock-gateway/src/resolve.rs"]),
     ("hyper::client", &["penstock-gateway/src/upstream.rs", "penstock-gateway/src/upstream/"]),
