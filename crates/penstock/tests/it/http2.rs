@@ -141,3 +141,17 @@ fn what_only_begins_like_the_preface_is_http1() {
     connection.write(b"OPFIND /v1/models HTTP/1.1\r\nHost: elsewhere.test\r\n\r\n");
     assert_eq!(connection.answer().status(), 404);
 }
+
+#[test]
+fn methods_mean_the_same_in_both_versions() {
+    let harbor = Harbor::start();
+    let mut client = Http2::open(harbor.gateway.http);
+    for (method, status) in [("SMUGGLE", 400), ("get", 400), ("PRI", 400), ("PROPFIND", 401)] {
+        let answer = harbor.gateway.send(&Request::new(method, HOST, "/v1/models"));
+        assert_eq!(answer.status(), status, "{method}");
+        let asked = Method::from_bytes(method.as_bytes()).unwrap();
+        let answer = client.begin(request(asked, "http", HOST, "/v1/models"));
+        assert_eq!(client.wait(answer).unwrap().status(), status, "{method} in HTTP/2");
+    }
+    harbor.upstream.received_nothing();
+}

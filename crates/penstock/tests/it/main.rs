@@ -34,6 +34,8 @@ mod file;
 #[cfg(test)]
 mod fmt;
 #[cfg(test)]
+mod frames;
+#[cfg(test)]
 mod framing;
 #[cfg(test)]
 mod get;

@@ -251,7 +251,7 @@ impl Connection {
         let Some(line) = self.read_until(b"\r\n") else { return Chunk::Broken };
         let size = String::from_utf8(line).unwrap();
         let size = usize::from_str_radix(size.trim_end(), 16).unwrap();
-        let Some(data) = self.read_exactly(size + 2) else { return Chunk::Broken };
+        let Some(data) = self.try_read(size + 2) else { return Chunk::Broken };
         assert!(data.ends_with(b"\r\n"));
         match size {
             0 => Chunk::Last,
@@ -301,7 +301,7 @@ impl Connection {
     /// Bytes as they stand on the wire.
     #[track_caller]
     pub(crate) fn read(&mut self, count: usize) -> Vec<u8> {
-        self.read_exactly(count).expect("the connection ended")
+        self.try_read(count).expect("the connection ended")
     }
 
     fn read_until(&mut self, end: &[u8]) -> Option<Vec<u8>> {
@@ -315,7 +315,8 @@ impl Connection {
         }
     }
 
-    fn read_exactly(&mut self, count: usize) -> Option<Vec<u8>> {
+    /// The same; none where the connection ends before.
+    pub(crate) fn try_read(&mut self, count: usize) -> Option<Vec<u8>> {
         while self.unread.len() < count {
             if !self.fill() {
                 return None;

@@ -4,7 +4,9 @@
 pub(crate) mod back_end;
 pub(crate) mod certificates;
 pub(crate) mod client;
+pub(crate) mod corpus;
 pub(crate) mod dns;
+pub(crate) mod frames;
 pub(crate) mod gateway;
 pub(crate) mod http2;
 pub(crate) mod http2_upstream;
