@@ -160,7 +160,7 @@ impl Course {
         }
         if !matches!(case.reading, Reading::Ended | Reading::Cut) {
             let after = format!("/after-{}", self.expected.len());
-            client.ask(7, HOST, &after);
+            client.send(7, &Request::get(HOST, &after));
             assert_eq!(client.outcome(7), Outcome::Answered(200), "behind {told}");
             self.expected.insert(after, (1, 1));
         }

@@ -115,12 +115,7 @@ fn what_http2_splits_is_joined() {
 #[test]
 fn alpn_leads_to_http2() {
     let authority = Authority::new();
-    let harbor = Harbor::changed(Scenario::Completion, |directory| {
-        let entry = format!("spec:\n  tls:\n  - hosts: [{HOST}]\n    secretName: pier\n");
-        directory.edit("ingresses/ai-route-pier.internal.yaml", "spec:\n", &entry);
-        let (name, text) = authority.secret("pier", &[HOST]);
-        directory.write(&name, text);
-    });
+    let harbor = Harbor::encrypted(&authority);
     let config = authority.client(&[&TLS13], &["h2", "http/1.1"]);
     let mut client = Http2::open_tls(harbor.gateway.https, config, HOST);
     let (head, _) = client.send(chat_request(), CHAT);

@@ -56,6 +56,8 @@ mod operation;
 #[cfg(test)]
 mod plugin;
 #[cfg(test)]
+mod reload;
+#[cfg(test)]
 mod remote;
 #[cfg(test)]
 mod render;

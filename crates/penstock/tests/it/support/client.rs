@@ -62,6 +62,29 @@ impl Request {
         bytes
     }
 
+    /// The same in HTTP/2: its fields, pseudo-headers first.
+    pub(crate) fn fields(&self) -> Vec<(String, String)> {
+        let mut lines = self.head.lines();
+        let mut words = lines.next().unwrap().split(' ');
+        let mut word = || words.next().unwrap().to_owned();
+        let (method, path) = (word(), word());
+        let mut fields = vec![
+            (":method".to_owned(), method),
+            (":scheme".to_owned(), "http".to_owned()),
+            (":path".to_owned(), path),
+        ];
+        for line in lines {
+            let (name, value) = line.split_once(": ").unwrap();
+            let name = if name == "Host" { ":authority" } else { name };
+            fields.push((name.to_lowercase(), value.to_owned()));
+        }
+        fields
+    }
+
+    pub(crate) fn body_bytes(&self) -> &[u8] {
+        &self.body
+    }
+
     /// Sends it over a connection of its own.
     #[track_caller]
     pub(crate) fn send(&self, to: SocketAddr) -> Answer {

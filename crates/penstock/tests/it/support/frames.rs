@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use super::client::Connection;
+use super::client::{Connection, Request};
 
 /// What a client sends first.
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -80,12 +80,6 @@ fn length(value: usize) -> Vec<u8> {
     bytes
 }
 
-/// The fields of a plain GET.
-pub(crate) fn get(host: &str, path: &str) -> Vec<u8> {
-    let fields = [(":method", "GET"), (":scheme", "http"), (":authority", host), (":path", path)];
-    fields.iter().flat_map(|(name, value)| field(name.as_bytes(), value.as_bytes())).collect()
-}
-
 /// How a stream ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -117,10 +111,13 @@ impl Frames {
         self.0.write(bytes);
     }
 
-    /// Asks for a path, with nothing behind it.
-    pub(crate) fn ask(&mut self, stream: u32, host: &str, path: &str) {
-        let flags = END_STREAM | END_HEADERS;
-        self.write(&frame("HEADERS", flags, stream, &get(host, path)));
+    /// Sends a request on a stream.
+    pub(crate) fn send(&mut self, stream: u32, request: &Request) {
+        let fields = request.fields();
+        let fields = fields.iter().map(|(name, value)| field(name.as_bytes(), value.as_bytes()));
+        let head = fields.collect::<Vec<_>>().concat();
+        let head = frame("HEADERS", END_HEADERS, stream, &head);
+        self.write(&[head, frame("DATA", END_STREAM, stream, request.body_bytes())].concat());
     }
 
     /// The next frame; none at the end of the connection. Pings are answered.
