@@ -52,6 +52,8 @@ mod killed;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod message;
+#[cfg(test)]
 mod operation;
 #[cfg(test)]
 mod plugin;
