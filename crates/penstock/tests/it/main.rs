@@ -32,6 +32,8 @@ mod export;
 #[cfg(test)]
 mod file;
 #[cfg(test)]
+mod flow;
+#[cfg(test)]
 mod fmt;
 #[cfg(test)]
 mod frames;

@@ -13,6 +13,9 @@ use serde_json::Value;
 /// The longest that a test waits for anything to happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
+/// What a flood is made of.
+pub(crate) const WATER: &[u8] = &[b'x'; 64 << 10];
+
 /// A request as it goes over the wire.
 #[derive(Clone)]
 pub(crate) struct Request {
@@ -228,14 +231,15 @@ impl Connection {
         self.write(&[format!("{:x}\r\n", data.len()).as_bytes(), data, b"\r\n"].concat());
     }
 
-    /// Writes until nothing more is taken for a time; the bytes that were
-    /// taken.
-    pub(crate) fn flood(&mut self, limit: usize, patience: Duration) -> usize {
+    /// Writes a piece again and again until nothing more is taken for a time;
+    /// the bytes that were taken.
+    pub(crate) fn flood(&mut self, piece: &[u8], limit: usize, patience: Duration) -> usize {
         self.stream.set_write_timeout(Some(patience)).unwrap();
-        let piece = [b'x'; 64 << 10];
         let mut written = 0;
         while written < limit {
-            match self.stream.write(&piece[..piece.len().min(limit - written)]) {
+            // A write may have taken a part of the piece.
+            let rest = &piece[written % piece.len()..];
+            match self.stream.write(&rest[..rest.len().min(limit - written)]) {
                 Ok(count) => written += count,
                 Err(_) => break,
             }

@@ -25,6 +25,8 @@ pub(crate) const END_STREAM: u8 = 1;
 pub(crate) const ACK: u8 = 1;
 pub(crate) const END_HEADERS: u8 = 4;
 
+/// The setting by which a client limits what a stream may send unasked.
+pub(crate) const INITIAL_WINDOW_SIZE: u16 = 4;
 /// The setting by which a server offers extended CONNECT (RFC 8441).
 pub(crate) const ENABLE_CONNECT_PROTOCOL: u16 = 8;
 
@@ -61,6 +63,11 @@ pub(crate) fn frame(kind: &str, flags: u8, stream: u32, payload: &[u8]) -> Vec<u
     bytes.extend(stream.to_be_bytes());
     bytes.extend(payload);
     bytes
+}
+
+/// A SETTINGS frame with one value.
+pub(crate) fn setting(name: u16, value: u32) -> Vec<u8> {
+    frame("SETTINGS", 0, 0, &[&name.to_be_bytes()[..], &value.to_be_bytes()].concat())
 }
 
 /// A field as it is, neither compressed nor remembered (RFC 7541, 6.2.2).

@@ -157,6 +157,13 @@ impl Shared {
             }
             match request.uri().path() {
                 "/reset" => respond.send_reset(Reason::INTERNAL_ERROR),
+                // Nobody takes the body, nor answers.
+                "/unread" => {
+                    tokio::spawn(async move {
+                        let _body = request;
+                        let _ = std::future::poll_fn(|cx| respond.poll_reset(cx)).await;
+                    });
+                }
                 // The connection ends without a word about the stream.
                 "/cut" => return,
                 path => {
