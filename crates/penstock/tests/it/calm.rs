@@ -135,24 +135,6 @@ fn an_upstream_that_hangs_in_its_handshake_is_given_up() {
 }
 
 #[test]
-fn a_full_disk_costs_lines_and_no_requests() {
-    let harbor = Harbor::served(
-        Scenario::Completion,
-        |_| {},
-        |serve| serve.with("--access-log", "/dev/full"),
-    );
-    for _ in 0..50 {
-        assert_eq!(harbor.chat().status(), 200);
-    }
-    let dropped = || {
-        let metrics = harbor.gateway.metrics();
-        let line = metrics.lines().find(|line| line.starts_with("penstock_access_log_dropped"))?;
-        (line.rsplit(' ').next()? == "50").then_some(())
-    };
-    eventually("the count of lost lines", dropped);
-}
-
-#[test]
 fn without_file_descriptors_clients_wait_for_some() {
     let harbor = Harbor::start();
     let limit = open_files(&harbor.gateway) + 20;

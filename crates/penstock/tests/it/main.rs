@@ -2,6 +2,8 @@
 //! HTTP on both sides.
 
 #[cfg(test)]
+mod access_log;
+#[cfg(test)]
 mod activation;
 #[cfg(test)]
 mod afar;

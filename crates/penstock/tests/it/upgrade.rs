@@ -144,3 +144,66 @@ fn an_old_process_still_heeds_sigterm() {
     stream.breaks_off();
     assert_eq!(harbor.chat().status(), 200);
 }
+
+/// How many requests the process that serves has counted.
+fn counted(gateway: &Gateway) -> u64 {
+    let metrics = gateway.metrics();
+    let lines = metrics.lines().filter(|line| line.starts_with("penstock_requests_total{"));
+    lines.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+}
+
+#[test]
+fn metrics_and_the_audit_log_go_on_in_the_new_process() {
+    const TOKEN: &str = "harbour-master-token-1";
+    let desk = Directory::new().holding([("token", TOKEN)]);
+    let mut harbor = Harbor::start();
+    let serve = Serve::new(harbor.directory.path());
+    harbor.gateway = serve.with("--admin-token-file", desk.file("token").display()).start();
+    let apply = |harbor: &Harbor, domain: &str| {
+        let text = format!("domains:\n- {{name: {domain}, enableHttps: \"off\"}}\n");
+        let files = serde_json::json!([{"name": "intent.yaml", "text": text}]);
+        let body = serde_json::json!({"change": {"intent": {"files": files}}});
+        let request = Request::post("admin", "/api/v1/apply", body.to_string()).key(TOKEN);
+        let answer = request.send(harbor.gateway.admin);
+        assert_eq!(answer.status(), 200, "{}", answer.text());
+        let lines = harbor.directory.read(".penstock/audit.log");
+        let outcome = |line: &str| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            line["outcome"].as_str().unwrap().to_owned()
+        };
+        lines.lines().map(outcome).collect::<Vec<_>>()
+    };
+    assert_eq!(apply(&harbor, "one.test"), ["applied"]);
+    harbor.chat();
+    eventually("a count", || (counted(&harbor.gateway) == 1).then_some(()));
+    // The first process is still there, with something to do.
+    let stream = live(&harbor);
+    harbor.gateway.upgrade();
+    // What was asked at that moment may still be told by the first.
+    eventually("a count of its own", || (counted(&harbor.gateway) == 0).then_some(()));
+    for _ in 0..3 {
+        harbor.chat();
+    }
+    eventually("a count", || (counted(&harbor.gateway) == 3).then_some(()));
+    assert_eq!(apply(&harbor, "two.test"), ["applied", "applied"]);
+    // A change is taken in by one process; a second one gives the other time.
+    let revision = || {
+        let status = Request::get("admin", "/status").key(TOKEN).send(harbor.gateway.admin);
+        status.json()["configuration"]["revision"].clone()
+    };
+    let second = revision();
+    let (file, text) = Ingress::new("more").at("more.test", "Prefix", "/").file();
+    harbor.directory.write(&file, text);
+    eventually("a reload", || (revision() != second).then_some(()));
+    let is_it = |line: &String| {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        line["message"] == "configuration in force" && line["revision"] == second
+    };
+    assert_eq!(harbor.gateway.log.all().iter().filter(|line| is_it(line)).count(), 1);
+    // What the first still serves is counted where nobody looks any more.
+    assert!(harbor.gateway.is_running());
+    stream.ends_well();
+    assert_eq!(counted(&harbor.gateway), 3);
+    assert_eq!(harbor.gateway.wait().code(), Some(0));
+    assert_eq!(apply(&harbor, "three.test"), ["applied", "applied", "applied"]);
+}

@@ -205,11 +205,13 @@ impl Asking {
         });
     }
 
+    /// Ends it; how many answers there were.
     #[track_caller]
-    pub(crate) fn stop(self) {
+    pub(crate) fn stop(self) -> usize {
         self.is_over.store(true, Ordering::Release);
         for client in self.clients {
             client.join().expect("a request failed");
         }
+        self.answered.load(Ordering::Acquire)
     }
 }
