@@ -7,6 +7,7 @@
 mod activity;
 mod admission;
 mod connection;
+mod patience;
 mod stream;
 mod tls;
 

@@ -27,7 +27,9 @@ use crate::state::{BufferShare, Live, State};
 mod head;
 
 pub(crate) use head::host_of;
-use head::{client_address, has_one_host, is_known, lists, normalise, strip, wanted_upgrade};
+use head::{
+    client_address, has_one_host, has_one_length, is_known, lists, normalise, strip, wanted_upgrade,
+};
 pub use head::{strip_hop_by_hop, strip_trailers};
 
 /// The header that names the authenticated consumer to later plugins and to
@@ -170,9 +172,9 @@ impl RequestContext {
         let record = AccessRecord::begin(&request_id, client, &parts.method, &host, path);
         let record = Recorder::new(record, state.clone(), live);
         let api = Api::from_path(path);
-        let has_one_host = has_one_host(&parts.uri, &headers);
+        let has_one_reading = has_one_host(&parts.uri, &headers) && has_one_length(&headers);
         let uri = match normalise(parts.uri) {
-            Some(uri) if has_one_host && is_known(&parts.method) => Ok(uri),
+            Some(uri) if has_one_reading && is_known(&parts.method) => Ok(uri),
             _ => Err(GatewayError::new(ErrorKind::InvalidRequest)),
         };
         let (uri, wants_upgrade) = match upgrade.and_then(|wants| Ok((uri?, wants))) {

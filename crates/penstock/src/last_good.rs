@@ -43,7 +43,8 @@ impl LastGood {
     pub fn store(&self, resources: &[Arc<Resource>]) -> io::Result<()> {
         let directory = self.path.parent().unwrap_or(Path::new("."));
         fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-        let temporary = self.path.with_extension("tmp");
+        // At a hand-over two processes may write at once.
+        let temporary = self.path.with_extension(format!("{}.tmp", std::process::id()));
         let mut file = fs::OpenOptions::new()
             .write(true)
             .create(true)

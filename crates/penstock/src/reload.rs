@@ -6,6 +6,7 @@
 
 use std::collections::HashSet;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -49,6 +50,8 @@ pub struct Reloader {
     /// The resources in force.
     effective: Mutex<Listing>,
     report: Mutex<Report>,
+    /// Whether another process keeps the files.
+    is_replaced: AtomicBool,
 }
 
 impl Reloader {
@@ -69,7 +72,14 @@ impl Reloader {
             last_good,
             effective: Mutex::new(effective),
             report: Mutex::default(),
+            is_replaced: AtomicBool::new(false),
         })
+    }
+
+    /// Another process has taken over: what is served here stays current, but
+    /// the files are that one's.
+    pub fn leave_files(&self) {
+        self.is_replaced.store(true, Ordering::Release);
     }
 
     /// What a compilation depends on besides resources.
@@ -142,7 +152,8 @@ impl Reloader {
         diagnostic::sort(&mut findings);
         self.log_new(&findings);
         self.finish(seen, keeps_old, findings, took);
-        if !keeps_old && let Some(last_good) = &self.last_good {
+        let keeps_files = !keeps_old && !self.is_replaced.load(Ordering::Acquire);
+        if keeps_files && let Some(last_good) = &self.last_good {
             // Without it only a restart with a broken file is worse off.
             if let Err(error) = last_good.store(&effective.resources) {
                 tracing::info!(%error, "the last good configuration could not be kept on disk");

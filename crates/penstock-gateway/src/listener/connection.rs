@@ -17,7 +17,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -25,6 +25,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::activity::{Activity, RequestUnderWay};
 use super::admission::Admitted;
+use super::patience::{Appetite, Streams};
 use super::stream::ClientStream;
 use super::tls;
 use crate::body::ClientBody;
@@ -135,7 +136,7 @@ impl Accepted {
                 if is_last && !is_tunnel {
                     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
-                Ok::<_, Infallible>(response.map(|body| TrackedBody::new(body, under_way)))
+                Ok::<_, Infallible>(response.map(|body| TrackedBody::new(body, under_way, None)))
             }
         });
         let stream = ClientStream::new(stream, Bytes::new(), activity.clone(), admitted);
@@ -163,17 +164,22 @@ impl Accepted {
             let under_way = activity.begin();
             let (worker, downstream) = (worker.clone(), downstream.clone());
             async move {
+                let appetite = Appetite::of_task();
                 if request.headers().len() > worker.gateway.settings.headers_max {
                     return Ok(too_many_headers(under_way));
                 }
                 join_cookies(request.headers_mut());
                 let response = proxy::serve(&worker, &downstream, request).await;
-                Ok::<_, Infallible>(response.map(|body| TrackedBody::new(body, under_way)))
+                appetite.asked(true);
+                Ok::<_, Infallible>(
+                    response.map(|body| TrackedBody::new(body, under_way, Some(appetite))),
+                )
             }
         });
         let stream = ClientStream::new(stream, first, activity.clone(), admitted);
         let head_bytes_max = u32::try_from(settings.head_bytes_max).unwrap_or(u32::MAX);
-        let serving = http2::Builder::new(TokioExecutor::new())
+        let streams = Streams { stall_timeout: settings.client_stall_timeout };
+        let serving = http2::Builder::new(streams)
             .timer(TokioTimer::new())
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
@@ -214,7 +220,7 @@ async fn first_bytes(stream: &mut TcpStream) -> io::Result<Bytes> {
 
 /// hyper refuses them by itself in HTTP/1.
 fn too_many_headers(under_way: RequestUnderWay) -> Response<TrackedBody> {
-    let mut response = Response::new(TrackedBody { body: None, under_way });
+    let mut response = Response::new(TrackedBody { body: None, under_way, appetite: None });
     *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
     response
 }
@@ -284,11 +290,13 @@ struct TrackedBody {
     /// None where there is nothing to send.
     body: Option<ClientBody>,
     under_way: RequestUnderWay,
+    /// Where the client says how much it takes, as in HTTP/2.
+    appetite: Option<Arc<Appetite>>,
 }
 
 impl TrackedBody {
-    fn new(body: ClientBody, under_way: RequestUnderWay) -> Self {
-        Self { body: Some(body), under_way }
+    fn new(body: ClientBody, under_way: RequestUnderWay, appetite: Option<Arc<Appetite>>) -> Self {
+        Self { body: Some(body), under_way, appetite }
     }
 }
 
@@ -304,6 +312,9 @@ impl Body for TrackedBody {
             return Poll::Ready(None);
         };
         let poll = Pin::new(body).poll_frame(cx);
+        if let Some(appetite) = &self.appetite {
+            appetite.asked(matches!(poll, Poll::Ready(Some(Ok(_)))));
+        }
         self.under_way.is_done |= match &poll {
             // Nothing comes behind trailers, and hyper does not ask.
             Poll::Ready(Some(Ok(frame))) => frame.is_trailers(),

@@ -266,6 +266,14 @@ pub(super) fn has_one_host(uri: &Uri, headers: &HeaderMap) -> bool {
         }
 }
 
+/// Whether a request states the length of its body once at most, in digits.
+/// In HTTP/2 nobody before has insisted on that.
+pub(super) fn has_one_length(headers: &HeaderMap) -> bool {
+    let mut stated = headers.get_all(CONTENT_LENGTH).iter().map(HeaderValue::as_bytes);
+    let is_number = |text: &[u8]| !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+    stated.next().is_none_or(is_number) && stated.next().is_none()
+}
+
 /// A name or an address, with or without a port; without a user.
 fn is_host(text: &[u8]) -> bool {
     let text = std::str::from_utf8(text).unwrap_or_default();
@@ -378,6 +386,22 @@ mod tests {
         check("h2c, websocket", Ok(true));
         check("foo", Err(ErrorKind::UpgradeRefused));
         check("websocket, foo", Err(ErrorKind::UpgradeRefused));
+    }
+
+    #[test]
+    fn a_length_is_stated_once() {
+        let check = |stated: &[&'static str], expected: bool| {
+            let stated = stated.iter().map(|text| HeaderValue::from_static(text));
+            let headers = stated.map(|value| (CONTENT_LENGTH, value)).collect();
+            assert_eq!(has_one_length(&headers), expected, "{headers:?}");
+        };
+        check(&[], true);
+        check(&["0"], true);
+        check(&["0015"], true);
+        check(&[""], false);
+        check(&["+1"], false);
+        check(&["1 "], false);
+        check(&["1", "1"], false);
     }
 
     #[test]

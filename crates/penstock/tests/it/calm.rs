@@ -1,11 +1,14 @@
 //! Upstreams that hang, reset and answer nonsense in a storm, a full disk,
 //! no file descriptors: what it costs is bounded, and over when it is over.
 
-use std::net::TcpListener;
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::thread;
+use std::time::Duration;
 
 use crate::support::upstream::EVENT_STREAM;
+use crate::support::wire;
 use crate::support::*;
 
 /// How many requests a storm has.
@@ -109,22 +112,27 @@ fn an_upstream_that_hangs_in_a_stream_holds_up_nobody() {
     check_hanging(&format!("{EVENT_STREAM}12\r\ndata: {{\"id\":\"x\"}}\n"));
 }
 
-#[test]
-fn an_upstream_that_hangs_in_its_handshake_is_given_up() {
-    // The system accepts for it, and nobody ever answers.
-    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = silent.local_addr().unwrap();
-    let harbor = Harbor::changed(Scenario::Completion, |directory| {
+/// The scenario, and a route to a service that is somewhere else.
+fn beside(registry: &str) -> Harbor {
+    let change = |directory: &Directory| {
         let hanging =
             Ingress::new("hanging").at("hanging.test", "Prefix", "/").to("hanging.static:80");
         let (file, text) = hanging.file();
         directory.write(&file, text);
         let bridge = directory.read("mcpbridges/default.yaml");
-        let registry = format!(
-            "  - {{name: hanging, type: static, domain: \"{address}\", port: 80, protocol: https}}\n"
-        );
-        directory.write("mcpbridges/default.yaml", bridge + &registry);
-    });
+        directory.write("mcpbridges/default.yaml", format!("{bridge}  - {registry}\n"));
+    };
+    Harbor::served(Scenario::Completion, change, |serve| {
+        serve.with("--connect-timeout", 1).with("--upstream-tls-timeout", 1)
+    })
+}
+
+/// Asserts that requests to an upstream that nobody can reach are given up,
+/// leave nothing behind, and hold up nobody meanwhile.
+#[track_caller]
+fn check_unreachable(harbor: &Harbor) {
+    assert_eq!(harbor.chat().status(), 200);
+    let files = open_files(&harbor.gateway);
     let hanging: Vec<_> =
         (0..16).map(|_| harbor.gateway.begin(&Request::get("hanging.test", "/"))).collect();
     assert_eq!(harbor.chat().status(), 200);
@@ -132,24 +140,45 @@ fn an_upstream_that_hangs_in_its_handshake_is_given_up() {
         assert_eq!(client.answer().status(), 503);
     }
     assert_eq!(harbor.chat().status(), 200);
+    eventually("the end of connections", || {
+        (open_files(&harbor.gateway) <= files + 1).then_some(())
+    });
 }
 
 #[test]
-fn a_full_disk_costs_lines_and_no_requests() {
-    let harbor = Harbor::served(
-        Scenario::Completion,
-        |_| {},
-        |serve| serve.with("--access-log", "/dev/full"),
-    );
-    for _ in 0..50 {
-        assert_eq!(harbor.chat().status(), 200);
-    }
-    let dropped = || {
-        let metrics = harbor.gateway.metrics();
-        let line = metrics.lines().find(|line| line.starts_with("penstock_access_log_dropped"))?;
-        (line.rsplit(' ').next()? == "50").then_some(())
-    };
-    eventually("the count of lost lines", dropped);
+fn an_upstream_that_hangs_in_its_handshake_is_given_up() {
+    // The system accepts for it, and nobody ever answers.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap();
+    check_unreachable(&beside(&format!(
+        "{{name: hanging, type: static, domain: \"{address}\", port: 80, protocol: https}}"
+    )));
+}
+
+#[test]
+fn an_upstream_that_accepts_nobody_is_given_up_until_it_does() {
+    const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    // The system keeps one for it, and answers nobody else.
+    rustix::net::listen(&listener, 0).unwrap();
+    let connect = || TcpStream::connect_timeout(&address, Duration::from_millis(200));
+    let waiting: Vec<_> = std::iter::repeat_with(connect).map_while(Result::ok).collect();
+    let registry = format!("{{name: hanging, type: static, domain: \"{address}\", port: 80}}");
+    let harbor = beside(&registry);
+    check_unreachable(&harbor);
+    drop(waiting);
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            // Those that did not wait for it have gone.
+            if wire::read_head(&mut stream).is_some() {
+                stream.write_all(ANSWER).unwrap();
+            }
+        }
+    });
+    let ask = || harbor.gateway.send(&Request::get("hanging.test", "/")).status();
+    eventually("recovery", || (ask() == 200).then_some(()));
 }
 
 #[test]

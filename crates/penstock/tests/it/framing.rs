@@ -2,9 +2,8 @@
 //! of other makes: one request in, at most one request out. And answers that
 //! try to be two. All of them are in `tests/framing/`.
 
-use std::collections::HashMap;
-
 use crate::support::back_end::{BackEnd, Kind};
+use crate::support::corpus::{self, Counts};
 use crate::support::*;
 
 const REQUESTS: &str = include_str!("../framing/requests.txt");
@@ -32,13 +31,10 @@ struct Case {
 }
 
 fn cases(text: &'static str) -> Vec<Case> {
-    let (_, cases) = text.split_once("\n== ").unwrap();
-    cases.split("\n== ").map(case).collect()
+    corpus::cases(text).map(case).collect()
 }
 
-fn case(text: &'static str) -> Case {
-    let (title, payload) = text.split_once('\n').unwrap();
-    let (name, reading) = title.rsplit_once(": ").unwrap();
+fn case((name, reading, payload): (&'static str, &'static str, &'static str)) -> Case {
     let reading = match reading {
         "one" => Reading::One,
         "closed" => Reading::Closed,
@@ -54,38 +50,7 @@ fn case(text: &'static str) -> Case {
         .replace("@smuggled", r"GET /smuggled HTTP/1.1\r\nHost: HOST\r\n\r\n")
         .replace("@ok", r"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n")
         .replace("HOST", HOST);
-    Case { name, reading, bytes: unescape(&payload) }
-}
-
-fn unescape(text: &str) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut rest = text;
-    while let Some((before, escape)) = rest.split_once('\\') {
-        bytes.extend(before.as_bytes());
-        let (kind, behind) = escape.split_at(1);
-        rest = behind;
-        match kind {
-            "r" => bytes.push(b'\r'),
-            "n" => bytes.push(b'\n'),
-            "t" => bytes.push(b'\t'),
-            "0" => bytes.push(0),
-            "\\" => bytes.push(b'\\'),
-            "x" => {
-                let (digits, behind) = behind.split_at(2);
-                bytes.push(u8::from_str_radix(digits, 16).unwrap());
-                rest = behind;
-            }
-            "*" => {
-                let (count, behind) = behind.split_once('(').unwrap();
-                let (repeated, behind) = behind.split_once(')').unwrap();
-                bytes.extend(unescape(repeated).repeat(count.parse().unwrap()));
-                rest = behind;
-            }
-            other => panic!("\\{other} is no escape"),
-        }
-    }
-    bytes.extend(rest.as_bytes());
-    bytes
+    Case { name, reading, bytes: corpus::unescape(&payload) }
 }
 
 /// The gateway before a back end, and what has been sent through it.
@@ -93,8 +58,7 @@ struct Course {
     back_end: BackEnd,
     gateway: Gateway,
     _directory: Directory,
-    /// What each path may be asked for: how often at least, and at most.
-    expected: HashMap<String, (usize, usize)>,
+    expected: Counts,
 }
 
 impl Course {
@@ -105,7 +69,7 @@ impl Course {
         let (file, text) = open.file();
         directory.write(&file, text);
         let gateway = Serve::new(directory.path()).start();
-        Self { back_end, gateway, _directory: directory, expected: HashMap::new() }
+        Self { back_end, gateway, _directory: directory, expected: Counts::new() }
     }
 
     /// Sends a payload in pieces and looks at what comes back.
@@ -162,21 +126,7 @@ impl Course {
         let last = Request::get(HOST, "/last");
         assert_eq!(self.gateway.send(&last).status(), 200);
         self.expected.insert("/last".to_owned(), (1, 1));
-        let is_last = |line: &String| line.contains(" /last ") || line.ends_with(" /last");
-        eventually("the last request", || {
-            self.back_end.requests().iter().any(is_last).then_some(())
-        });
-        let mut seen: HashMap<String, usize> = HashMap::new();
-        for line in self.back_end.requests() {
-            let target = line.split(' ').nth(1).unwrap_or_default();
-            let path = target.split('?').next().unwrap_or_default();
-            assert!(self.expected.contains_key(path), "nobody sent {line:?}");
-            *seen.entry(path.to_owned()).or_default() += 1;
-        }
-        for (path, (at_least, at_most)) in &self.expected {
-            let count = seen.get(path).copied().unwrap_or_default();
-            assert!((*at_least..=*at_most).contains(&count), "{path} was seen {count} times");
-        }
+        self.back_end.check(&self.expected);
     }
 }
 

@@ -162,11 +162,51 @@ fn a_connection_carries_no_more_than_its_upstream_allows() {
 fn a_refused_stream_is_tried_again() {
     let upstream = Http2Upstream::start();
     let gateway = serve(&upstream);
-    let chat = Request::post("plain.test", "/refused", "{}");
-    // The body is not kept, so what has to be sent again must have none.
-    assert_eq!(gateway.send(&Request::get("plain.test", "/refused")).status(), 200);
+    upstream.refuse(1);
+    let answer = gateway.send(&Request::get("plain.test", "/"));
+    assert_eq!((answer.status(), upstream.refusals()), (200, 0));
     assert_eq!(upstream.received().head.method(), "GET");
-    assert_eq!(gateway.send(&chat).status(), 200);
+    upstream.received_nothing();
+}
+
+#[test]
+fn a_refused_stream_is_tried_again_with_its_whole_body() {
+    let upstream = Http2Upstream::start();
+    let provider = "{id: brook, type: openai, apiTokens: [sk-1], openaiCustomUrl: \"http://plain.test/v1\", modelMapping: {pier: quay}}";
+    let proxy = Plugin::ai_proxy()
+        .default_config(&format!("{{providers: [{provider}]}}"))
+        .rule("{service: [deck.static], config: {activeProviderId: brook}}");
+    let directory = directory(&upstream, "http2").holding([proxy.file()]);
+    let gateway = Serve::new(directory.path()).start();
+    // More than fits into the windows, so that the refusal comes in between.
+    let body = |model: &str| {
+        let text = "x".repeat(1 << 20);
+        format!(r#"{{"model":"{model}","messages":[{{"role":"user","content":"{text}"}}]}}"#)
+    };
+    let chat = Request::post("plain.test", "/v1/chat/completions", body("pier"));
+    upstream.refuse(1);
+    let answer = gateway.send(&chat);
+    assert_eq!((answer.status(), upstream.refusals()), (200, 0));
+    let received = upstream.received();
+    assert!(received.body == body("quay").as_bytes(), "{} bytes", received.body.len());
+    assert_eq!(received.header("content-length"), Some(body("quay").len().to_string().as_str()));
+    assert_eq!(received.header("authorization"), Some("Bearer sk-1"));
+    upstream.received_nothing();
+    // Not for ever.
+    upstream.refuse(9);
+    assert_eq!(gateway.send(&chat).status(), 502);
+    assert_eq!(upstream.refusals(), 7);
+    upstream.received_nothing();
+}
+
+#[test]
+fn a_body_that_is_not_in_memory_is_not_sent_again() {
+    let upstream = Http2Upstream::start();
+    let gateway = serve(&upstream);
+    upstream.refuse(2);
+    let answer = gateway.send(&Request::post("plain.test", "/", "{}"));
+    assert_eq!((answer.status(), upstream.refusals()), (502, 1));
+    upstream.received_nothing();
 }
 
 #[test]

@@ -115,12 +115,7 @@ fn what_http2_splits_is_joined() {
 #[test]
 fn alpn_leads_to_http2() {
     let authority = Authority::new();
-    let harbor = Harbor::changed(Scenario::Completion, |directory| {
-        let entry = format!("spec:\n  tls:\n  - hosts: [{HOST}]\n    secretName: pier\n");
-        directory.edit("ingresses/ai-route-pier.internal.yaml", "spec:\n", &entry);
-        let (name, text) = authority.secret("pier", &[HOST]);
-        directory.write(&name, text);
-    });
+    let harbor = Harbor::encrypted(&authority);
     let config = authority.client(&[&TLS13], &["h2", "http/1.1"]);
     let mut client = Http2::open_tls(harbor.gateway.https, config, HOST);
     let (head, _) = client.send(chat_request(), CHAT);
@@ -140,4 +135,18 @@ fn what_only_begins_like_the_preface_is_http1() {
     connection.write(b"PR");
     connection.write(b"OPFIND /v1/models HTTP/1.1\r\nHost: elsewhere.test\r\n\r\n");
     assert_eq!(connection.answer().status(), 404);
+}
+
+#[test]
+fn methods_mean_the_same_in_both_versions() {
+    let harbor = Harbor::start();
+    let mut client = Http2::open(harbor.gateway.http);
+    for (method, status) in [("SMUGGLE", 400), ("get", 400), ("PRI", 400), ("PROPFIND", 401)] {
+        let answer = harbor.gateway.send(&Request::new(method, HOST, "/v1/models"));
+        assert_eq!(answer.status(), status, "{method}");
+        let asked = Method::from_bytes(method.as_bytes()).unwrap();
+        let answer = client.begin(request(asked, "http", HOST, "/v1/models"));
+        assert_eq!(client.wait(answer).unwrap().status(), status, "{method} in HTTP/2");
+    }
+    harbor.upstream.received_nothing();
 }

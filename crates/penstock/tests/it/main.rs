@@ -2,6 +2,8 @@
 //! HTTP on both sides.
 
 #[cfg(test)]
+mod access_log;
+#[cfg(test)]
 mod activation;
 #[cfg(test)]
 mod afar;
@@ -32,7 +34,11 @@ mod export;
 #[cfg(test)]
 mod file;
 #[cfg(test)]
+mod flow;
+#[cfg(test)]
 mod fmt;
+#[cfg(test)]
+mod frames;
 #[cfg(test)]
 mod framing;
 #[cfg(test)]
@@ -50,9 +56,13 @@ mod killed;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod message;
+#[cfg(test)]
 mod operation;
 #[cfg(test)]
 mod plugin;
+#[cfg(test)]
+mod reload;
 #[cfg(test)]
 mod remote;
 #[cfg(test)]

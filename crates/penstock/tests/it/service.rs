@@ -168,9 +168,26 @@ fn a_changed_address_is_picked_up_when_its_time_is_over() {
 
 #[test]
 fn a_look_up_that_fails_keeps_the_last_addresses() {
+    check_keeps(|dns| dns.set(NAME, Record::Fails));
+}
+
+#[test]
+fn a_name_that_vanishes_keeps_its_last_addresses() {
+    check_keeps(|dns| dns.remove(NAME));
+}
+
+#[test]
+fn a_name_that_loses_its_addresses_keeps_the_last_ones() {
+    check_keeps(|dns| dns.set(NAME, Record::Addresses(Vec::new(), 1)));
+}
+
+/// Asserts that what happens to a name costs no request, and that the name is
+/// followed as soon as it has addresses again.
+#[track_caller]
+fn check_keeps(happens: impl FnOnce(&Dns)) {
     let by_name = ByName::start(ByName::at(SECOND));
     assert_eq!(by_name.destination(), Some(0));
-    by_name.dns.set(NAME, Record::Fails);
+    happens(&by_name.dns);
     by_name.await_queries(3);
     assert_eq!(by_name.destination(), Some(0));
     let status = by_name.gateway.status();

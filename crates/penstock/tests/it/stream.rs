@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::support::client::WATER;
 use crate::support::upstream::{COMPLETION, EVENT_STREAM, Steps};
 use crate::support::*;
 
@@ -215,7 +216,7 @@ fn an_upstream_that_does_not_read_stops_the_client_from_writing() {
     client.write(format!("POST /v1/files HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Bearer {HERON_KEY}\r\nContent-Type: application/octet-stream\r\nContent-Length: 268435456\r\n\r\n").as_bytes());
     harbor.upstream.received();
     let before = harbor.gateway.resident_bytes();
-    let taken = client.flood(256 << 20, STUCK);
+    let taken = client.flood(WATER, 256 << 20, STUCK);
     let grown = harbor.gateway.resident_bytes().saturating_sub(before);
     assert!(taken < 64 << 20, "{taken} bytes were taken for an upstream that does not read");
     assert!(grown < 8 << 20, "the gateway holds {grown} bytes");

@@ -1,118 +1,33 @@
-//! Changes under load: of the configuration, and of the process itself.
+//! A process that another takes over from, under load.
 
 use std::fs;
-use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread;
 
-use crate::support::client::End;
-use crate::support::upstream::{EVENT_STREAM, Steps};
+use crate::support::certificates::Authority;
+use crate::support::load::{Asking, Live, Way};
 use crate::support::*;
 
-/// A number for a longer run, by a variable.
-#[expect(clippy::disallowed_methods, reason = "a test has no flags")]
-fn count(variable: &str, usual: usize) -> usize {
-    std::env::var(variable).ok().map_or(usual, |text| text.parse().unwrap())
-}
-
-/// A stream that is under way, and the hand that writes it.
-struct Live {
-    steps: Steps,
-    client: Connection,
-}
-
-impl Live {
-    fn of(harbor: &Harbor) -> Self {
-        Self::start(&harbor.gateway, &harbor.upstream, &chat())
-    }
-
-    fn start(gateway: &Gateway, upstream: &Upstream, request: &Request) -> Self {
-        let steps = upstream.stepped();
-        let mut client = gateway.begin(request);
-        steps.write(EVENT_STREAM);
-        assert_eq!(client.head().status, 200);
-        Self { steps, client }
-    }
-
-    #[track_caller]
-    fn goes_on(&mut self) {
-        self.steps.chunk("data: a\n\n");
-        assert_eq!(self.client.chunk(), Chunk::data("data: a\n\n"));
-    }
-
-    #[track_caller]
-    fn ends_well(mut self) {
-        self.goes_on();
-        self.steps.finish();
-        assert_eq!(self.client.chunk(), Chunk::Last);
-    }
-}
-
-/// Clients that ask again and again, each in its own way, until told to stop.
-struct Asking {
-    is_over: Arc<AtomicBool>,
-    answered: Arc<AtomicUsize>,
-    clients: Vec<thread::JoinHandle<()>>,
-}
-
-impl Asking {
-    fn start(count: usize, gateway: &Gateway, request: &Request) -> Self {
-        let is_over = Arc::new(AtomicBool::new(false));
-        let answered = Arc::new(AtomicUsize::new(0));
-        let client = |number: usize| {
-            let (is_over, answered) = (is_over.clone(), answered.clone());
-            let (address, request) = (gateway.http, request.clone());
-            thread::spawn(move || {
-                let mut kept = None;
-                while !is_over.load(Ordering::Acquire) {
-                    let mut connection = kept.take().unwrap_or_else(|| Connection::open(address));
-                    connection.send(&request);
-                    let answer = connection.answer();
-                    assert_eq!((answer.status(), answer.end), (200, End::Complete));
-                    answered.fetch_add(1, Ordering::AcqRel);
-                    // Every other client keeps its connection.
-                    let is_kept = answer.header("connection") != Some("close");
-                    kept = Some(connection).filter(|_| is_kept && number.is_multiple_of(2));
-                }
-            })
-        };
-        let clients = (0..count).map(client).collect();
-        Self { is_over, answered, clients }
-    }
-
-    /// Waits until there were more answers, so many.
-    fn await_more(&self, more: usize) {
-        let before = self.answered.load(Ordering::Acquire);
-        eventually("more answers", || {
-            (self.answered.load(Ordering::Acquire) >= before + more).then_some(())
-        });
-    }
-
-    #[track_caller]
-    fn stop(self) {
-        self.is_over.store(true, Ordering::Release);
-        for client in self.clients {
-            client.join().expect("a request failed");
-        }
-    }
+/// A stream over a plain connection.
+fn live(harbor: &Harbor) -> Live {
+    Live::start(&Way::plain(&harbor.gateway), &harbor.upstream, &chat())
 }
 
 #[test]
 fn neither_a_request_nor_a_stream_notices_two_upgrades() {
-    let mut harbor =
-        Harbor::served(Scenario::Completion, |_| {}, |serve| serve.with("--threads", 2));
-    let mut streams: Vec<Live> = (0..20).map(|_| Live::of(&harbor)).collect();
-    let asking = Asking::start(6, &harbor.gateway, &chat());
+    let authority = Authority::new();
+    let mut harbor = Harbor::encrypted(&authority);
+    let ways = Way::all(&harbor.gateway, &authority, HOST);
+    let begin = |way| Live::start_all(5, way, &harbor.upstream, &chat());
+    let mut streams: Vec<Live> = ways.iter().flat_map(begin).collect();
+    let asking = Asking::start(8, &ways, &chat());
     let first = harbor.gateway.id();
     for _ in 0..2 {
-        asking.await_more(20);
+        asking.await_more(40);
         let before = harbor.gateway.id();
         harbor.gateway.upgrade();
         assert_ne!(harbor.gateway.id(), before);
         assert_eq!(harbor.gateway.ready(), 200);
-        asking.await_more(20);
+        asking.await_more(40);
         streams.iter_mut().for_each(Live::goes_on);
     }
     asking.stop();
@@ -120,82 +35,7 @@ fn neither_a_request_nor_a_stream_notices_two_upgrades() {
     assert!(harbor.gateway.is_running());
     streams.into_iter().for_each(Live::ends_well);
     assert_eq!(harbor.gateway.wait().code(), Some(0));
-    assert_eq!(harbor.chat().status(), 200);
-    assert!(TcpStream::connect(harbor.gateway.https).is_ok());
-}
-
-/// A configuration of which every part bears the same name, in one file, so
-/// that no reload can meet the half of it.
-fn named(name: &str, upstream: &Upstream) -> String {
-    let consumer =
-        format!("{{name: consumer-{name}, in_header: true, keys: [x-key], credential: key}}");
-    let provider = format!(
-        "{{id: {name}, type: openai, apiTokens: [sk-{name}], openaiCustomUrl: \"http://{name}.test/v1\"}}"
-    );
-    let documents = [
-        bridge(&[static_registry("deck", &[upstream.address])]),
-        Ingress::new("pair").at("pair.test", "Prefix", "/v1").file().1,
-        Ingress::new(name).at("other.test", "Prefix", &format!("/{name}")).file().1,
-        Plugin::key_auth()
-            .default_config(&format!("{{global_auth: true, consumers: [{consumer}]}}"))
-            .file()
-            .1,
-        Plugin::ai_proxy()
-            .default_config(&format!("{{providers: [{provider}]}}"))
-            .rule(&format!("{{service: [deck.static], config: {{activeProviderId: {name}}}}}"))
-            .file()
-            .1,
-    ];
-    documents.join("---\n")
-}
-
-/// What an upstream received was made by the configuration of its name.
-fn check_received(name: &str, upstream: &Upstream) -> usize {
-    let mut count = 0;
-    while let Some(received) = upstream.try_received() {
-        assert_eq!(received.header("host"), Some(format!("{name}.test").as_str()));
-        assert_eq!(received.header("x-mse-consumer"), Some(format!("consumer-{name}").as_str()));
-        assert_eq!(received.header("authorization"), Some(format!("Bearer sk-{name}").as_str()));
-        count += 1;
-    }
-    count
-}
-
-#[test]
-fn neither_a_request_nor_a_stream_notices_reloads() {
-    let streams = count("PENSTOCK_TEST_STREAMS", 200);
-    let reloads = count("PENSTOCK_TEST_RELOADS", 20);
-    let decks = ["a", "b"].map(|name| (name, Upstream::start(Scenario::Completion)));
-    let directory = Directory::new();
-    let lay = |round: usize| {
-        let (name, deck) = &decks[round % 2];
-        directory.write(".set", named(name, deck));
-        fs::rename(directory.file(".set"), directory.file("set.yaml")).unwrap();
-    };
-    lay(0);
-    let gateway = Serve::new(directory.path()).with("--threads", 2).start();
-    let request = Request::post("pair.test", "/v1/chat/completions", CHAT).header("x-key", "key");
-    let reload = |round: usize| {
-        gateway.reload(|| {
-            lay(round);
-            gateway.signal("HUP");
-        });
-    };
-    let mut live = Vec::new();
-    for (round, (_, deck)) in decks.iter().enumerate() {
-        reload(round);
-        live.extend((0..streams / 2).map(|_| Live::start(&gateway, deck, &request)));
-    }
-    let asking = Asking::start(4, &gateway, &request);
-    for round in 0..reloads {
-        reload(round);
-        asking.await_more(4);
-        live.iter_mut().for_each(Live::goes_on);
-    }
-    asking.stop();
-    live.into_iter().for_each(Live::ends_well);
-    let served = decks.each_ref().map(|(name, deck)| check_received(name, deck));
-    assert!(served.iter().all(|count| *count > streams / 2), "{served:?}");
+    ways.iter().for_each(|way| Live::start(way, &harbor.upstream, &chat()).ends_well());
 }
 
 /// Replaces a program file by another text or by nothing.
@@ -222,7 +62,7 @@ fn replaceable(threads: usize) -> Harbor {
 #[track_caller]
 fn check_goes_on(harbor: &mut Harbor, successor: &str, words: &str) {
     replace(&harbor.directory, successor);
-    let mut stream = Live::of(harbor);
+    let mut stream = live(harbor);
     harbor.gateway.signal("USR2");
     let failed = harbor.gateway.log.find(|line| {
         line["message"] == "the hand-over failed; this process goes on"
@@ -259,7 +99,7 @@ fn the_number_of_threads_may_change() {
     for (from, to) in [(1, 4), (4, 1)] {
         let mut harbor = replaceable(from);
         replace(&harbor.directory, &with_threads(from, to));
-        let asking = Asking::start(6, &harbor.gateway, &chat());
+        let asking = Asking::start(6, &[Way::plain(&harbor.gateway)], &chat());
         asking.await_more(20);
         harbor.gateway.upgrade();
         asking.await_more(100);
@@ -287,7 +127,7 @@ fn a_pid_file_names_the_process_that_serves() {
 #[test]
 fn an_old_process_still_heeds_sigterm() {
     let mut harbor = Harbor::start();
-    let mut stream = Live::of(&harbor);
+    let mut stream = live(&harbor);
     harbor.gateway.upgrade();
     stream.goes_on();
     harbor.gateway.signal_first("TERM");
@@ -301,6 +141,87 @@ fn an_old_process_still_heeds_sigterm() {
         Some(())
     });
     assert_eq!(harbor.gateway.wait().code(), Some(0));
-    assert_eq!(stream.client.chunk(), Chunk::Broken);
+    stream.breaks_off();
     assert_eq!(harbor.chat().status(), 200);
+}
+
+/// How many requests the process that serves has counted.
+fn counted(gateway: &Gateway) -> u64 {
+    let metrics = gateway.metrics();
+    let lines = metrics.lines().filter(|line| line.starts_with("penstock_requests_total{"));
+    lines.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+}
+
+#[test]
+fn metrics_and_the_audit_log_go_on_in_the_new_process() {
+    const TOKEN: &str = "harbour-master-token-1";
+    let desk = Directory::new().holding([("token", TOKEN)]);
+    let mut harbor = Harbor::start();
+    let serve = Serve::new(harbor.directory.path());
+    harbor.gateway = serve.with("--admin-token-file", desk.file("token").display()).start();
+    let apply = |harbor: &Harbor, domain: &str| {
+        let text = format!("domains:\n- {{name: {domain}, enableHttps: \"off\"}}\n");
+        let files = serde_json::json!([{"name": "intent.yaml", "text": text}]);
+        let body = serde_json::json!({"change": {"intent": {"files": files}}});
+        let request = Request::post("admin", "/api/v1/apply", body.to_string()).key(TOKEN);
+        let answer = request.send(harbor.gateway.admin);
+        assert_eq!(answer.status(), 200, "{}", answer.text());
+        let lines = harbor.directory.read(".penstock/audit.log");
+        let outcome = |line: &str| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            line["outcome"].as_str().unwrap().to_owned()
+        };
+        lines.lines().map(outcome).collect::<Vec<_>>()
+    };
+    assert_eq!(apply(&harbor, "one.test"), ["applied"]);
+    harbor.chat();
+    eventually("a count", || (counted(&harbor.gateway) == 1).then_some(()));
+    // The first process is still there, with something to do.
+    let stream = live(&harbor);
+    harbor.gateway.upgrade();
+    // What was asked at that moment may still be told by the first.
+    eventually("a count of its own", || (counted(&harbor.gateway) == 0).then_some(()));
+    for _ in 0..3 {
+        harbor.chat();
+    }
+    eventually("a count", || (counted(&harbor.gateway) == 3).then_some(()));
+    assert_eq!(apply(&harbor, "two.test"), ["applied", "applied"]);
+    // What the first still serves is counted where nobody looks any more.
+    assert!(harbor.gateway.is_running());
+    stream.ends_well();
+    assert_eq!(counted(&harbor.gateway), 3);
+    assert_eq!(harbor.gateway.wait().code(), Some(0));
+    assert_eq!(apply(&harbor, "three.test"), ["applied", "applied", "applied"]);
+}
+
+#[test]
+fn only_the_new_process_keeps_the_last_good_configuration() {
+    let mut harbor = Harbor::start();
+    let stream = live(&harbor);
+    harbor.gateway.upgrade();
+    harbor.gateway.signal("STOP");
+    let keeps = |name: &str| harbor.directory.read(".penstock/last-good.yaml").contains(name);
+    let change = |name: &str| {
+        let (file, text) = Ingress::new(name).at(name, "Prefix", "/").file();
+        harbor.directory.write(&file, text);
+    };
+    let mut seen = in_force(&harbor.gateway);
+    for name in ["one.test", "two.test"] {
+        change(name);
+        eventually("a reload of the first process", || {
+            (in_force(&harbor.gateway) > seen).then_some(())
+        });
+        seen = in_force(&harbor.gateway);
+    }
+    // The second reload began when the first was over.
+    assert!(!keeps("one.test"));
+    harbor.gateway.signal("CONT");
+    eventually("the second process", || (keeps("one.test") && keeps("two.test")).then_some(()));
+    stream.ends_well();
+    assert_eq!(harbor.gateway.wait().code(), Some(0));
+}
+
+/// How often a configuration came into force, in whichever process.
+fn in_force(gateway: &Gateway) -> usize {
+    gateway.log.all().iter().filter(|line| line.contains("configuration in force")).count()
 }

@@ -6,7 +6,7 @@ use http::Method;
 use rustls::version::TLS13;
 
 use crate::support::certificates::Authority;
-use crate::support::client::Head;
+use crate::support::client::{Head, WATER};
 use crate::support::http2::{Http2, request};
 use crate::support::upstream::Steps;
 use crate::support::*;
@@ -170,7 +170,7 @@ fn a_reader_that_stops_stops_the_writer() {
     let (mut client, steps, _) = quay.switch();
     let before = quay.gateway.resident_bytes();
     assert!(steps.flood(LIMIT, STUCK) < LIMIT);
-    assert!(client.flood(LIMIT, STUCK) < LIMIT);
+    assert!(client.flood(WATER, LIMIT, STUCK) < LIMIT);
     let grown = quay.gateway.resident_bytes().saturating_sub(before);
     assert!(grown < 4 << 20, "{grown} bytes are buffered");
 }

@@ -232,6 +232,7 @@ impl Running {
         match end {
             End::Replaced => {
                 self.admin.is_replaced.store(true, Ordering::Release);
+                self.admin.reloader.leave_files();
                 self.admin_tasks.iter().for_each(JoinHandle::abort);
             }
             End::Terminated | End::Interrupted => {

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
+use super::corpus::{self, Counts};
 use super::gateway::{Lines, Process, eventually};
 
 const NGINX: &str = "daemon off; master_process off; pid DIRECTORY/pid; error_log stderr error;
@@ -101,8 +102,19 @@ impl BackEnd {
         Self { address, lines, _process: process, _directory: directory }
     }
 
+    /// Waits for the request for `/last`, and compares what was seen with what
+    /// may have been seen.
+    #[track_caller]
+    pub(crate) fn check(&self, expected: &Counts) {
+        let is_last = |line: &String| line.contains(" /last ") || line.ends_with(" /last");
+        eventually("the last request", || self.requests().iter().any(is_last).then_some(()));
+        let requests = self.requests();
+        let targets = requests.iter().map(|line| line.split(' ').nth(1).unwrap_or_default());
+        corpus::check_seen(targets, expected);
+    }
+
     /// The requests so far, each as method, target and what else is known.
-    pub(crate) fn requests(&self) -> Vec<String> {
+    fn requests(&self) -> Vec<String> {
         self.lines.all().into_iter().filter(|line| !line.starts_with("port ")).collect()
     }
 }

@@ -13,6 +13,9 @@ use serde_json::Value;
 /// The longest that a test waits for anything to happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
+/// What a flood is made of.
+pub(crate) const WATER: &[u8] = &[b'x'; 64 << 10];
+
 /// A request as it goes over the wire.
 #[derive(Clone)]
 pub(crate) struct Request {
@@ -60,6 +63,29 @@ impl Request {
         bytes.extend(b"\r\n");
         bytes.extend(&self.body);
         bytes
+    }
+
+    /// The same in HTTP/2: its fields, pseudo-headers first.
+    pub(crate) fn fields(&self) -> Vec<(String, String)> {
+        let mut lines = self.head.lines();
+        let mut words = lines.next().unwrap().split(' ');
+        let mut word = || words.next().unwrap().to_owned();
+        let (method, path) = (word(), word());
+        let mut fields = vec![
+            (":method".to_owned(), method),
+            (":scheme".to_owned(), "http".to_owned()),
+            (":path".to_owned(), path),
+        ];
+        for line in lines {
+            let (name, value) = line.split_once(": ").unwrap();
+            let name = if name == "Host" { ":authority" } else { name };
+            fields.push((name.to_lowercase(), value.to_owned()));
+        }
+        fields
+    }
+
+    pub(crate) fn body_bytes(&self) -> &[u8] {
+        &self.body
     }
 
     /// Sends it over a connection of its own.
@@ -205,14 +231,15 @@ impl Connection {
         self.write(&[format!("{:x}\r\n", data.len()).as_bytes(), data, b"\r\n"].concat());
     }
 
-    /// Writes until nothing more is taken for a time; the bytes that were
-    /// taken.
-    pub(crate) fn flood(&mut self, limit: usize, patience: Duration) -> usize {
+    /// Writes a piece again and again until nothing more is taken for a time;
+    /// the bytes that were taken.
+    pub(crate) fn flood(&mut self, piece: &[u8], limit: usize, patience: Duration) -> usize {
         self.stream.set_write_timeout(Some(patience)).unwrap();
-        let piece = [b'x'; 64 << 10];
         let mut written = 0;
         while written < limit {
-            match self.stream.write(&piece[..piece.len().min(limit - written)]) {
+            // A write may have taken a part of the piece.
+            let rest = &piece[written % piece.len()..];
+            match self.stream.write(&rest[..rest.len().min(limit - written)]) {
                 Ok(count) => written += count,
                 Err(_) => break,
             }
@@ -251,7 +278,7 @@ impl Connection {
         let Some(line) = self.read_until(b"\r\n") else { return Chunk::Broken };
         let size = String::from_utf8(line).unwrap();
         let size = usize::from_str_radix(size.trim_end(), 16).unwrap();
-        let Some(data) = self.read_exactly(size + 2) else { return Chunk::Broken };
+        let Some(data) = self.try_read(size + 2) else { return Chunk::Broken };
         assert!(data.ends_with(b"\r\n"));
         match size {
             0 => Chunk::Last,
@@ -301,7 +328,7 @@ impl Connection {
     /// Bytes as they stand on the wire.
     #[track_caller]
     pub(crate) fn read(&mut self, count: usize) -> Vec<u8> {
-        self.read_exactly(count).expect("the connection ended")
+        self.try_read(count).expect("the connection ended")
     }
 
     fn read_until(&mut self, end: &[u8]) -> Option<Vec<u8>> {
@@ -315,7 +342,8 @@ impl Connection {
         }
     }
 
-    fn read_exactly(&mut self, count: usize) -> Option<Vec<u8>> {
+    /// The same; none where the connection ends before.
+    pub(crate) fn try_read(&mut self, count: usize) -> Option<Vec<u8>> {
         while self.unread.len() < count {
             if !self.fill() {
                 return None;

@@ -55,6 +55,11 @@ impl Dns {
         self.zone.lock().unwrap().records.insert(name.to_owned(), record);
     }
 
+    /// From now on the name does not exist.
+    pub(crate) fn remove(&self, name: &str) {
+        self.zone.lock().unwrap().records.remove(name);
+    }
+
     /// How often the addresses of a name were asked for.
     pub(crate) fn queries(&self, name: &str) -> usize {
         self.zone.lock().unwrap().queries.get(name).copied().unwrap_or_default()

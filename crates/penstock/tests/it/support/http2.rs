@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
-use super::client::PATIENCE;
+use super::client::{PATIENCE, Request};
 
 /// A connection to the gateway.
 pub(crate) struct Http2 {
@@ -77,6 +77,26 @@ impl Http2 {
     #[track_caller]
     pub(crate) fn begin(&mut self, request: http::Request<()>) -> ResponseFuture {
         self.try_begin(request, true).unwrap().0
+    }
+
+    /// Sends what could go over HTTP/1.1 as well.
+    #[track_caller]
+    pub(crate) fn begin_request(&mut self, request: &Request) -> ResponseFuture {
+        let mut builder = http::Request::builder();
+        let (mut host, mut path) = (String::new(), String::new());
+        for (name, value) in request.fields() {
+            match name.as_str() {
+                ":method" => builder = builder.method(value.as_str()),
+                ":authority" => host = value,
+                ":path" => path = value,
+                ":scheme" => {}
+                _ => builder = builder.header(name, value),
+            }
+        }
+        let head = builder.uri(format!("http://{host}{path}")).body(()).unwrap();
+        let (answer, mut stream) = self.try_begin(head, false).unwrap();
+        stream.send_data(Bytes::copy_from_slice(request.body_bytes()), true).unwrap();
+        answer
     }
 
     /// A request with a body, and its whole answer.

@@ -45,8 +45,8 @@ struct Shared {
     /// Streams that are open now, and the most there were.
     open: AtomicUsize,
     open_max: AtomicUsize,
-    /// How many requests were refused or turned away.
-    turned_away: AtomicUsize,
+    /// How many requests are to be refused.
+    refusals: AtomicUsize,
     release: tokio::sync::Semaphore,
     streams_max: u32,
 }
@@ -80,7 +80,7 @@ impl Http2Upstream {
             connections: AtomicUsize::new(0),
             open: AtomicUsize::new(0),
             open_max: AtomicUsize::new(0),
-            turned_away: AtomicUsize::new(0),
+            refusals: AtomicUsize::new(0),
             release: tokio::sync::Semaphore::new(0),
             streams_max,
         });
@@ -106,6 +106,22 @@ impl Http2Upstream {
     /// The next request that arrived.
     pub(crate) fn received(&self) -> Call {
         self.calls.recv_timeout(PATIENCE).expect("no request arrived")
+    }
+
+    /// Asserts that no request has arrived that was not asked for.
+    #[track_caller]
+    pub(crate) fn received_nothing(&self) {
+        assert!(self.calls.try_recv().is_err(), "a request arrived");
+    }
+
+    /// Refuses the next streams, so many.
+    pub(crate) fn refuse(&self, count: usize) {
+        self.shared.refusals.store(count, Ordering::Release);
+    }
+
+    /// How many streams are still to be refused.
+    pub(crate) fn refusals(&self) -> usize {
+        self.shared.refusals.load(Ordering::Acquire)
     }
 
     pub(crate) fn connections(&self) -> usize {
@@ -134,12 +150,20 @@ impl Shared {
         builder.max_concurrent_streams(self.streams_max);
         let Ok(mut connection) = builder.handshake::<_, Bytes>(stream).await else { return };
         while let Some(Ok((request, mut respond))) = connection.accept().await {
+            let left = |count: usize| count.checked_sub(1);
+            if self.refusals.fetch_update(Ordering::AcqRel, Ordering::Acquire, left).is_ok() {
+                respond.send_reset(Reason::REFUSED_STREAM);
+                continue;
+            }
             match request.uri().path() {
-                // Once, and then served like any other.
-                "/refused" if self.turned_away.fetch_add(1, Ordering::AcqRel) == 0 => {
-                    respond.send_reset(Reason::REFUSED_STREAM);
-                }
                 "/reset" => respond.send_reset(Reason::INTERNAL_ERROR),
+                // Nobody takes the body, nor answers.
+                "/unread" => {
+                    tokio::spawn(async move {
+                        let _body = request;
+                        let _ = std::future::poll_fn(|cx| respond.poll_reset(cx)).await;
+                    });
+                }
                 // The connection ends without a word about the stream.
                 "/cut" => return,
                 path => {

@@ -4,10 +4,13 @@
 pub(crate) mod back_end;
 pub(crate) mod certificates;
 pub(crate) mod client;
+pub(crate) mod corpus;
 pub(crate) mod dns;
+pub(crate) mod frames;
 pub(crate) mod gateway;
 pub(crate) mod http2;
 pub(crate) mod http2_upstream;
+pub(crate) mod load;
 pub(crate) mod manifests;
 pub(crate) mod schema;
 pub(crate) mod site;
@@ -17,6 +20,8 @@ pub(crate) mod wire;
 use std::net::SocketAddr;
 
 use serde_json::Value;
+
+use certificates::Authority;
 
 pub(crate) use client::{Answer, Chunk, Connection, End, Request};
 pub(crate) use gateway::{Gateway, Serve, eventually, penstock};
@@ -66,6 +71,17 @@ impl Harbor {
         change(&directory);
         let gateway = flags(Serve::new(directory.path())).start();
         Self { upstream, directory, gateway }
+    }
+
+    /// The scenario with a certificate for its host, and several workers.
+    pub(crate) fn encrypted(authority: &Authority) -> Self {
+        let change = |directory: &Directory| {
+            let entry = format!("spec:\n  tls:\n  - hosts: [{HOST}]\n    secretName: pier\n");
+            directory.edit("ingresses/ai-route-pier.internal.yaml", "spec:\n", &entry);
+            let (name, text) = authority.secret("pier", &[HOST]);
+            directory.write(&name, text);
+        };
+        Self::served(Scenario::Completion, change, |serve| serve.with("--threads", 2))
     }
 
     /// Sends [`CHAT`] as the consumer that is allowed.
