@@ -208,7 +208,11 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
 /// Removes what `Connection` names.
 fn remove_named(headers: &mut HeaderMap) {
     if headers.contains_key(CONNECTION) {
+        // What is nearly always said: `close` is no header, the other one goes
+        // anyway.
+        let is_usual = |word: &&str| ["keep-alive", "close"].contains(word);
         let named: Vec<HeaderName> = words(headers, &CONNECTION)
+            .filter(|word| !is_usual(word))
             .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
             .collect();
         for name in named {

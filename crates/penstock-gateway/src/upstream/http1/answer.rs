@@ -151,6 +151,9 @@ impl Head {
             let mut words = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
             words.any(|known| known.trim_ascii().eq_ignore_ascii_case(word.as_bytes()))
         };
+        if self.status == StatusCode::SWITCHING_PROTOCOLS {
+            return false;
+        }
         if !self.headers.contains_key(CONNECTION) {
             return !self.is_http_10;
         }

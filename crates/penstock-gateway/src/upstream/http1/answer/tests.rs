@@ -145,6 +145,7 @@ fn connections_are_kept_where_both_sides_know() {
     check("HTTP/1.1 200 OK", true);
     check("HTTP/1.1 200 OK\r\nConnection: x, Close", false);
     check("HTTP/1.1 200 OK\r\nConnection: keep-alive", true);
+    check("HTTP/1.1 101 X\r\nConnection: upgrade", false);
     check("HTTP/1.0 200 OK", false);
     check("HTTP/1.0 200 OK\r\nConnection: Keep-Alive", true);
 }
