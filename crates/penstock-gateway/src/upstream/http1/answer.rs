@@ -350,6 +350,15 @@ impl Chunked {
 /// The size of a chunk and the length of its line.
 fn size_line(rest: &[u8]) -> Result<Option<(u64, usize)>, Wrong> {
     let wrong = Wrong("the size of a chunk is not valid");
+    // What is no size is not waited for to the end of its line.
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+    let is_size = match rest.get(digits) {
+        Some(next) => digits > 0 && matches!(next, b';' | b' ' | b'\t' | b'\r'),
+        None => true,
+    };
+    if !is_size {
+        return Err(wrong);
+    }
     let Some(length) = memchr(b'\n', rest) else {
         // The CR may be there.
         return if rest.len() > CHUNK_LINE_BYTES_MAX + 1 { Err(wrong) } else { Ok(None) };

@@ -128,6 +128,7 @@ fn what_has_two_readings_is_refused() {
     chunked("+3\r\nabc\r\n0\r\n\r\n");
     chunked("0x3\r\nabc\r\n0\r\n\r\n");
     chunked("\r\nabc");
+    chunked("{\"id\":1}");
     chunked("3\r\nabcd\r\n0\r\n\r\n");
     chunked("ffffffffffffffff\r\n");
     chunked(&format!("1;{}\r\na\r\n0\r\n\r\n", "x".repeat(127)));
