@@ -74,8 +74,9 @@ impl Gateway {
     /// Puts a snapshot in force. Requests that are under way finish on the
     /// one they began with.
     pub fn install(&self, snapshot: Snapshot) {
-        let live = self.state.bind(snapshot);
-        self.live.store(Some(Arc::new(live)));
+        let live = Arc::new(self.state.bind(snapshot));
+        self.live.store(Some(live.clone()));
         self.state.forget_unused();
+        self.state.metrics.forget_unnamed(&live.snapshot);
     }
 }

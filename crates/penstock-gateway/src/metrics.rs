@@ -2,19 +2,21 @@
 //!
 //! A request adds to atomics that it finds through a table of its own worker,
 //! so no lock is taken where a series exists already. The number of series is
-//! bounded: what comes beyond it is counted under the label `other`.
+//! bounded: what comes beyond it is counted under the label `other`, and what
+//! the configuration does not name any more is forgotten.
 
 mod ending;
 mod statistics;
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::access_log::AccessRecord;
+use crate::snapshot::{PluginInstance, Snapshot};
 
 pub use ending::Ending;
 pub use statistics::Statistics;
@@ -42,6 +44,8 @@ const CLASSES: [&str; 6] = ["0", "1xx", "2xx", "3xx", "4xx", "5xx"];
 /// All metrics of the process.
 #[derive(Default)]
 pub struct Metrics {
+    /// How often series were forgotten.
+    generation: AtomicUsize,
     routes: Family<RouteSeries>,
     consumers: Family<Statuses>,
     statistics: statistics::Series,
@@ -179,6 +183,14 @@ impl<T: Default> Family<T> {
         series.entry(owned).or_default().clone()
     }
 
+    /// Keeps some; whether others are gone.
+    fn retain(&self, is_kept: impl Fn(&Labels) -> bool) -> bool {
+        let mut series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = series.len();
+        series.retain(|labels, _| is_kept(labels));
+        series.len() < before
+    }
+
     /// The series in the order of their labels.
     fn sorted(&self) -> Vec<(Labels, Arc<T>)> {
         let series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
@@ -196,11 +208,13 @@ struct ProviderSeries {
 }
 
 /// What a worker thread remembers of the families, so that the common case
-/// takes no lock. Tied to one `Metrics` by its address.
+/// takes no lock. Tied to one generation of one `Metrics` by its address.
 #[derive(Default)]
 struct Remembered {
-    metrics: usize,
+    of: (usize, usize),
     routes: HashMap<Arc<str>, Vec<ProviderSeries>>,
+    /// The series in `routes`.
+    known_count: usize,
     consumers: HashMap<Arc<str>, Arc<Statuses>>,
 }
 
@@ -216,9 +230,10 @@ impl Metrics {
         }
         let status = record.status.map_or(499, |status| status.as_u16());
         REMEMBERED.with_borrow_mut(|remembered| {
-            let address = std::ptr::from_ref(self).addr();
-            if remembered.metrics != address {
-                *remembered = Remembered { metrics: address, ..Remembered::default() };
+            let generation = self.generation.load(Ordering::Acquire);
+            let of = (std::ptr::from_ref(self).addr(), generation);
+            if remembered.of != of {
+                *remembered = Remembered { of, ..Remembered::default() };
             }
             let series = remembered.route(self, record);
             series.add(record, status);
@@ -226,6 +241,26 @@ impl Metrics {
                 remembered.consumer(self, consumer).add(status);
             }
         });
+    }
+
+    /// Forgets the series of routes and providers that a configuration does
+    /// not name any more, so that many changes do not add up. Requests of the
+    /// one before may bring a series back, until the next change.
+    pub fn forget_unnamed(&self, snapshot: &Snapshot) {
+        let routes: HashSet<&str> = snapshot.routes.iter().map(|route| &*route.name).collect();
+        let mut seen: HashSet<*const PluginInstance> = HashSet::new();
+        let once = snapshot.instances().filter(|instance| seen.insert(Arc::as_ptr(instance)));
+        let destinations = once.filter_map(|instance| instance.plugin.destination());
+        let providers: HashSet<Box<str>> =
+            destinations.filter_map(|destination| Some(destination.provider?.0)).collect();
+        let is_common = |label: &str| [NONE, OTHER].contains(&label);
+        let has_forgotten = self.routes.retain(|(route, provider)| {
+            (is_common(route) || routes.contains(&**route))
+                && (is_common(provider) || providers.contains(provider as &str))
+        });
+        if has_forgotten {
+            self.generation.fetch_add(1, Ordering::Release);
+        }
     }
 
     /// Counts a client connection that the gateway ended, or refused.
@@ -356,7 +391,8 @@ impl Remembered {
             return known.series.clone();
         }
         let series = metrics.routes.get((route, provider), ROUTES_MAX);
-        if self.routes.len() < ROUTES_MAX {
+        if self.known_count < ROUTES_MAX {
+            self.known_count += 1;
             let known = ProviderSeries { provider: provider.into(), series: series.clone() };
             self.routes.entry(route.into()).or_default().push(known);
         }

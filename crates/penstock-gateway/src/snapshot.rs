@@ -35,6 +35,18 @@ pub struct Snapshot {
     pub closed: Option<&'static str>,
 }
 
+impl Snapshot {
+    /// The plugins wherever they run, each as often as it does.
+    pub fn instances(&self) -> impl Iterator<Item = &Arc<PluginInstance>> {
+        let targets = self.routes.iter().flat_map(|route| &route.targets);
+        let chains = targets.map(|target| &target.chain).chain([&self.without_route]);
+        chains.flat_map(|chain| &chain.steps).flat_map(|step| {
+            let by_domain = step.by_domain.iter().filter_map(|(_, instance)| instance.as_ref());
+            by_domain.chain(&step.otherwise)
+        })
+    }
+}
+
 /// The routes of each host pattern, in the order in which they are tried.
 #[derive(Default)]
 pub struct Hosts {

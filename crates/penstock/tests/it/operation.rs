@@ -1,5 +1,6 @@
 //! Running it: signals, exit codes, the admin listener, metrics and logs.
 
+use std::fs;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::Output;
 use std::time::{Duration, Instant};
@@ -265,6 +266,26 @@ fn the_status_tells_what_is_in_force() {
 /// The value of a sample, where there is one.
 fn sample(metrics: &str, series: &str) -> Option<f64> {
     metrics.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok())
+}
+
+#[test]
+fn metrics_forget_what_the_configuration_does_not_name() {
+    let harbor = Harbor::start();
+    let count = |provider: &str| {
+        let labels =
+            format!(r#"{{route="ai-route-pier.internal",provider="{provider}",status="200"}}"#);
+        let metrics = harbor.gateway.ask_admin("/metrics").text();
+        sample(&metrics, &format!("penstock_requests_total{labels}"))
+    };
+    assert_eq!(harbor.chat().status(), 200);
+    assert_eq!(count("brook"), Some(1.0));
+    let file = "wasmplugins/ai-proxy.internal.yaml";
+    let renamed = fs::read_to_string(harbor.directory.file(file)).unwrap();
+    let renamed = renamed.replace("id: brook", "id: creek").replace("Id: brook", "Id: creek");
+    harbor.gateway.reload(|| harbor.directory.replace(file, renamed));
+    assert_eq!((count("brook"), count("creek")), (None, None));
+    assert_eq!(harbor.chat().status(), 200);
+    assert_eq!((count("brook"), count("creek")), (None, Some(1.0)));
 }
 
 #[test]
