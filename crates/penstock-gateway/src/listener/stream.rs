@@ -15,6 +15,21 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::activity::Activity;
 use super::admission::Admitted;
 
+/// What is this short is put together: one copy is cheaper than several
+/// buffers for the system.
+const JOINED_BYTES_MAX: usize = 2 << 10;
+
+/// All parts as one, where they fit.
+fn join<'a>(parts: &[io::IoSlice<'_>], joined: &'a mut [u8]) -> Option<&'a [u8]> {
+    let mut end = 0;
+    for part in parts {
+        let place = joined.get_mut(end..end + part.len())?;
+        place.copy_from_slice(part);
+        end += part.len();
+    }
+    joined.get(..end)
+}
+
 /// A client's socket.
 pub(super) struct ClientStream<S> {
     socket: TokioIo<S>,
@@ -92,7 +107,11 @@ impl<S: AsyncWrite + Unpin> Write for ClientStream<S> {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let poll = Pin::new(&mut self.socket).poll_write_vectored(cx, parts);
+        let mut joined = [0; JOINED_BYTES_MAX];
+        let poll = match join(parts, &mut joined) {
+            Some(bytes) => Pin::new(&mut self.socket).poll_write(cx, bytes),
+            None => Pin::new(&mut self.socket).poll_write_vectored(cx, parts),
+        };
         self.note(poll)
     }
 }
