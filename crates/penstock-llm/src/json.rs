@@ -3,27 +3,26 @@
 //!
 //! Nothing here recurses into values; depth costs heap, not stack.
 
-use std::borrow::Cow;
+mod reader;
+
 use std::ops::Range;
 
-use serde::de::{Deserializer, MapAccess, Visitor};
-use serde_json::value::RawValue;
+use self::reader::Reader;
+
+pub(crate) use self::reader::Malformed;
 
 /// Calls `visit` with the decoded key and the raw value of every member of
 /// the object that `text` is.
 pub(crate) fn for_each_member<'a>(
     text: &'a str,
     visit: impl FnMut(&str, &'a str),
-) -> Result<(), serde_json::Error> {
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    deserializer.deserialize_map(Members(visit))?;
-    deserializer.end()
+) -> Result<(), Malformed> {
+    Reader::new(text).object(visit)
 }
 
 /// The raw values of the array that `text` is.
-pub(crate) fn elements(text: &str) -> Result<Vec<&str>, serde_json::Error> {
-    let values: Vec<&RawValue> = serde_json::from_str(text)?;
-    Ok(values.into_iter().map(RawValue::get).collect())
+pub(crate) fn elements(text: &str) -> Result<Vec<&str>, Malformed> {
+    Reader::new(text).array()
 }
 
 /// Where `part`, a slice of `text`, stands in it.
@@ -49,45 +48,5 @@ pub(crate) fn encode_string(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-struct Members<F>(F);
-
-impl<'de, F: FnMut(&str, &'de str)> Visitor<'de> for Members<F> {
-    type Value = ();
-
-    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
-        while let Some(Key(key)) = map.next_key()? {
-            let value: &'de RawValue = map.next_value()?;
-            (self.0)(&key, value.get());
-        }
-        Ok(())
-    }
-}
-
-/// A key, owned only where it has escapes.
-struct Key<'a>(Cow<'a, str>);
-
-impl<'de> serde::Deserialize<'de> for Key<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct KeyVisitor;
-        impl<'de> Visitor<'de> for KeyVisitor {
-            type Value = Key<'de>;
-
-            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                formatter.write_str("a key")
-            }
-
-            fn visit_borrowed_str<E>(self, key: &'de str) -> Result<Key<'de>, E> {
-                Ok(Key(Cow::Borrowed(key)))
-            }
-
-            fn visit_str<E>(self, key: &str) -> Result<Key<'de>, E> {
-                Ok(Key(Cow::Owned(key.to_owned())))
-            }
-        }
-        deserializer.deserialize_str(KeyVisitor)
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use crate::error::LlmError;
-use crate::json;
+use crate::json::{self, Malformed};
 
 /// What one pass over a JSON request body found. Ranges are byte offsets in
 /// the body, of values without the white space around them.
@@ -57,7 +57,7 @@ impl Scan {
         let mut scan = Scan { object: start..end, is_empty: true, ..Scan::default() };
         let mut repeated = None;
         json::for_each_member(text, |key, value| scan.note(text, key, value, &mut repeated))
-            .map_err(|error| invalid_json(&error))?;
+            .map_err(|error| invalid_json(error, text))?;
         match repeated {
             Some(key) => Err(LlmError::InvalidRequest(format!("the body has `{key}` twice"))),
             None => scan.read_values(text),
@@ -105,14 +105,11 @@ fn is_whitespace(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\n' | '\r')
 }
 
-/// The place is enough to find the mistake; serde's own text may quote the
-/// body, which may be a secret.
-fn invalid_json(error: &serde_json::Error) -> LlmError {
-    LlmError::InvalidRequest(format!(
-        "the body is not valid JSON (line {}, column {})",
-        error.line(),
-        error.column()
-    ))
+/// The place is enough to find the mistake; the text around it may be a
+/// secret.
+fn invalid_json(error: Malformed, text: &str) -> LlmError {
+    let (line, column) = error.line_and_column(text);
+    LlmError::InvalidRequest(format!("the body is not valid JSON (line {line}, column {column})"))
 }
 
 /// Replacements in a body. What they do not cover is not copied.

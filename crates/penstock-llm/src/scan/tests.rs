@@ -90,7 +90,7 @@ fn what_is_no_object_is_refused() {
 fn broken_json_is_refused_by_place_only() {
     check_error(r#"{"secret":"#, "the body is not valid JSON (line 1, column 10)");
     check_error(r#"{"model":"m"} {"#, "the body is not valid JSON (line 1, column 15)");
-    check_error("{\"model\":\n\"secret\n\"}", "the body is not valid JSON (line 2, column 7)");
+    check_error("{\"model\":\n\"secret\n\"}", "the body is not valid JSON (line 2, column 8)");
     check_error(r#"{"a":01}"#, "the body is not valid JSON (line 1, column 7)");
     check_error(r#"{"a":1,}"#, "the body is not valid JSON (line 1, column 8)");
 }
