@@ -36,6 +36,7 @@ pub mod traffic;
 pub mod tunnel;
 pub mod upstream;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
@@ -46,6 +47,11 @@ use listener::Admission;
 pub use settings::Settings;
 pub use snapshot::Snapshot;
 pub use state::{Live, State};
+
+/// A map that every request looks something up in. Its keys come from the
+/// configuration or are addresses, so that nobody outside can choose ones that
+/// collide: the costlier hash of the standard library protects nothing here.
+pub type FastMap<K, V> = HashMap<K, V, hashbrown::DefaultHashBuilder>;
 
 /// A running data plane: the snapshot in force and what outlives it.
 pub struct Gateway {

@@ -8,6 +8,7 @@ mod activity;
 mod admission;
 mod connection;
 mod patience;
+mod quiet;
 mod stream;
 mod tls;
 

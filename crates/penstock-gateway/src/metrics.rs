@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::FastMap;
 use crate::access_log::AccessRecord;
 use crate::snapshot::{PluginInstance, Snapshot};
 
@@ -212,10 +213,10 @@ struct ProviderSeries {
 #[derive(Default)]
 struct Remembered {
     of: (usize, usize),
-    routes: HashMap<Arc<str>, Vec<ProviderSeries>>,
+    routes: FastMap<Arc<str>, Vec<ProviderSeries>>,
     /// The series in `routes`.
     known_count: usize,
-    consumers: HashMap<Arc<str>, Arc<Statuses>>,
+    consumers: FastMap<Arc<str>, Arc<Statuses>>,
 }
 
 thread_local! {

@@ -3,12 +3,12 @@
 //! Plain data that `compile` writes and requests read. Indices instead of
 //! references, sorted slices instead of maps where order is the meaning.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use penstock_manifest::Revision;
 use penstock_manifest::kind::mcp_bridge::{Endpoints, Protocol};
 
+use crate::FastMap;
 use crate::certificate::Certificates;
 use crate::plugin::Plugin;
 use crate::route::{PathMatch, RouteConditions};
@@ -51,9 +51,9 @@ impl Snapshot {
 #[derive(Default)]
 pub struct Hosts {
     /// `a.example.com`
-    pub exact: HashMap<Box<str>, Vec<RouteIndex>>,
+    pub exact: FastMap<Box<str>, Vec<RouteIndex>>,
     /// `example.com` for the pattern `*.example.com`.
-    pub wildcard: HashMap<Box<str>, Vec<RouteIndex>>,
+    pub wildcard: FastMap<Box<str>, Vec<RouteIndex>>,
     /// The pattern `*`.
     pub any: Vec<RouteIndex>,
 }

@@ -7,7 +7,6 @@
 //! at when it is taken out again. Connections of HTTP/2 carry several requests
 //! at once and have tasks of their own: [`http2`].
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -26,6 +25,7 @@ use tokio::time::{Sleep, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::FastMap;
 use crate::body::OutgoingBody;
 use crate::error::{ErrorKind, GatewayError};
 use crate::metrics::Metrics;
@@ -47,7 +47,7 @@ const IDLE_MAX: usize = 256;
 /// The connections of one worker: idle ones of HTTP/1.1, and all of HTTP/2.
 pub struct Pool {
     #[expect(clippy::vec_box, reason = "a connection is large and moves between tasks")]
-    idle: Mutex<HashMap<PoolKey, Vec<Box<Connection>>>>,
+    idle: Mutex<FastMap<PoolKey, Vec<Box<Connection>>>>,
     shared: http2::Shared,
     idle_timeout: Duration,
 }

@@ -26,6 +26,7 @@ use tokio_rustls::TlsAcceptor;
 use super::activity::{Activity, RequestUnderWay};
 use super::admission::Admitted;
 use super::patience::{Appetite, Streams};
+use super::quiet::Quiet;
 use super::stream::ClientStream;
 use super::tls;
 use crate::body::ClientBody;
@@ -253,36 +254,56 @@ impl Watched<'_> {
     where
         C: Future<Output = hyper::Result<()>>,
     {
-        let settings = &self.worker.gateway.settings;
         let mut serving = pin!(serving);
         let mut is_stopping = false;
         let outcome = loop {
-            tokio::select! {
-                biased;
-                outcome = serving.as_mut() => break outcome,
-                () = self.stopping.reaches(self.until), if !is_stopping => {
-                    is_stopping = true;
-                    stop(serving.as_mut());
+            let interrupt = {
+                let interrupted = pin!(self.interrupted(is_stopping));
+                tokio::select! {
+                    biased;
+                    outcome = serving.as_mut() => break outcome,
+                    interrupt = Quiet::new(interrupted) => interrupt,
                 }
-                ending = self.activity.must_end(settings) => {
-                    let reason = ending.as_str();
-                    tracing::debug!(client = %self.client, reason, "a client connection is ended");
-                    self.worker.gateway.state.metrics.ended(ending);
-                    if ending != Ending::Idle || is_stopping {
-                        return;
-                    }
-                    stop(serving.as_mut());
-                    match timeout(FAREWELL, serving.as_mut()).await {
-                        Ok(outcome) => break outcome,
-                        Err(_) => return,
-                    }
-                }
+            };
+            let Interrupt::End(ending) = interrupt else {
+                is_stopping = true;
+                stop(serving.as_mut());
+                continue;
+            };
+            let reason = ending.as_str();
+            tracing::debug!(client = %self.client, reason, "a client connection is ended");
+            self.worker.gateway.state.metrics.ended(ending);
+            if ending != Ending::Idle || is_stopping {
+                return;
+            }
+            stop(serving.as_mut());
+            match timeout(FAREWELL, serving.as_mut()).await {
+                Ok(outcome) => break outcome,
+                Err(_) => return,
             }
         };
         if let Err(error) = outcome {
             tracing::debug!(client = %self.client, %error, "a client connection ended early");
         }
     }
+
+    async fn interrupted(&mut self, is_stopping: bool) -> Interrupt {
+        tokio::select! {
+            biased;
+            () = self.stopping.reaches(self.until), if !is_stopping => Interrupt::Stop,
+            ending = self.activity.must_end(&self.worker.gateway.settings) => {
+                Interrupt::End(ending)
+            }
+        }
+    }
+}
+
+/// What comes between a connection and its client.
+enum Interrupt {
+    /// It has to take no new requests.
+    Stop,
+    /// It has to end.
+    End(Ending),
 }
 
 /// The body of an answer, and the knowledge that its request is under way.

@@ -33,8 +33,10 @@ pub(crate) fn prepare(
         Some(provider) => ask(&*provider, cx)?,
         None => UpstreamRequest::default(),
     };
-    let mut headers = cx.headers.clone();
-    headers.reserve(edits.headers.len() + HEADERS_ADDED);
+    // A clone would have to make room for them by hashing all names anew.
+    let room = cx.headers.len() + edits.headers.len() + HEADERS_ADDED;
+    let mut headers = HeaderMap::with_capacity(room);
+    headers.extend(cx.headers.iter().map(|(name, value)| (name.clone(), value.clone())));
     headers.remove(X_HI_ORIGINAL_AUTH);
     for (name, value) in edits.headers {
         match value {

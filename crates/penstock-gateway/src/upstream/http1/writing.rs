@@ -1,12 +1,12 @@
 //! A request on its way into a connection.
 
 use std::collections::VecDeque;
-use std::io::{self, IoSlice, Write as _};
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
 use http::request::Parts;
 use http_body::Body;
 use tokio::io::AsyncWrite;
@@ -63,9 +63,10 @@ impl Writing {
         let is_chunked = !is_empty && length.is_none();
         match length {
             _ if is_empty => head.extend_from_slice(b"\r\n"),
-            // Writing to memory cannot fail.
             Some(length) => {
-                let _ = write!(head, "content-length: {length}\r\n\r\n");
+                head.extend_from_slice(b"content-length: ");
+                head.extend_from_slice(HeaderValue::from(length).as_bytes());
+                head.extend_from_slice(b"\r\n\r\n");
             }
             None => head.extend_from_slice(b"transfer-encoding: chunked\r\n\r\n"),
         }
