@@ -77,6 +77,7 @@ pub fn compile(listing: &Listing, previous: &[Arc<Resource>], options: &Options)
     let plugins = plugins::compile(&of_kind(&resources, "WasmPlugin"), &mut diagnostics);
     snapshot.without_route = plugins.chain(None, "*");
     snapshot.has_authentication = plugins.has_authentication;
+    snapshot.guards_at = plugins.guards_at;
     routes::compile(
         &resources,
         &routes::Inputs { services: &services, plugins: &plugins, options },

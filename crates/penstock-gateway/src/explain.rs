@@ -206,6 +206,8 @@ fn path_text(path: &PathMatch) -> String {
         PathMatch::Exact { path, .. } => format!("Exact {path}"),
         PathMatch::Prefix { path, .. } if path.is_empty() => "Prefix /".to_owned(),
         PathMatch::Prefix { path, .. } => format!("Prefix {path}"),
+        PathMatch::Regex { text, is_full: true, .. } => format!("Regex {text}$"),
+        PathMatch::Regex { text, is_full: false, .. } => format!("Regex {text}.*"),
     }
 }
 
@@ -302,7 +304,7 @@ fn sent(live: &Live, chosen: Chosen<'_>, cx: &mut RequestContext, body: &Bytes) 
         return fails(&GatewayError::new(ErrorKind::ServiceUnknown), cx);
     };
     let is_tls = service.service.protocol.is_tls();
-    match proxy::prepare(route, cx) {
+    match proxy::prepare(route, target, cx) {
         Ok(request) => Outcome::Upstream(Box::new(upstream(&request, is_tls, cx, body))),
         Err(error) => fails(&error, cx),
     }

@@ -4,38 +4,36 @@
 //! attempts, the head of the answer. One snapshot serves all of it. `outgoing`
 //! says what the upstream gets.
 
+mod attempts;
+mod guard;
 mod outgoing;
 
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use penstock_llm::stage::Head;
 
-use self::outgoing::adapt;
+use self::attempts::Journey;
 pub(crate) use self::outgoing::prepare;
 use crate::Gateway;
-use crate::access_log::AttemptRecord;
 use crate::attempt;
 use crate::body::{ClientBody, Recorder};
 use crate::certificate::Certificates;
-use crate::error::{ErrorKind, GatewayError, Retry};
+use crate::error::{ErrorKind, GatewayError};
 use crate::plugin::Flow;
 use crate::reply::{self, Audience, Reply, X_REQUEST_ID};
-use crate::request::{
-    Intake, RequestContext, RequestId, ResponseContext, host_of, strip_hop_by_hop,
-};
-use crate::settings::Settings;
+use crate::request::{Intake, RequestContext, RequestId, ResponseContext, strip_hop_by_hop};
 use crate::snapshot::{Chain, PluginInstance, Route, WeightedTarget};
-use crate::state::{Live, ServiceState};
+use crate::state::Live;
 use crate::tunnel::{Tunnel, Tunnels};
-use crate::upstream::{ClientTls, Dialer, Pool, SendLimits, UpstreamBody};
+use crate::upstream::{ClientTls, Pool, UpstreamBody};
 
 /// How often the chain may ask for another route.
 const REROUTES_MAX: usize = 3;
@@ -127,7 +125,9 @@ pub async fn serve(
         Some(live) if client.is_misdirected(&cx.host, &live.snapshot.certificates) => {
             Err(GatewayError::new(ErrorKind::Misdirected))
         }
-        Some(live) => in_time(settings, pass(worker, live, &mut cx, &mut ran)).await,
+        Some(live) => {
+            in_time(settings.request_timeout, pass(worker, live, &mut cx, &mut ran)).await
+        }
         None => Err(GatewayError::new(ErrorKind::NotConfigured)),
     };
     match answer {
@@ -135,20 +135,20 @@ pub async fn serve(
             hand_over(worker, cx, response, ran)
         }
         Ok(Answer::Upstream(response)) => deliver(cx, response, ran),
-        Ok(Answer::Local(reply)) => deliver_reply(*reply, cx.audience(), &cx.request_id, cx.record),
+        Ok(Answer::Local(reply)) => deliver_local(*reply, cx),
         Err(error) => {
             cx.record.cause = error.cause.clone();
-            deliver_reply(Reply::from(&error), cx.audience(), &cx.request_id, cx.record)
+            deliver_local(Reply::from(&error), cx)
         }
     }
 }
 
-/// Waits for an answer no longer than a whole request may take.
-async fn in_time(
-    settings: &Settings,
-    answer: impl Future<Output = Result<Answer, GatewayError>>,
-) -> Result<Answer, GatewayError> {
-    match settings.request_timeout {
+/// Waits for an answer no longer than it may take.
+async fn in_time<T>(
+    limit: Option<Duration>,
+    answer: impl Future<Output = Result<T, GatewayError>>,
+) -> Result<T, GatewayError> {
+    match limit {
         None => answer.await,
         Some(limit) => tokio::time::timeout(limit, answer).await.unwrap_or_else(|_| {
             Err(GatewayError::new(ErrorKind::UpstreamTimeout).because("the request took too long"))
@@ -177,7 +177,14 @@ async fn pass(
         .ok_or_else(|| GatewayError::new(ErrorKind::ServiceUnknown))?;
     cx.record.service = Some(service.service.host.clone());
     cx.record.service_port = Some(service.service.port);
-    attempts(worker, route, service, cx).await.map(Answer::Upstream)
+    let settings = &worker.gateway.settings;
+    let route_limit = route.policy.as_ref().and_then(|policy| policy.timeout);
+    let by_route = route_limit.map(|limit| Instant::now() + limit);
+    let by_process = settings.request_timeout.map(|limit| cx.record.began + limit);
+    let ends_at = by_route.into_iter().chain(by_process).min();
+    let journey = Journey { route, target, service, ends_at };
+    let answer = attempts::answer(worker, &journey, cx);
+    in_time(route_limit, answer).await.map(Answer::Upstream)
 }
 
 /// The route of a request as it is now, and the target that was chosen.
@@ -188,9 +195,11 @@ fn find<'a>(
     let found = live.snapshot.find(&cx.route_input());
     let Some(route) = found.and_then(|index| live.snapshot.route(index)) else {
         cx.record.route = None;
+        cx.policy = None;
         return Ok(None);
     };
     cx.record.route = Some(route.name.clone());
+    cx.policy = route.policy.clone();
     if let Some(reason) = route.closed {
         return Err(GatewayError::new(ErrorKind::RouteClosed).because(reason));
     }
@@ -221,9 +230,18 @@ pub(crate) async fn run_chain<'a>(
         return Err(GatewayError::new(ErrorKind::RouteClosed).because(reason));
     }
     let mut chosen = find(live, cx)?;
+    if let Some(reply) = chosen.and_then(|(route, _)| guard::preflight(route, cx)) {
+        return Ok((chosen, Some(reply)));
+    }
     let mut next_order = 0;
     let mut reroutes = 0;
+    let mut guarded = None;
     while let Some((order, instance)) = next_step(chain_of(live, chosen), next_order, &cx.host) {
+        if order >= live.snapshot.guards_at
+            && let Some(reply) = guard_once(live, chosen, &mut guarded, cx)
+        {
+            return Ok((chosen, Some(reply)));
+        }
         next_order = order + 1;
         let mut saw = |decision| ran.push(Ran { instance: instance.clone(), decision });
         match settle(instance.plugin.on_request(cx)).await {
@@ -245,7 +263,23 @@ pub(crate) async fn run_chain<'a>(
             }
         }
     }
-    Ok((chosen, None))
+    let reply = guard_once(live, chosen, &mut guarded, cx);
+    Ok((chosen, reply))
+}
+
+/// What the route itself says, unless it has been asked before.
+fn guard_once<'a>(
+    live: &Live,
+    chosen: Chosen<'a>,
+    guarded: &mut Option<&'a Route>,
+    cx: &RequestContext,
+) -> Option<Box<Reply>> {
+    let (route, _) = chosen?;
+    if guarded.is_some_and(|before| std::ptr::eq(before, route)) {
+        return None;
+    }
+    *guarded = Some(route);
+    guard::stop(live, route, cx)
 }
 
 /// Runs what authenticates on a chain up to `order` and has not run: a route
@@ -311,83 +345,6 @@ fn next_step<'a>(
         .find_map(|step| step.select(host).map(|instance| (step.order, instance)))
 }
 
-/// Tries endpoints until one takes the request.
-async fn attempts(
-    worker: &Worker,
-    route: &Route,
-    service: &Arc<ServiceState>,
-    cx: &mut RequestContext,
-) -> Result<Response<UpstreamBody>, GatewayError> {
-    let settings = &worker.gateway.settings;
-    service.wait_resolved(settings.resolve_timeout).await;
-    let limits = send_limits(settings, cx);
-    let mut request = prepare(route, cx)?;
-    let host = match service.service.protocol.is_tls() {
-        true => request.headers().get(HOST).map(host_of).unwrap_or_default(),
-        false => Box::default(),
-    };
-    adapt(&mut request, &service.service, cx)?;
-    let dialer = Dialer {
-        pool: &worker.pool,
-        tls: &worker.tls,
-        settings,
-        metrics: &worker.gateway.state.metrics,
-    };
-    let mut error = GatewayError::new(ErrorKind::NoEndpoint);
-    let mut may_reuse = true;
-    let mut endpoints = service.rotation().take(attempt::CONNECTS_MAX);
-    let mut endpoint = endpoints.next();
-    while let Some(address) = endpoint {
-        let ready = match dialer.connect(service, address, &host, may_reuse).await {
-            Ok(ready) => ready,
-            Err(failure) => {
-                note(cx, address, failure.kind.as_str());
-                let is_final = failure.retry == Retry::No;
-                error = failure;
-                endpoint = endpoints.next().filter(|_| !is_final);
-                continue;
-            }
-        };
-        cx.record.upstream_began = Some(cx.record.began.elapsed());
-        match ready.send(request, &worker.pool, limits).await {
-            Ok(response) => {
-                note(cx, address, "ok");
-                cx.record.upstream_head = Some(cx.record.began.elapsed());
-                return Ok(response);
-            }
-            Err(failure) => {
-                note(cx, address, failure.error.kind.as_str());
-                match failure.unsent {
-                    // The pooled connection had closed: the same endpoint
-                    // again, over a new one.
-                    Some(unsent) if may_reuse => {
-                        request = *unsent;
-                        may_reuse = false;
-                    }
-                    _ => return Err(failure.error),
-                }
-            }
-        }
-    }
-    Err(error)
-}
-
-fn send_limits(settings: &Settings, cx: &RequestContext) -> SendLimits {
-    let first_byte_timeout = match cx.provider.as_ref().map_or(0, |p| p.first_byte_timeout_ms()) {
-        0 => settings.first_byte_timeout,
-        millis => Duration::from_millis(millis),
-    };
-    SendLimits {
-        first_byte_timeout,
-        idle_timeout: settings.idle_timeout,
-        ends_at: settings.request_timeout.map(|limit| cx.record.began + limit),
-    }
-}
-
-fn note(cx: &mut RequestContext, endpoint: SocketAddr, outcome: &'static str) {
-    cx.record.attempts.push(AttemptRecord { endpoint, outcome });
-}
-
 /// Hands an upstream's answer to the client.
 fn deliver(
     mut cx: RequestContext,
@@ -401,6 +358,9 @@ fn deliver(
         head.headers.remove(CONTENT_LENGTH);
     }
     strip_hop_by_hop(&mut head.headers);
+    if let Some(policy) = &cx.policy {
+        policy.response_headers.apply(&mut head.headers);
+    }
     cx.record.is_stream = is_event_stream(&head.headers);
     let mut stages = Vec::new();
     if let Some(provider) = &cx.provider {
@@ -416,6 +376,7 @@ fn deliver(
     if !stages.is_empty() {
         head.headers.remove(CONTENT_LENGTH);
     }
+    cx.permit_origin(&mut head.headers);
     let mut recorder = cx.record;
     for Ran { instance, .. } in ran {
         recorder.add_plugin(instance);
@@ -443,8 +404,7 @@ fn hand_over(
 ) -> Response<ClientBody> {
     let (mut parts, upstream) = response.into_parts();
     let Some(client) = cx.upgrade.take() else {
-        let reply = Reply::from(&GatewayError::new(ErrorKind::UpstreamInvalid));
-        return deliver_reply(reply, cx.audience(), &cx.request_id, cx.record);
+        return deliver_local(Reply::from(&GatewayError::new(ErrorKind::UpstreamInvalid)), cx);
     };
     let mut recorder = cx.record;
     for Ran { instance, .. } in ran {
@@ -471,6 +431,12 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
     content_type
         .get(..EVENT_STREAM.len())
         .is_some_and(|start| start.eq_ignore_ascii_case(EVENT_STREAM))
+}
+
+/// Hands the gateway's own answer to a client whose request was taken in.
+fn deliver_local(mut reply: Reply, cx: RequestContext) -> Response<ClientBody> {
+    cx.permit_origin(&mut reply.headers);
+    deliver_reply(reply, cx.audience(), &cx.request_id, cx.record)
 }
 
 /// Hands the gateway's own answer to the client.

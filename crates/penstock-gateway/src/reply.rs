@@ -30,6 +30,8 @@ pub struct Reply {
     pub message: String,
     /// The stable code, also the label in metrics and logs.
     pub code: &'static str,
+    /// Whether it is no error: it has no body for any client.
+    pub is_bare: bool,
 }
 
 impl Reply {
@@ -41,6 +43,7 @@ impl Reply {
             body: Bytes::new(),
             message: message.to_owned(),
             code,
+            is_bare: false,
         }
     }
 
@@ -121,6 +124,7 @@ pub fn to_response(
     request_id: &str,
 ) -> http::Response<Bytes> {
     let (body, content_type) = match audience {
+        _ if reply.is_bare => (Bytes::new(), None),
         Audience::Llm(api) => (
             Bytes::from(error_body(api.error_format(), &reply, request_id)),
             Some("application/json"),

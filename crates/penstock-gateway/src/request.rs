@@ -19,6 +19,7 @@ use crate::access_log::AccessRecord;
 use crate::body::Recorder;
 use crate::error::{ErrorKind, GatewayError};
 use crate::framing::is_bad_framing;
+use crate::policy::RoutePolicy;
 use crate::proxy::Downstream;
 use crate::reply::Audience;
 use crate::route::RouteInput;
@@ -73,6 +74,8 @@ pub struct RequestContext {
     /// Which of a route's weighted targets is taken: a number below 100, the
     /// same for the whole request.
     pub target_roll: u32,
+    /// What the route asks for, once it is found.
+    pub policy: Option<Arc<RoutePolicy>>,
     /// Who is asked, once ai-proxy has found it.
     pub provider: Option<Arc<dyn Provider>>,
     /// What one pass over a buffered JSON body found.
@@ -197,6 +200,7 @@ impl RequestContext {
             takes_trailers,
             upgrade: on_upgrade.filter(|_| wants_upgrade),
             target_roll: fastrand::u32(0..100),
+            policy: None,
             provider: None,
             scan: None,
             record,
@@ -232,6 +236,7 @@ impl RequestContext {
             takes_trailers: false,
             upgrade: None,
             target_roll: 0,
+            policy: None,
             provider: None,
             scan: None,
             record: Recorder::new(record, state.clone(), None),
@@ -277,6 +282,16 @@ impl RequestContext {
         match self.content_type().starts_with("application/grpc") {
             true => Audience::Grpc,
             false => self.api.into(),
+        }
+    }
+
+    /// Adds to an answer what lets the page that asks read it.
+    pub fn permit_origin(&self, headers: &mut HeaderMap) {
+        let cors = self.policy.as_ref().and_then(|policy| policy.cors.as_ref());
+        if let Some(cors) = cors
+            && let Some(origin) = cors.allowed_origin(&self.headers)
+        {
+            cors.permit(origin, headers);
         }
     }
 

@@ -26,7 +26,7 @@ pub struct RouteInput<'a> {
 }
 
 /// How a route compares the path.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum PathMatch {
     /// Byte for byte.
     Exact {
@@ -41,6 +41,15 @@ pub enum PathMatch {
         path: Box<str>,
         /// Whether ASCII case counts.
         ignore_case: bool,
+    },
+    /// A regular expression over the whole path.
+    Regex {
+        /// The expression as written.
+        text: Box<str>,
+        /// Whether it says how the path ends; else anything may follow.
+        is_full: bool,
+        /// The two together, compiled.
+        regex: Box<Regex>,
     },
 }
 
@@ -97,6 +106,7 @@ impl Precedence {
             PathMatch::Exact { path, .. } => (0, path.len()),
             // `/` is kept as the empty prefix but ranks with its length of 1.
             PathMatch::Prefix { path, .. } => (1, path.len().max(1)),
+            PathMatch::Regex { text, .. } => (2, text.len()),
         };
         let conditions = route.conditions.as_deref();
         let methods = conditions.map_or(&[][..], |conditions| &conditions.methods);
@@ -203,9 +213,20 @@ impl PathMatch {
         Self::Prefix { path: path.strip_suffix('/').unwrap_or(path).into(), ignore_case }
     }
 
+    /// A regular expression; without `is_full`, anything may follow it.
+    ///
+    /// # Errors
+    /// It is not valid, or too large; the text says why.
+    pub fn regex(text: &str, is_full: bool) -> Result<Self, String> {
+        let end = if is_full { "" } else { ".*" };
+        let regex = whole(&format!("{text}{end}"))?;
+        Ok(Self::Regex { text: text.into(), is_full, regex: Box::new(regex) })
+    }
+
     /// Whether a path without query matches.
     pub fn matches(&self, path: &str) -> bool {
         match self {
+            Self::Regex { regex, .. } => regex.is_match(path),
             Self::Exact { path: whole, ignore_case: false } => path == &**whole,
             Self::Exact { path: whole, ignore_case: true } => path.eq_ignore_ascii_case(whole),
             Self::Prefix { path: prefix, ignore_case } => {
@@ -241,10 +262,7 @@ impl CompiledCondition {
             Matcher::Exact(value) => CompiledMatcher::Exact(value.clone()),
             Matcher::Prefix(value) => CompiledMatcher::Prefix(value.clone()),
             Matcher::Present => CompiledMatcher::Present,
-            Matcher::Regex(pattern) => {
-                let regex = Regex::new(&format!("^(?:{pattern})$"));
-                CompiledMatcher::Regex(Box::new(regex.map_err(|error| error.to_string())?))
-            }
+            Matcher::Regex(pattern) => CompiledMatcher::Regex(Box::new(whole(pattern)?)),
         };
         Ok(Self { subject: condition.subject.clone(), matcher })
     }
@@ -264,6 +282,11 @@ impl CompiledCondition {
                 .is_some_and(|value| self.matcher.matches(&value)),
         }
     }
+}
+
+/// An expression that has to match the whole text, as Envoy's do.
+fn whole(pattern: &str) -> Result<Regex, String> {
+    Regex::new(&format!("^(?:{pattern})$")).map_err(|error| error.to_string())
 }
 
 fn pseudo_header<'a>(name: &str, input: &RouteInput<'a>) -> Option<std::borrow::Cow<'a, str>> {

@@ -11,6 +11,7 @@ use penstock_manifest::kind::mcp_bridge::{Endpoints, Protocol};
 use crate::FastMap;
 use crate::certificate::Certificates;
 use crate::plugin::Plugin;
+use crate::policy::{HeaderEdits, RateLimit, RoutePolicy};
 use crate::route::{PathMatch, RouteConditions};
 
 /// Everything that a request needs to know about the configuration.
@@ -28,6 +29,11 @@ pub struct Snapshot {
     pub certificates: Certificates,
     /// The plugins that apply where no route was found.
     pub without_route: Chain,
+    /// The limits that routes refer to by index.
+    pub rate_limits: Vec<LimitedRoute>,
+    /// The order of the first plugin behind those that decide who may pass:
+    /// there a route's own conditions are asked.
+    pub guards_at: u16,
     /// Whether there may be an authentication, also where no route asks for it.
     pub has_authentication: bool,
     /// Why nothing is served at all, where that is so: a document that may
@@ -66,6 +72,19 @@ pub struct RouteIndex(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ServiceIndex(pub u32);
 
+/// The place of a limit in [`Snapshot::rate_limits`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LimitIndex(pub u32);
+
+/// A limit, and what outlives a change of configuration with it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct LimitedRoute {
+    /// Host and path: routes of one Ingress are counted apart, as in Envoy.
+    pub place: Arc<str>,
+    /// How many pass.
+    pub limit: RateLimit,
+}
+
 /// One path of an Ingress on one host.
 pub struct Route {
     /// What plugins and logs call it: `NAME`, or `NAMESPACE/NAME` outside the
@@ -79,6 +98,8 @@ pub struct Route {
     pub targets: Vec<WeightedTarget>,
     /// The `Host` that the upstream sees.
     pub upstream_vhost: Option<Box<str>>,
+    /// What else it asks for; most routes ask for nothing.
+    pub policy: Option<Arc<RoutePolicy>>,
     /// Why the route answers 503, where it does.
     pub closed: Option<&'static str>,
 }
@@ -89,6 +110,9 @@ pub struct WeightedTarget {
     pub weight: u32,
     /// The service; `None` where the destination names none that exists.
     pub service: Option<ServiceIndex>,
+    /// Changes of headers for this share only, as a canary has them: of the
+    /// request, and of the answer.
+    pub headers: Option<Box<(HeaderEdits, HeaderEdits)>>,
     /// The plugins for this route and this service.
     pub chain: Chain,
 }

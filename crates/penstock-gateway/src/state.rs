@@ -13,8 +13,9 @@ use tokio::sync::Notify;
 
 use crate::access_log::AccessLog;
 use crate::metrics::Metrics;
+use crate::rate_limit::Bucket;
 use crate::resolve::Resolver;
-use crate::snapshot::{Service, ServiceIndex, Snapshot};
+use crate::snapshot::{LimitIndex, LimitedRoute, Service, ServiceIndex, Snapshot};
 
 /// A snapshot together with the state of its services.
 pub struct Live {
@@ -22,12 +23,19 @@ pub struct Live {
     pub snapshot: Snapshot,
     /// The state of [`Snapshot::services`], by index.
     services: Vec<Arc<ServiceState>>,
+    /// The tokens of [`Snapshot::rate_limits`], by index.
+    buckets: Vec<Arc<Bucket>>,
 }
 
 impl Live {
     /// The state of a service of this snapshot.
     pub fn service(&self, index: ServiceIndex) -> Option<&Arc<ServiceState>> {
         self.services.get(index.0 as usize)
+    }
+
+    /// The tokens of a limit of this snapshot.
+    pub fn bucket(&self, index: LimitIndex) -> Option<&Arc<Bucket>> {
+        self.buckets.get(index.0 as usize)
     }
 
     /// The states of all services.
@@ -43,6 +51,7 @@ pub struct State {
     /// The access log, where it is on.
     pub access_log: Option<Arc<AccessLog>>,
     services: Mutex<HashMap<Service, Weak<ServiceState>>>,
+    buckets: Mutex<HashMap<LimitedRoute, Weak<Bucket>>>,
     /// Absent where nothing is ever sent.
     resolver: Option<Arc<Resolver>>,
     buffered_bytes: AtomicUsize,
@@ -60,6 +69,7 @@ impl State {
             metrics: Metrics::default(),
             access_log,
             services: Mutex::default(),
+            buckets: Mutex::default(),
             resolver: Some(resolver),
             buffered_bytes: AtomicUsize::new(0),
             buffered_bytes_max,
@@ -72,6 +82,7 @@ impl State {
             metrics: Metrics::default(),
             access_log: None,
             services: Mutex::default(),
+            buckets: Mutex::default(),
             resolver: None,
             buffered_bytes: AtomicUsize::new(0),
             buffered_bytes_max: usize::MAX,
@@ -95,7 +106,25 @@ impl State {
                 }
             })
             .collect();
-        Live { snapshot, services }
+        drop(known);
+        let buckets = self.bind_limits(&snapshot);
+        Live { snapshot, services, buckets }
+    }
+
+    /// A limit that is the same as before keeps its count.
+    fn bind_limits(&self, snapshot: &Snapshot) -> Vec<Arc<Bucket>> {
+        let mut known = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let limits = snapshot.rate_limits.iter();
+        limits
+            .map(|limited| match known.get(limited).and_then(Weak::upgrade) {
+                Some(bucket) => bucket,
+                None => {
+                    let bucket = Arc::new(Bucket::new(limited.limit));
+                    known.insert(limited.clone(), Arc::downgrade(&bucket));
+                    bucket
+                }
+            })
+            .collect()
     }
 
     /// Drops what no snapshot refers to any more.
@@ -104,6 +133,10 @@ impl State {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .retain(|_, state| state.strong_count() > 0);
+        self.buckets
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|_, bucket| bucket.strong_count() > 0);
     }
 
     /// The bytes of request bodies that are buffered now.

@@ -263,6 +263,9 @@ fn path_text(path: &PathMatch) -> String {
     let (kind, path, ignore_case) = match path {
         PathMatch::Exact { path, ignore_case } => ("Exact", path, *ignore_case),
         PathMatch::Prefix { path, ignore_case } => ("Prefix", path, *ignore_case),
+        PathMatch::Regex { text, is_full, .. } => {
+            return format!("Regex {text}{}", if *is_full { "$" } else { ".*" });
+        }
     };
     let path = if path.is_empty() { "/" } else { path };
     format!("{kind} {path}{}", if ignore_case { " in any case" } else { "" })

@@ -17,6 +17,8 @@ pub(super) struct Plugins {
     plugins: Vec<Compiled>,
     /// Whether one of them is an authentication, or may be.
     pub(super) has_authentication: bool,
+    /// How many of them are there to decide who may pass.
+    pub(super) guards_at: u16,
 }
 
 /// One WasmPlugin with its rules by what they look at.
@@ -57,11 +59,13 @@ pub(super) fn compile(resources: &[&Arc<Resource>], diagnostics: &mut Vec<Diagno
     // What cannot be read may be one as well.
     let has_authentication = parsed.len() < resources.len()
         || parsed.iter().any(|(_, plugin)| is_authentication(plugin));
+    let guards_at = parsed.partition_point(|(_, plugin)| plugin.phase <= Phase::Authz);
     let plugins = parsed
         .iter()
         .map(|(resource, plugin)| compile_plugin(resource, plugin, diagnostics))
         .collect();
-    Plugins { plugins, has_authentication }
+    let guards_at = u16::try_from(guards_at).unwrap_or(u16::MAX);
+    Plugins { plugins, has_authentication, guards_at }
 }
 
 fn is_authentication(plugin: &WasmPlugin<'_>) -> bool {

@@ -305,6 +305,7 @@ impl Builder<'_> {
         WeightedTarget {
             weight,
             service: service.map(|(index, _)| index),
+            headers: None,
             chain: self.inputs.plugins.chain(Some(place), &rule.host),
         }
     }
@@ -338,6 +339,7 @@ impl Builder<'_> {
             conditions: conditions.clone(),
             targets,
             upstream_vhost: self.options.upstream_vhost.clone(),
+            policy: None,
             closed,
         }
     }

@@ -16,7 +16,7 @@ use crate::body::OutgoingBody;
 use crate::error::{ErrorKind, GatewayError};
 use crate::reply::X_REQUEST_ID;
 use crate::request::{RequestBody, RequestContext, X_FORWARDED_FOR, X_HI_ORIGINAL_AUTH};
-use crate::snapshot::{Route, Service};
+use crate::snapshot::{Route, Service, WeightedTarget};
 
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -27,6 +27,7 @@ const HEADERS_ADDED: usize = 8;
 /// The request as the upstream gets it.
 pub(crate) fn prepare(
     route: &Route,
+    target: &WeightedTarget,
     cx: &mut RequestContext,
 ) -> Result<Request<OutgoingBody>, GatewayError> {
     let edits = match cx.provider.clone() {
@@ -44,8 +45,16 @@ pub(crate) fn prepare(
             None => headers.remove(name),
         };
     }
+    if let Some(policy) = &cx.policy {
+        policy.request_headers.apply(&mut headers);
+    }
+    if let Some(edits) = &target.headers {
+        edits.0.apply(&mut headers);
+    }
+    // Whoever sets `Host` asks for another host of the upstream.
+    let set_host = headers.remove(HOST);
     let vhost = route.upstream_vhost.as_deref().and_then(|host| HeaderValue::from_str(host).ok());
-    if let Some(host) = edits.host.or(vhost).or_else(|| cx.authority.clone()) {
+    if let Some(host) = edits.host.or(vhost).or(set_host).or_else(|| cx.authority.clone()) {
         headers.insert(HOST, host);
     }
     add_forwarding_headers(&mut headers, cx);
@@ -56,6 +65,7 @@ pub(crate) fn prepare(
         }
         None => cx.uri.clone(),
     };
+    let uri = rewritten(uri, cx)?;
     let sent_model = edits.model.or_else(|| cx.scan.as_ref().and_then(|scan| scan.model.clone()));
     cx.record.upstream_model =
         sent_model.map(Into::into).filter(|model| Some(model) != cx.record.model.as_ref());
@@ -64,6 +74,19 @@ pub(crate) fn prepare(
     *request.uri_mut() = uri;
     *request.headers_mut() = headers;
     Ok(request)
+}
+
+/// The URI as the route rewrites it, which keeps the query.
+fn rewritten(uri: Uri, cx: &RequestContext) -> Result<Uri, GatewayError> {
+    let rewrite = cx.policy.as_ref().and_then(|policy| policy.rewrite.as_ref());
+    let Some(mut path) = rewrite.and_then(|rewrite| rewrite.apply(uri.path())) else {
+        return Ok(uri);
+    };
+    if let Some(query) = uri.query() {
+        path.push(if path.contains('?') { '&' } else { '?' });
+        path.push_str(query);
+    }
+    path.parse().map_err(|_| GatewayError::new(ErrorKind::InvalidRequest))
 }
 
 /// Puts a request into the form of the version that its service speaks.

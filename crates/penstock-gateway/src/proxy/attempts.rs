@@ -1,0 +1,184 @@
+//! Getting an answer: endpoints until one takes the request, and again where
+//! the route asks for it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::header::HOST;
+use http::{Method, Response};
+
+use super::Worker;
+use super::outgoing::{adapt, prepare};
+use crate::access_log::AttemptRecord;
+use crate::attempt;
+use crate::error::{ErrorKind, GatewayError, Retry as MayRetry};
+use crate::policy::Retry;
+use crate::request::{RequestBody, RequestContext, host_of};
+use crate::settings::Settings;
+use crate::snapshot::{Route, WeightedTarget};
+use crate::state::{BufferShare, ServiceState};
+use crate::upstream::{Dialer, SendLimits, UpstreamBody};
+
+/// The pause before the first repetition, doubled each time up to the largest
+/// (Envoy: `retry_back_off`).
+const PAUSE_MIN: Duration = Duration::from_millis(25);
+const PAUSE_MAX: Duration = Duration::from_millis(250);
+
+/// Where an attempt goes, and how long all of them may take.
+pub(super) struct Journey<'a> {
+    pub(super) route: &'a Route,
+    pub(super) target: &'a WeightedTarget,
+    pub(super) service: &'a Arc<ServiceState>,
+    /// When everything has to be over, the answer's body included.
+    pub(super) ends_at: Option<Instant>,
+}
+
+type Answered = Result<Response<UpstreamBody>, GatewayError>;
+
+/// The upstream's answer, of as many attempts as the route allows.
+pub(super) async fn answer(
+    worker: &Worker,
+    journey: &Journey<'_>,
+    cx: &mut RequestContext,
+) -> Answered {
+    let policy = journey.route.policy.as_deref();
+    let Some(retry) = policy.and_then(|p| p.retry.as_ref()).filter(|r| may_repeat(r, cx)) else {
+        return attempt_once(worker, journey, None, cx).await;
+    };
+    // What is repeated has to be at hand; what is too large is sent once.
+    if !cx.body_fits() {
+        return attempt_once(worker, journey, retry.try_timeout, cx).await;
+    }
+    cx.buffer_body().await?;
+    let body = cx.buffered_body().cloned();
+    let mut pause = PAUSE_MIN;
+    for _ in 0..retry.times {
+        let answer = attempt_once(worker, journey, retry.try_timeout, cx).await;
+        if !is_worth_repeating(retry, &answer) {
+            return answer;
+        }
+        drop(answer);
+        tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+        pause = (pause * 2).min(PAUSE_MAX);
+        if let Some(body) = &body {
+            let mut share = BufferShare::new(worker.gateway.state.clone());
+            if !share.grow(body.len()) {
+                return Err(GatewayError::new(ErrorKind::OutOfBuffers));
+            }
+            cx.body = RequestBody::Buffered(body.clone(), share);
+        }
+    }
+    attempt_once(worker, journey, retry.try_timeout, cx).await
+}
+
+/// Whether a request may do twice what it asks for (ingress-nginx:
+/// `non_idempotent`), and can be repeated at all.
+fn may_repeat(retry: &Retry, cx: &RequestContext) -> bool {
+    let is_harmless = !matches!(cx.method, Method::POST | Method::PATCH | Method::CONNECT)
+        && cx.method.as_str() != "LOCK";
+    cx.upgrade.is_none() && (is_harmless || retry.repeats_all_methods)
+}
+
+fn is_worth_repeating(retry: &Retry, answer: &Answered) -> bool {
+    match answer {
+        Ok(response) => {
+            let status = response.status();
+            retry.statuses.contains(&status) || (retry.on_5xx && status.is_server_error())
+        }
+        Err(error) => {
+            retry.on_5xx
+                && matches!(
+                    error.kind,
+                    ErrorKind::ConnectFailed
+                        | ErrorKind::TlsFailed
+                        | ErrorKind::UpstreamClosed
+                        | ErrorKind::UpstreamInvalid
+                        | ErrorKind::UpstreamTimeout
+                )
+        }
+    }
+}
+
+/// Tries endpoints until one takes the request.
+async fn attempt_once(
+    worker: &Worker,
+    journey: &Journey<'_>,
+    try_timeout: Option<Duration>,
+    cx: &mut RequestContext,
+) -> Answered {
+    let settings = &worker.gateway.settings;
+    let service = journey.service;
+    service.wait_resolved(settings.resolve_timeout).await;
+    let limits = send_limits(settings, try_timeout, journey, cx);
+    let mut request = prepare(journey.route, journey.target, cx)?;
+    let host = match service.service.protocol.is_tls() {
+        true => request.headers().get(HOST).map(host_of).unwrap_or_default(),
+        false => Box::default(),
+    };
+    adapt(&mut request, &service.service, cx)?;
+    let dialer = Dialer {
+        pool: &worker.pool,
+        tls: &worker.tls,
+        settings,
+        metrics: &worker.gateway.state.metrics,
+    };
+    let mut error = GatewayError::new(ErrorKind::NoEndpoint);
+    let mut may_reuse = true;
+    let mut endpoints = service.rotation().take(attempt::CONNECTS_MAX);
+    let mut endpoint = endpoints.next();
+    while let Some(address) = endpoint {
+        let ready = match dialer.connect(service, address, &host, may_reuse).await {
+            Ok(ready) => ready,
+            Err(failure) => {
+                note(cx, address, failure.kind.as_str());
+                let is_final = failure.retry == MayRetry::No;
+                error = failure;
+                endpoint = endpoints.next().filter(|_| !is_final);
+                continue;
+            }
+        };
+        cx.record.upstream_began = Some(cx.record.began.elapsed());
+        match ready.send(request, &worker.pool, limits).await {
+            Ok(response) => {
+                note(cx, address, "ok");
+                cx.record.upstream_head = Some(cx.record.began.elapsed());
+                return Ok(response);
+            }
+            Err(failure) => {
+                note(cx, address, failure.error.kind.as_str());
+                match failure.unsent {
+                    // The pooled connection had closed: the same endpoint
+                    // again, over a new one.
+                    Some(unsent) if may_reuse => {
+                        request = *unsent;
+                        may_reuse = false;
+                    }
+                    _ => return Err(failure.error),
+                }
+            }
+        }
+    }
+    Err(error)
+}
+
+fn send_limits(
+    settings: &Settings,
+    try_timeout: Option<Duration>,
+    journey: &Journey<'_>,
+    cx: &RequestContext,
+) -> SendLimits {
+    let first_byte_timeout = match cx.provider.as_ref().map_or(0, |p| p.first_byte_timeout_ms()) {
+        0 => settings.first_byte_timeout,
+        millis => Duration::from_millis(millis),
+    };
+    SendLimits {
+        first_byte_timeout: try_timeout
+            .map_or(first_byte_timeout, |limit| limit.min(first_byte_timeout)),
+        idle_timeout: settings.idle_timeout,
+        ends_at: journey.ends_at,
+    }
+}
+
+fn note(cx: &mut RequestContext, endpoint: std::net::SocketAddr, outcome: &'static str) {
+    cx.record.attempts.push(AttemptRecord { endpoint, outcome });
+}
