@@ -13,6 +13,7 @@
 
 pub mod access_log;
 pub mod attempt;
+pub mod balance;
 pub mod body;
 pub mod certificate;
 pub mod compile;

@@ -4,6 +4,7 @@
 //! attempts, the head of the answer. One snapshot serves all of it. `outgoing`
 //! says what the upstream gets.
 
+mod affinity;
 mod attempts;
 mod guard;
 mod outgoing;
@@ -20,6 +21,7 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use penstock_llm::stage::Head;
 
+pub use self::affinity::AffinityCookie;
 use self::attempts::Journey;
 pub(crate) use self::outgoing::prepare;
 use crate::Gateway;
@@ -361,6 +363,7 @@ fn deliver(
     if let Some(policy) = &cx.policy {
         policy.response_headers.apply(&mut head.headers);
     }
+    affinity::set_cookie(&cx, &mut head.headers);
     cx.record.is_stream = is_event_stream(&head.headers);
     let mut stages = Vec::new();
     if let Some(provider) = &cx.provider {

@@ -20,7 +20,7 @@ use crate::body::Recorder;
 use crate::error::{ErrorKind, GatewayError};
 use crate::framing::is_bad_framing;
 use crate::policy::RoutePolicy;
-use crate::proxy::Downstream;
+use crate::proxy::{AffinityCookie, Downstream};
 use crate::reply::Audience;
 use crate::route::RouteInput;
 use crate::state::{BufferShare, Live, State};
@@ -76,6 +76,8 @@ pub struct RequestContext {
     pub target_roll: u32,
     /// What the route asks for, once it is found.
     pub policy: Option<Arc<RoutePolicy>>,
+    /// What keeps the client with the endpoint that it gets now.
+    pub affinity_cookie: Option<AffinityCookie>,
     /// Who is asked, once ai-proxy has found it.
     pub provider: Option<Arc<dyn Provider>>,
     /// What one pass over a buffered JSON body found.
@@ -201,6 +203,7 @@ impl RequestContext {
             upgrade: on_upgrade.filter(|_| wants_upgrade),
             target_roll: fastrand::u32(0..100),
             policy: None,
+            affinity_cookie: None,
             provider: None,
             scan: None,
             record,
@@ -237,6 +240,7 @@ impl RequestContext {
             upgrade: None,
             target_roll: 0,
             policy: None,
+            affinity_cookie: None,
             provider: None,
             scan: None,
             record: Recorder::new(record, state.clone(), None),

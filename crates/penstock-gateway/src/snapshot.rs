@@ -9,6 +9,7 @@ use penstock_manifest::Revision;
 use penstock_manifest::kind::mcp_bridge::{Endpoints, Protocol};
 
 use crate::FastMap;
+use crate::balance::Balance;
 use crate::certificate::Certificates;
 use crate::plugin::Plugin;
 use crate::policy::{HeaderEdits, RateLimit, RoutePolicy};
@@ -130,6 +131,8 @@ pub struct Service {
     pub sni: Option<Box<str>>,
     /// Where the endpoints are.
     pub endpoints: Endpoints,
+    /// How they take turns.
+    pub balance: Balance,
 }
 
 /// The plugins of one (route, service), in the one global order.

@@ -12,6 +12,7 @@ use penstock_manifest::kind::mcp_bridge::Endpoints;
 use tokio::sync::Notify;
 
 use crate::access_log::AccessLog;
+use crate::balance::{EndpointSet, Order};
 use crate::metrics::Metrics;
 use crate::rate_limit::Bucket;
 use crate::resolve::Resolver;
@@ -155,7 +156,7 @@ pub struct ServiceState {
     /// The definition.
     pub service: Service,
     /// The addresses, replaced as a whole whenever they are resolved.
-    endpoints: ArcSwap<Vec<SocketAddr>>,
+    endpoints: ArcSwap<EndpointSet>,
     /// Where round robin goes on.
     next: AtomicUsize,
     is_resolved: AtomicBool,
@@ -171,7 +172,7 @@ impl ServiceState {
         let state = Arc::new(Self {
             id: NEXT_SERVICE.fetch_add(1, Ordering::Relaxed),
             service,
-            endpoints: ArcSwap::from_pointee(endpoints),
+            endpoints: ArcSwap::from_pointee(EndpointSet::new(endpoints)),
             next: AtomicUsize::new(0),
             is_resolved: AtomicBool::new(is_static),
             resolved: Notify::new(),
@@ -183,7 +184,7 @@ impl ServiceState {
     }
 
     /// The addresses as they are now.
-    pub fn endpoints(&self) -> Arc<Vec<SocketAddr>> {
+    pub fn endpoints(&self) -> Arc<EndpointSet> {
         self.endpoints.load_full()
     }
 
@@ -210,24 +211,18 @@ impl ServiceState {
     /// the last addresses.
     pub(crate) fn set_resolved(&self, addresses: Option<Vec<SocketAddr>>) {
         if let Some(addresses) = addresses
-            && **self.endpoints.load() != addresses
+            && self.endpoints.load().addresses != addresses
         {
-            self.endpoints.store(Arc::new(addresses));
+            self.endpoints.store(Arc::new(EndpointSet::new(addresses)));
         }
         self.is_resolved.store(true, Ordering::Release);
         self.resolved.notify_waiters();
     }
 
-    /// The addresses in the order in which this request should try them.
-    pub fn rotation(&self) -> impl Iterator<Item = SocketAddr> + use<> {
-        let endpoints = self.endpoints.load_full();
-        let length = endpoints.len();
-        let first = match length {
-            0 | 1 => 0,
-            _ => self.next.fetch_add(1, Ordering::Relaxed),
-        };
-        (0..length)
-            .filter_map(move |step| endpoints.get(first.wrapping_add(step) % length).copied())
+    /// The addresses in the order in which this request should try them;
+    /// `affinity` is what it has in common with others.
+    pub fn rotation(&self, affinity: Option<u64>) -> Order {
+        self.endpoints.load_full().order(&self.service.balance, &self.next, affinity)
     }
 }
 

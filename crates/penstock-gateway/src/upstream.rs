@@ -26,6 +26,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::FastMap;
+use crate::balance::Occupied;
 use crate::body::OutgoingBody;
 use crate::error::{ErrorKind, GatewayError};
 use crate::metrics::Metrics;
@@ -279,6 +280,7 @@ impl Ready {
             limits,
             deadline: None,
             last_progress: None,
+            occupied: None,
         }))
     }
 }
@@ -321,6 +323,8 @@ pub struct UpstreamBody {
     deadline: Option<Pin<Box<Sleep>>>,
     /// When something came last, since the deadline was set.
     last_progress: Option<Instant>,
+    /// The endpoint counts as busy as long.
+    occupied: Option<Occupied>,
 }
 
 /// Where a body comes from.
@@ -344,7 +348,13 @@ impl UpstreamBody {
         }
     }
 
+    /// Keeps the endpoint counted as busy until the body is over.
+    pub(crate) fn hold(&mut self, occupied: Option<Occupied>) {
+        self.occupied = occupied;
+    }
+
     fn release(&mut self) {
+        self.occupied = None;
         if let Source::Http1(answering) = std::mem::replace(&mut self.source, Source::Over)
             && let Some(connection) = answering.into_reusable()
         {

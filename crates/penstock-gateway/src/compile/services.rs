@@ -8,6 +8,7 @@ use penstock_manifest::diagnostic::MCP_BRIDGE_NAME;
 use penstock_manifest::kind::mcp_bridge::{McpBridge, Registry};
 use penstock_manifest::{Diagnostic, Resource};
 
+use crate::balance::Balance;
 use crate::snapshot::{Service, ServiceIndex};
 
 /// The services, by the host that destinations name.
@@ -53,6 +54,7 @@ impl Services {
             protocol: registry.protocol,
             sni: registry.sni,
             endpoints: registry.endpoints,
+            balance: Balance::default(),
         });
     }
 

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use http::header::HOST;
 use http::{Method, Response};
 
-use super::Worker;
 use super::outgoing::{adapt, prepare};
+use super::{Worker, affinity};
 use crate::access_log::AttemptRecord;
 use crate::attempt;
+use crate::balance::Balance;
 use crate::error::{ErrorKind, GatewayError, Retry as MayRetry};
 use crate::policy::Retry;
 use crate::request::{RequestBody, RequestContext, host_of};
@@ -124,7 +125,9 @@ async fn attempt_once(
     };
     let mut error = GatewayError::new(ErrorKind::NoEndpoint);
     let mut may_reuse = true;
-    let mut endpoints = service.rotation().take(attempt::CONNECTS_MAX);
+    let affinity = affinity::of(&service.service.balance, cx);
+    let mut endpoints = service.rotation(affinity);
+    let mut connects_left = attempt::CONNECTS_MAX - 1;
     let mut endpoint = endpoints.next();
     while let Some(address) = endpoint {
         let ready = match dialer.connect(service, address, &host, may_reuse).await {
@@ -133,15 +136,19 @@ async fn attempt_once(
                 note(cx, address, failure.kind.as_str());
                 let is_final = failure.retry == MayRetry::No;
                 error = failure;
-                endpoint = endpoints.next().filter(|_| !is_final);
+                endpoint = endpoints.next().filter(|_| !is_final && connects_left > 0);
+                connects_left = connects_left.saturating_sub(1);
                 continue;
             }
         };
         cx.record.upstream_began = Some(cx.record.began.elapsed());
+        let occupied =
+            (service.service.balance == Balance::LeastRequest).then(|| endpoints.occupy());
         match ready.send(request, &worker.pool, limits).await {
-            Ok(response) => {
+            Ok(mut response) => {
                 note(cx, address, "ok");
                 cx.record.upstream_head = Some(cx.record.began.elapsed());
+                response.body_mut().hold(occupied);
                 return Ok(response);
             }
             Err(failure) => {

@@ -22,7 +22,7 @@ pub fn json(admin: &Admin) -> String {
                 "port": state.service.port,
                 "tls": state.service.protocol.is_tls(),
                 "resolved": state.is_resolved(),
-                "endpoints": state.endpoints().iter().map(ToString::to_string).collect::<Vec<_>>(),
+                "endpoints": state.endpoints().addresses.iter().map(ToString::to_string).collect::<Vec<_>>(),
             })
         })
         .collect();
