@@ -4,7 +4,10 @@
 //! What cannot be used is set aside as small as it can be and stays closed
 //! rather than open. `previous` is only there for last good versions.
 
+mod backends;
 mod certificates;
+mod default_backend;
+mod kubernetes;
 mod last_good;
 mod plugins;
 mod routes;
@@ -73,7 +76,8 @@ pub fn compile(listing: &Listing, previous: &[Arc<Resource>], options: &Options)
         diagnostics.append(&mut closing);
     }
     report_other_namespaces(&admitted.resources, &mut diagnostics);
-    let services = services::compile(&of_kind(&resources, "McpBridge"), &mut diagnostics);
+    let services =
+        services::compile(&of_kind(&resources, "McpBridge"), &resources, &mut diagnostics);
     let plugins = plugins::compile(&of_kind(&resources, "WasmPlugin"), &mut diagnostics);
     snapshot.without_route = plugins.chain(None, "*");
     snapshot.has_authentication = plugins.has_authentication;
@@ -84,7 +88,7 @@ pub fn compile(listing: &Listing, previous: &[Arc<Resource>], options: &Options)
         &mut snapshot,
         &mut diagnostics,
     );
-    snapshot.services = services.into_services();
+    snapshot.services = services.into_services(&mut diagnostics);
     scrubber.scrub(&mut diagnostics);
     Compiled { snapshot, diagnostics, effective: admitted.resources }
 }
@@ -117,6 +121,13 @@ fn is_usable(resource: &Resource, is_tls_secret: bool, diagnostics: &mut Vec<Dia
         "Ingress" => Ingress::parse(resource, diagnostics).is_some(),
         "McpBridge" => McpBridge::parse(resource, diagnostics).is_some(),
         "WasmPlugin" => WasmPlugin::parse(resource, diagnostics).is_some(),
+        "EndpointSlice" | "Endpoints" | "Service" => {
+            let is_usable = kubernetes::has_shape(resource);
+            if !is_usable {
+                kubernetes::report_shape(resource, diagnostics);
+            }
+            is_usable
+        }
         _ => true,
     }
 }

@@ -266,8 +266,7 @@ codes! {
         "Correct the value. Only what this annotation asks for is left out.";
     INGRESS_CLASS = "PS309", Info, "an Ingress belongs to another ingress class",
         "It is not served. See --ingress-class.";
-    DEFAULT_BACKEND_NOT_SUPPORTED = "PS310", Warning, "a field of an Ingress is known but not acted upon yet",
-        "The route works without it.";
+    // PS310 was about default backends.
     CERTIFICATE_MISSING = "PS311", Error, "a host has no certificate",
         "HTTPS for it is refused in the handshake. Add the Secret that the Ingress names, with tls.crt and tls.key.";
     CERTIFICATE_INVALID = "PS312", Error, "a Secret holds no usable certificate and key",
@@ -295,10 +294,13 @@ codes! {
         "No server name can be derived from several domains. Set sni.";
     MCP_BRIDGE_NAME = "PS408", Warning, "an McpBridge is not named default",
         "Only the object named `default` in higress-system is read.";
-    BACKEND_NOT_SUPPORTED = "PS409", Warning, "a backend is of a form that is not supported yet",
-        "The route answers 503.";
+    // PS409 was about Services as backends.
     DESTINATION_IGNORED = "PS410", Warning, "a destination annotation that no path can use",
         "A Service backend wins over the annotation. Remove one of the two.";
+    SERVICE_UNKNOWN = "PS411", Warning, "a Service is named, and the source has no Services at all",
+        "Requests get 503. Add the Service and its EndpointSlices to the source.";
+    SERVICE_WITHOUT_ENDPOINTS = "PS412", Warning, "a Service that requests are sent to has no endpoints",
+        "Requests get 503 until it has some. Endpoints come from EndpointSlices, or from Endpoints where it has no slice, or from its clusterIP where it has neither.";
 
     PLUGIN_UNKNOWN = "PS501", Error, "a WasmPlugin names a plugin that penstock does not have",
         "Requests it covers follow failStrategy; a plugin that authenticates answers 503.";

@@ -66,6 +66,10 @@ pub(super) fn admit(
             ));
             continue;
         }
+        if old.is_none() && counts_unread(&resource.key.kind) {
+            admitted.resources.push(resource.clone());
+            continue;
+        }
         diagnostics.append(&mut findings);
         match old {
             Some(old) => {
@@ -85,6 +89,13 @@ pub(super) fn admit(
         }
     }
     admitted
+}
+
+/// Whether a resource of a kind counts also where it cannot be read: that
+/// endpoints are there keeps others from standing in for them. Compiling says
+/// what is wrong with it, where something leads to it.
+fn counts_unread(kind: &str) -> bool {
+    matches!(kind, "EndpointSlice" | "Endpoints" | "Service")
 }
 
 /// Whether an Ingress refers to a Secret that is not there, and did not

@@ -5,33 +5,32 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use http::Method;
-use penstock_manifest::annotation::{Condition, Destination, RouteOptions};
-use penstock_manifest::diagnostic::{
-    BACKEND_NOT_SUPPORTED, DEFAULT_BACKEND_NOT_SUPPORTED, DUPLICATE_ROUTE, INGRESS_CLASS,
-    INVALID_ANNOTATION, PATH_DROPPED,
-};
+use penstock_manifest::annotation::{Condition, RouteOptions};
+use penstock_manifest::diagnostic::{DUPLICATE_ROUTE, INGRESS_CLASS, INVALID_ANNOTATION};
 use penstock_manifest::kind::config_map::{self, AI_ROUTE_PREFIX, INTERNAL_SUFFIX};
-use penstock_manifest::kind::ingress::{Backend, Ingress, Path, PathType, Rule};
+use penstock_manifest::kind::ingress::{Ingress, Path, PathType, Rule};
 use penstock_manifest::resource::SYSTEM_NAMESPACE;
 use penstock_manifest::{Diagnostic, Resource};
 
+use super::backends::{self, Place};
+use super::default_backend::{DefaultBackends, Origin};
 use super::plugins::Plugins;
 use super::services::Services;
 use super::{Options, certificates};
-use crate::attempt::normalise_weights;
 use crate::route::{CompiledCondition, PathMatch, Precedence, RouteConditions};
 use crate::snapshot::{Hosts, Route, RouteIndex, Snapshot, WeightedTarget};
 
 /// What routes are built from besides Ingresses.
 pub(super) struct Inputs<'a> {
-    pub(super) services: &'a Services,
+    pub(super) services: &'a Services<'a>,
     pub(super) plugins: &'a Plugins,
     pub(super) options: &'a Options,
 }
 
 /// Why a route is closed: its AI route asks for authentication, and no
 /// enabled rule gives it.
-const AUTHENTICATION_MISSING: &str = "its AI route asks for authentication that no plugin gives";
+pub(super) const AUTHENTICATION_MISSING: &str =
+    "its AI route asks for authentication that no plugin gives";
 
 /// What makes two paths the same route.
 type RouteKey = (Box<str>, PathType, Box<str>, Vec<Box<str>>, Vec<Condition>);
@@ -55,6 +54,7 @@ pub(super) fn compile(
     let protected = protected_ingresses(resources);
     let mut claimed: HashMap<RouteKey, Arc<str>> = HashMap::new();
     let mut certificates = certificates::Builder::new(resources);
+    let mut default_backends = DefaultBackends::default();
     for resource in ingresses {
         let Some(ingress) = Ingress::parse(resource, diagnostics) else {
             continue;
@@ -63,7 +63,6 @@ pub(super) fn compile(
             continue;
         }
         let options = RouteOptions::parse(resource, diagnostics);
-        report_unsupported(&ingress, resource, diagnostics);
         certificates.add(&ingress, resource, diagnostics);
         if options.is_canary {
             continue;
@@ -77,9 +76,18 @@ pub(super) fn compile(
                 && &*resource.key.namespace == SYSTEM_NAMESPACE,
         };
         builder.add_routes(&ingress, &mut claimed, snapshot, diagnostics);
+        let origin = Origin {
+            resource,
+            name: &builder.name,
+            destinations: builder.options.destinations.as_deref(),
+            inputs,
+            wants_authentication: builder.wants_authentication,
+        };
+        default_backends.add(&ingress, &origin, diagnostics);
     }
     snapshot.certificates = certificates.finish();
     sort_hosts(snapshot);
+    default_backends.append(snapshot);
 }
 
 /// The names of the Ingresses whose AI route asks for authentication.
@@ -118,18 +126,6 @@ fn is_of_class(
         ));
     }
     fits
-}
-
-fn report_unsupported(ingress: &Ingress, resource: &Resource, diagnostics: &mut Vec<Diagnostic>) {
-    let root = resource.cursor();
-    if ingress.default_backend.is_some() {
-        diagnostics.push(
-            root.descend("spec.defaultBackend").diagnostic(
-                &DEFAULT_BACKEND_NOT_SUPPORTED,
-                "`defaultBackend` is not acted upon yet",
-            ),
-        );
-    }
 }
 
 /// Higress: pkg/ingress/kube/common/tool.go, `GenerateUniqueRouteName`.
@@ -252,62 +248,16 @@ impl Builder<'_> {
         path: &Path,
         diagnostics: &mut Vec<Diagnostic>,
     ) -> Option<Vec<WeightedTarget>> {
-        if let Backend::Service { name, .. } = &path.backend {
-            diagnostics.push(
-                Diagnostic::at(
-                    &BACKEND_NOT_SUPPORTED,
-                    &self.resource.source,
-                    path.at,
-                    format!(
-                        "Service `{name}` as a backend is not supported yet: the path answers 503"
-                    ),
-                )
-                .with_path(path.key_path.clone()),
-            );
-            return Some(vec![self.target(100, None, rule)]);
-        }
-        let destinations = self.options.destinations.as_deref().unwrap_or_default();
-        if destinations.is_empty() {
-            // An annotation that cannot be read has been reported.
-            if self.options.destinations.is_none() {
-                diagnostics.push(
-                    Diagnostic::at(
-                        &PATH_DROPPED,
-                        &self.resource.source,
-                        path.at,
-                        format!("path `{}` has no destination", path.path),
-                    )
-                    .with_path(path.key_path.clone())
-                    .with_hint("add the annotation higress.io/destination: NAME.TYPE:PORT"),
-                );
-            }
-            return None;
-        }
-        let weights: Vec<u32> = destinations.iter().map(|destination| destination.weight).collect();
-        let shares = normalise_weights(&weights);
-        Some(
-            shares
-                .into_iter()
-                .zip(destinations)
-                .map(|(share, destination)| self.target(share, Some(destination), rule))
-                .collect(),
-        )
-    }
-
-    fn target(
-        &self,
-        weight: u32,
-        destination: Option<&Destination>,
-        rule: &Rule,
-    ) -> WeightedTarget {
-        let service = destination.and_then(|destination| self.inputs.services.of(destination));
-        let place = (&*self.name, service.map(|(_, service)| service));
-        WeightedTarget {
-            weight,
-            service: service.map(|(index, _)| index),
-            headers: None,
-            chain: self.inputs.plugins.chain(Some(place), &rule.host),
-        }
+        let place = Place {
+            resource: self.resource,
+            destinations: self.options.destinations.as_deref(),
+            route: &self.name,
+            host: &rule.host,
+            path: Some(&path.path),
+            at: path.at,
+            key_path: &path.key_path,
+        };
+        backends::targets(self.inputs, &place, &path.backend, diagnostics)
     }
 
     fn route(
@@ -318,14 +268,7 @@ impl Builder<'_> {
         targets: Vec<WeightedTarget>,
     ) -> Route {
         let ignore_case = self.options.ignore_path_case;
-        let is_open = targets.iter().any(|target| {
-            let steps = &target.chain.steps;
-            !steps
-                .iter()
-                .filter_map(|step| step.select(&rule.host))
-                .any(|instance| instance.is_authentication)
-        });
-        let closed = match self.wants_authentication && is_open {
+        let closed = match self.wants_authentication && backends::is_open(&targets, &rule.host) {
             true => Some(AUTHENTICATION_MISSING),
             false => self.options.closed,
         };
@@ -356,7 +299,7 @@ fn path_text(path: &Path, has_rewrite: bool) -> &str {
     if text.is_empty() { "/" } else { text }
 }
 
-fn add_to_host(hosts: &mut Hosts, host: &str, index: RouteIndex) {
+pub(super) fn add_to_host(hosts: &mut Hosts, host: &str, index: RouteIndex) {
     match host.strip_prefix("*.") {
         Some(parent) => hosts.wildcard.entry(parent.into()).or_default().push(index),
         None if host == "*" => hosts.any.push(index),

@@ -1,5 +1,7 @@
-//! McpBridge `default` → services.
+//! Where requests can go: registries of McpBridge `default`, and Services of
+//! Kubernetes.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -8,21 +10,28 @@ use penstock_manifest::diagnostic::MCP_BRIDGE_NAME;
 use penstock_manifest::kind::mcp_bridge::{McpBridge, Registry};
 use penstock_manifest::{Diagnostic, Resource};
 
+use super::kubernetes::{self, Kubernetes, Port};
 use crate::balance::Balance;
 use crate::snapshot::{Service, ServiceIndex};
 
 /// The services, by the host that destinations name.
 #[derive(Default)]
-pub(super) struct Services {
+pub(super) struct Services<'a> {
     services: Vec<Service>,
     by_host: HashMap<Arc<str>, ServiceIndex>,
-    /// Services that a destination asks for with another scheme than the
-    /// registry's.
-    variants: std::cell::RefCell<Vec<Service>>,
+    pub(super) kubernetes: Kubernetes<'a>,
+    /// Services that there are because something leads to them: those of
+    /// Kubernetes, and those that a destination asks for with another scheme
+    /// than theirs. Their indices follow those of `services`.
+    later: RefCell<Vec<Service>>,
 }
 
-pub(super) fn compile(bridges: &[&Arc<Resource>], diagnostics: &mut Vec<Diagnostic>) -> Services {
-    let mut services = Services::default();
+pub(super) fn compile<'a>(
+    bridges: &[&Arc<Resource>],
+    resources: &'a [Arc<Resource>],
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Services<'a> {
+    let mut services = Services { kubernetes: Kubernetes::of(resources), ..Services::default() };
     for resource in bridges {
         if &*resource.key.name != "default" {
             diagnostics.push(Diagnostic::at(
@@ -43,7 +52,7 @@ pub(super) fn compile(bridges: &[&Arc<Resource>], diagnostics: &mut Vec<Diagnost
     services
 }
 
-impl Services {
+impl Services<'_> {
     fn add(&mut self, registry: Registry) {
         let host: Arc<str> = registry.host.into();
         let index = ServiceIndex(u32::try_from(self.services.len()).unwrap_or(u32::MAX));
@@ -59,14 +68,12 @@ impl Services {
     }
 
     /// The service that a destination means: host and port must be those of a
-    /// registry; subsets are not defined by any.
+    /// registry or of a Service; subsets are not defined by any.
     pub(super) fn of(&self, destination: &Destination) -> Option<(ServiceIndex, &Service)> {
-        let index = *self.by_host.get(&*destination.host)?;
-        let service = self.services.get(index.0 as usize)?;
-        let port_fits = destination.port.is_none_or(|port| port == service.port);
-        if !port_fits || destination.subset.is_some() {
+        if destination.subset.is_some() {
             return None;
         }
+        let (index, service) = self.at(&destination.host, destination.port)?;
         match destination.is_tls {
             Some(is_tls) if is_tls != service.protocol.is_tls() => {
                 Some((self.variant(service, is_tls), service))
@@ -75,22 +82,57 @@ impl Services {
         }
     }
 
+    /// The service of a host. Without a port it is the only one that the host
+    /// has.
+    fn at(&self, host: &str, port: Option<u16>) -> Option<(ServiceIndex, &Service)> {
+        if let Some(index) = self.by_host.get(host) {
+            let service = self.services.get(index.0 as usize)?;
+            let port_fits = port.is_none_or(|port| port == service.port);
+            return port_fits.then_some((*index, service));
+        }
+        let (namespace, name) = kubernetes::split_host(host)?;
+        let ports = self.kubernetes.ports(namespace, name)?;
+        match (port, ports) {
+            (None, [only]) => Some(self.of_port(only)),
+            (None, _) => None,
+            (Some(number), _) => {
+                Some(self.of_port(ports.iter().find(|port| port.service.port == number)?))
+            }
+        }
+    }
+
+    /// The service that a port of a Service is.
+    pub(super) fn of_port<'s>(&self, port: &'s Port) -> (ServiceIndex, &'s Service) {
+        let index = self.kubernetes.index(port, |service| {
+            let mut later = self.later.borrow_mut();
+            later.push(service);
+            self.later_index(later.len() - 1)
+        });
+        (index, &port.service)
+    }
+
     /// The same service with the scheme that a destination asks for.
     fn variant(&self, service: &Service, is_tls: bool) -> ServiceIndex {
         let protocol = service.protocol.with_tls(is_tls);
         let wanted = Service { protocol, ..service.clone() };
-        let mut variants = self.variants.borrow_mut();
-        let place = variants.iter().position(|variant| *variant == wanted).unwrap_or_else(|| {
-            variants.push(wanted);
-            variants.len() - 1
+        let mut later = self.later.borrow_mut();
+        let place = later.iter().position(|known| *known == wanted).unwrap_or_else(|| {
+            later.push(wanted);
+            later.len() - 1
         });
+        self.later_index(place)
+    }
+
+    fn later_index(&self, place: usize) -> ServiceIndex {
         ServiceIndex(u32::try_from(self.services.len() + place).unwrap_or(u32::MAX))
     }
 
-    /// All services, in the order of their indices.
-    pub(super) fn into_services(self) -> Vec<Service> {
+    /// All services that something may lead to, in the order of their
+    /// indices.
+    pub(super) fn into_services(self, diagnostics: &mut Vec<Diagnostic>) -> Vec<Service> {
+        diagnostics.append(&mut self.kubernetes.into_diagnostics());
         let mut services = self.services;
-        services.extend(self.variants.into_inner());
+        services.extend(self.later.into_inner());
         services
     }
 }

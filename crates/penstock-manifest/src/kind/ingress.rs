@@ -106,8 +106,14 @@ impl Ingress {
             &["ingressClassName", "rules", "defaultBackend", "tls"],
             diagnostics,
         );
-        let default_backend =
-            spec.get("defaultBackend").and_then(|cursor| parse_backend(&cursor, diagnostics));
+        let default_backend = spec.get("defaultBackend").and_then(|cursor| {
+            let backend = parse_backend(&cursor, diagnostics);
+            if backend.is_none() {
+                let message = "the default backend names no Service with a port and no resource";
+                diagnostics.push(cursor.diagnostic(&PATH_DROPPED, message));
+            }
+            backend
+        });
         let rules = match spec.get("rules") {
             Some(rules) if rules.node.as_list().is_none() => {
                 diagnostics.push(rules.wrong_type("a list"));

@@ -5,9 +5,12 @@
 //! a kind that has no row is ignored with a finding.
 
 pub mod config_map;
+pub mod endpoint_slice;
+pub mod endpoints;
 pub mod ingress;
 pub mod mcp_bridge;
 pub mod secret;
+pub mod service;
 pub mod wasm_plugin;
 
 /// One kind of resource.
