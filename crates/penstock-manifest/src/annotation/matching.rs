@@ -1,7 +1,7 @@
 //! Conditions on method, headers and query (Higress: annotations/match.go).
 
-use crate::diagnostic::{Diagnostic, INVALID_ANNOTATION};
-use crate::node::Cursor;
+use super::table::Family;
+use super::view::{Annotations, Written};
 
 /// One condition of a route; all of a route's conditions must hold.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,21 +39,33 @@ pub enum Matcher {
 const METHODS: &[&str] =
     &["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
 
+/// The methods, empty for all, and the sorted conditions.
+pub(super) fn parse(annotations: &mut Annotations<'_, '_>) -> (Vec<Box<str>>, Vec<Condition>) {
+    let mut methods = Vec::new();
+    let mut conditions = Vec::new();
+    for written in annotations.of_family(Family::Match) {
+        match written.name {
+            "match-method" => methods = parse_methods(&written, annotations),
+            _ => conditions.extend(parse_condition(&written, annotations)),
+        }
+    }
+    conditions.sort();
+    (methods, conditions)
+}
+
 /// The methods of `match-method`, each once; unknown ones are reported.
-pub(super) fn parse_methods(
-    text: &str,
-    value: &Cursor<'_>,
-    diagnostics: &mut Vec<Diagnostic>,
+fn parse_methods<'a>(
+    written: &Written<'a>,
+    annotations: &mut Annotations<'a, '_>,
 ) -> Vec<Box<str>> {
+    let words = written.raw().split_whitespace();
+    let expected = "a method that can be matched";
+    let known = annotations.keep(written, words, expected, |word| {
+        METHODS.iter().find(|method| method.eq_ignore_ascii_case(word)).copied()
+    });
     let mut methods: Vec<Box<str>> = Vec::new();
-    for word in text.split_whitespace() {
-        let method = word.to_ascii_uppercase();
-        if !METHODS.contains(&method.as_str()) {
-            diagnostics.push(value.diagnostic(
-                &INVALID_ANNOTATION,
-                format!("`{word}` is not a method that can be matched"),
-            ));
-        } else if !methods.iter().any(|known| **known == *method) {
+    for method in known {
+        if !methods.iter().any(|known| **known == *method) {
             methods.push(method.into());
         }
     }
@@ -61,13 +73,13 @@ pub(super) fn parse_methods(
 }
 
 /// The condition of an `exact-`, `prefix-` or `regex-match-…-NAME` key.
-pub(super) fn parse_condition(
-    key: &str,
-    text: &str,
-    value: &Cursor<'_>,
-    diagnostics: &mut Vec<Diagnostic>,
+fn parse_condition<'a>(
+    written: &Written<'a>,
+    annotations: &mut Annotations<'a, '_>,
 ) -> Option<Condition> {
-    let (kind, rest) = key.split_once("-match-")?;
+    // Higress: annotations/match.go — unlike other texts it is not trimmed.
+    let text = written.raw();
+    let (kind, rest) = written.name.split_once("-match-")?;
     let subject = if let Some(name) = rest.strip_prefix("pseudo-header-") {
         Subject::Pseudo(name.into())
     } else if let Some(name) = rest.strip_prefix("header-") {
@@ -82,11 +94,8 @@ pub(super) fn parse_condition(
         "regex" => Matcher::Regex(text.into()),
         _ => return None,
     };
-    if let Matcher::Regex(pattern) = &matcher
-        && pattern.is_empty()
-    {
-        diagnostics
-            .push(value.diagnostic(&INVALID_ANNOTATION, format!("`{}` is empty", value.path)));
+    if matches!(&matcher, Matcher::Regex(pattern) if pattern.is_empty()) {
+        annotations.must_be(written, "a regular expression that is not empty");
         return None;
     }
     Some(Condition { subject, matcher })

@@ -1,22 +1,63 @@
 //! What the annotations of an Ingress ask for.
 //!
 //! One row per key that Higress knows ([`ANNOTATIONS`]); a family that acts
-//! has a file named as in Higress' `pkg/ingress/kube/annotations/`. A key of
+//! has a file named as in Higress' `pkg/ingress/kube/annotations/`, which
+//! turns its keys into plain data and does nothing else. A key of
 //! the two gateway prefixes without a row is reported with the nearest name,
 //! and one that asks for a protection which is not available closes its
 //! routes: a restriction that is silently ignored is a hole.
+//!
+//! Invariant: a key without a row cannot be read.
+//! Invariant: any text is read in time linear in its length.
 
+mod canary;
+mod cors;
+mod default_backend;
 mod destination;
+mod downstreamtls;
+mod header_control;
+mod ip_access_control;
+mod loadbalance;
+mod local_rate_limit;
 mod matching;
+mod mirror;
+mod redirect;
+mod reference;
+mod retry;
+mod rewrite;
+mod table;
+mod timeout;
+mod upstreamtls;
+mod view;
 
+#[cfg(test)]
+mod tests;
+
+pub use canary::{Canary, CanaryBy, CanaryValue};
+pub use cors::{AllowOrigin, Cors};
+pub use default_backend::Fallback;
 pub use destination::{Destination, parse_destinations};
+pub use downstreamtls::{DownstreamTls, TlsVersion};
+pub use header_control::HeaderControl;
+pub use ip_access_control::SourceRange;
+pub use loadbalance::{AffinityCookie, HashKey, LoadBalance};
+pub use local_rate_limit::RateLimit;
 pub use matching::{Condition, Matcher, Subject};
+pub use mirror::{Mirror, MirrorTarget};
+pub use redirect::Redirect;
+pub use reference::{SecretRef, ServiceRef};
+pub use retry::Retry;
+pub use rewrite::{PathRegex, RegexTrigger, Rewrite};
+pub use table::{ANNOTATIONS, Family, Prefixes, Row, Support};
+pub use upstreamtls::{UpstreamProtocol, UpstreamTls};
+
+use table::{Families, Key};
+use view::{Annotations, Written};
 
 use crate::diagnostic::{
-    ANNOTATION_NOT_SUPPORTED, Diagnostic, INVALID_ANNOTATION, ROUTE_CLOSED, UNKNOWN_ANNOTATION,
-    nearest,
+    ANNOTATION_NOT_SUPPORTED, Diagnostic, ROUTE_CLOSED, UNKNOWN_ANNOTATION, nearest,
 };
-use crate::node::{Cursor, Entry, Value};
+use crate::node::{Entry, join};
 use crate::resource::Resource;
 
 /// The prefix that only Higress has.
@@ -24,144 +65,11 @@ pub const HIGRESS: &str = "higress.io/";
 /// The prefix that Higress shares with ingress-nginx.
 pub const NGINX: &str = "nginx.ingress.kubernetes.io/";
 
-/// One annotation key, without its prefix.
-#[derive(Debug)]
-pub struct Row {
-    /// The key, or its beginning where it ends in `-` (`exact-match-header-`).
-    pub key: &'static str,
-    /// Which prefixes it exists under.
-    pub prefixes: Prefixes,
-    /// What penstock does with it.
-    pub support: Support,
-}
+/// The longest key that Kubernetes takes, without its prefix.
+const KEY_BYTES_MAX: usize = 63;
 
-/// The prefixes of a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Prefixes {
-    /// Only `higress.io/`.
-    Higress,
-    /// Both; the nginx form is tried first.
-    Both,
-}
-
-/// What penstock does with a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Support {
-    /// It acts.
-    Acts,
-    /// It has no effect on the gateway in Higress either.
-    Marker,
-    /// Known, without effect so far; reported.
-    NotYet,
-    /// It protects the route and is not available: the route is closed.
-    Protects,
-}
-
-const fn row(key: &'static str, prefixes: Prefixes, support: Support) -> Row {
-    Row { key, prefixes, support }
-}
-
-use Prefixes::{Both, Higress};
-use Support::{Acts, Marker, NotYet, Protects};
-
-/// Every key that Higress knows, in alphabetical order.
-pub const ANNOTATIONS: &[Row] = &[
-    row("affinity", Both, NotYet),
-    row("affinity-canary-behavior", Both, Marker),
-    row("affinity-mode", Both, Marker),
-    row("app-root", Both, NotYet),
-    row("auth-secret", Both, Protects),
-    row("auth-tls-secret", Both, Protects),
-    row("auth-type", Both, Protects),
-    row("backend-protocol", Both, NotYet),
-    row("canary", Both, NotYet),
-    row("canary-by-cookie", Both, NotYet),
-    row("canary-by-header", Both, NotYet),
-    row("canary-by-header-pattern", Both, NotYet),
-    row("canary-by-header-value", Both, NotYet),
-    row("canary-weight", Both, NotYet),
-    row("canary-weight-total", Both, NotYet),
-    row("comment", Higress, Marker),
-    row("cors-allow-credentials", Both, NotYet),
-    row("cors-allow-headers", Both, NotYet),
-    row("cors-allow-methods", Both, NotYet),
-    row("cors-allow-origin", Both, NotYet),
-    row("cors-expose-headers", Both, NotYet),
-    row("cors-max-age", Both, NotYet),
-    row("custom-http-errors", Both, NotYet),
-    row("default-backend", Both, NotYet),
-    row("destination", Higress, Acts),
-    row("enable-cors", Both, NotYet),
-    row("enable-header-control", Higress, Marker),
-    row("enable-proxy-next-upstream", Higress, Marker),
-    row("enable-rewrite", Higress, Marker),
-    row("exact-match-header-", Higress, Acts),
-    row("exact-match-pseudo-header-", Higress, Acts),
-    row("exact-match-query-", Higress, Acts),
-    row("force-ssl-redirect", Both, NotYet),
-    row("full-path-regex", Higress, NotYet),
-    row("ignore-path-case", Both, Acts),
-    row("load-balance", Both, NotYet),
-    row("match-method", Higress, Acts),
-    row("mcp-server", Both, NotYet),
-    row("mcp-server-enable-path-rewrite", Both, NotYet),
-    row("mcp-server-match-rule-domains", Both, NotYet),
-    row("mcp-server-match-rule-type", Both, NotYet),
-    row("mcp-server-match-rule-value", Both, NotYet),
-    row("mcp-server-path-rewrite-prefix", Both, NotYet),
-    row("mcp-server-upstream-type", Both, NotYet),
-    row("mcp-sse-stateful-param-name", Both, NotYet),
-    row("mirror-percentage", Both, NotYet),
-    row("mirror-target-fqdn", Both, NotYet),
-    row("mirror-target-fqdn-port", Both, NotYet),
-    row("mirror-target-service", Both, NotYet),
-    row("permanent-redirect", Both, NotYet),
-    row("permanent-redirect-code", Both, NotYet),
-    row("prefix-match-header-", Higress, Acts),
-    row("prefix-match-pseudo-header-", Higress, Acts),
-    row("prefix-match-query-", Higress, Acts),
-    row("proxy-next-upstream", Both, NotYet),
-    row("proxy-next-upstream-timeout", Both, NotYet),
-    row("proxy-next-upstream-tries", Both, NotYet),
-    row("proxy-ssl-name", Both, NotYet),
-    row("proxy-ssl-secret", Both, NotYet),
-    row("proxy-ssl-server-name", Both, NotYet),
-    row("proxy-ssl-verify", Both, NotYet),
-    row("regex-match-header-", Higress, Acts),
-    row("regex-match-pseudo-header-", Higress, Acts),
-    row("regex-match-query-", Higress, Acts),
-    row("request-header-control-add", Higress, NotYet),
-    row("request-header-control-remove", Higress, NotYet),
-    row("request-header-control-update", Higress, NotYet),
-    row("resource-description", Higress, Marker),
-    row("response-header-control-add", Higress, NotYet),
-    row("response-header-control-remove", Higress, NotYet),
-    row("response-header-control-update", Higress, NotYet),
-    row("rewrite-path", Higress, NotYet),
-    row("rewrite-target", Both, NotYet),
-    row("route-limit-burst-multiplier", Higress, NotYet),
-    row("route-limit-rpm", Higress, NotYet),
-    row("route-limit-rps", Higress, NotYet),
-    row("rpc-destination-name", Higress, NotYet),
-    row("session-cookie-expires", Both, NotYet),
-    row("session-cookie-max-age", Both, NotYet),
-    row("session-cookie-name", Both, NotYet),
-    row("session-cookie-path", Both, NotYet),
-    row("ssl-cipher", Both, NotYet),
-    row("ssl-passthrough", Both, NotYet),
-    row("ssl-redirect", Both, NotYet),
-    row("temporal-redirect", Both, NotYet),
-    row("timeout", Higress, NotYet),
-    row("tls-max-protocol-version", Both, NotYet),
-    row("tls-min-protocol-version", Both, NotYet),
-    row("upstream-hash-by", Both, NotYet),
-    row("upstream-vhost", Both, Acts),
-    row("use-regex", Both, NotYet),
-    row("wasm-plugin-description", Higress, Marker),
-    row("wasm-plugin-icon", Higress, Marker),
-    row("wasm-plugin-title", Higress, Marker),
-    row("whitelist-source-range", Both, Protects),
-];
+const DESTINATION: Key = Key::of("destination");
+const IGNORE_PATH_CASE: Key = Key::of("ignore-path-case");
 
 /// What the annotations of one Ingress ask for, for all of its paths.
 #[derive(Clone, Debug, Default)]
@@ -173,10 +81,53 @@ pub struct RouteOptions {
     pub methods: Vec<Box<str>>,
     /// Conditions on headers, pseudo-headers and query parameters, sorted.
     pub conditions: Vec<Condition>,
-    /// Whether paths compare without case.
+    /// Whether exact and prefix paths compare without case.
     pub ignore_path_case: bool,
+    /// Whether paths are regular expressions over their beginning.
+    /// [`RouteOptions::path_regex`] decides about a path.
+    pub use_regex: bool,
+    /// Whether paths are regular expressions over the whole path.
+    pub full_path_regex: bool,
+    /// The path that the upstream sees; `None` for the request's.
+    pub rewrite: Option<Box<Rewrite>>,
     /// The `Host` that the upstream sees.
     pub upstream_vhost: Option<Box<str>>,
+    /// Where the routes redirect to, instead of having an upstream.
+    pub redirect: Option<Box<Redirect>>,
+    /// Where `GET /` on the hosts of the Ingress redirects to, with 302: a
+    /// path. The last Ingress of a host wins.
+    pub app_root: Option<Box<str>>,
+    /// Whether plain HTTP is redirected to HTTPS, with 308.
+    /// Higress: `ssl-redirect` or `force-ssl-redirect`.
+    pub ssl_redirect: bool,
+    /// Changes to the headers of requests.
+    pub request_headers: Option<Box<HeaderControl>>,
+    /// Changes to the headers of answers.
+    pub response_headers: Option<Box<HeaderControl>>,
+    /// What pages of other origins may do; `None` where `enable-cors` is not
+    /// true.
+    pub cors: Option<Box<Cors>>,
+    /// Seconds until an unfinished request answers 504, at least 1.
+    pub timeout_s: Option<u32>,
+    /// When a request is sent again; `None` for the gateway's default.
+    pub retry: Option<Box<Retry>>,
+    /// How many requests a route takes.
+    pub rate_limit: Option<RateLimit>,
+    /// How endpoints are chosen; `None` for the gateway's default.
+    pub load_balance: Option<Box<LoadBalance>>,
+    /// The protocol and TLS of the destinations; `None` for HTTP/1.1, or for
+    /// what the registry says.
+    pub upstream_tls: Option<Box<UpstreamTls>>,
+    /// The addresses that may use the routes, never empty; `None` for all.
+    pub allowed_sources: Option<Vec<SourceRange>>,
+    /// TLS towards clients.
+    pub downstream_tls: Option<Box<DownstreamTls>>,
+    /// Who answers in place of the destinations.
+    pub fallback: Option<Box<Fallback>>,
+    /// Who gets copies of requests.
+    pub mirror: Option<Box<Mirror>>,
+    /// Which requests it takes, where the Ingress is a canary.
+    pub canary: Option<Box<Canary>>,
     /// Whether an absent pathType may end in `.*` literally.
     pub has_rewrite: bool,
     /// Why the routes must answer 503, where they must.
@@ -190,152 +141,178 @@ impl RouteOptions {
     /// only.
     pub fn parse(resource: &Resource, diagnostics: &mut Vec<Diagnostic>) -> Self {
         let mut options = Self::default();
-        let annotations =
-            resource.cursor().get("metadata").and_then(|metadata| metadata.get("annotations"));
-        let Some(annotations) = annotations else {
-            return options;
-        };
-        for (entry, value) in annotations.entries() {
+        let entries = resource.root.get("metadata").and_then(|metadata| {
+            metadata.get("annotations")?.as_map().map(|map| map.entries.as_slice())
+        });
+        let mut annotations =
+            Annotations::new(&resource.key.namespace, &resource.source, diagnostics);
+        let mut families = Families::default();
+        for entry in entries.unwrap_or_default() {
             let (key, is_nginx) =
                 match (entry.key.strip_prefix(HIGRESS), entry.key.strip_prefix(NGINX)) {
                     (Some(key), _) => (key, false),
                     (_, Some(key)) => (key, true),
                     _ => continue,
                 };
-            match find(key, is_nginx) {
-                None => diagnostics.push(unknown(entry, &value, key, is_nginx)),
-                Some(row) => {
-                    let written = Written { key, is_nginx, value: &value };
-                    options.apply(row, &written, diagnostics);
-                }
+            let Some((index, row)) = table::find(key, is_nginx) else {
+                let unknown = unknown(&annotations, entry, key, is_nginx);
+                annotations.diagnostics.push(unknown);
+                continue;
+            };
+            let written = Written::new(entry, Key::at(index), is_nginx);
+            options.has_rewrite |=
+                matches!(key, "rewrite-target" | "use-regex" | "full-path-regex");
+            if is_usable(row, &written, &mut annotations) {
+                families = families | row.family.into();
+                annotations.add(written);
             }
         }
-        options.conditions.sort();
+        options.read_matching(families, &mut annotations);
+        options.read_answers(families, &mut annotations);
+        options.read_upstreams(families, &mut annotations);
+        options.closed = annotations.closed;
         options
     }
 
-    fn apply(
-        &mut self,
-        row: &'static Row,
-        written: &Written<'_>,
-        diagnostics: &mut Vec<Diagnostic>,
-    ) {
-        let Written { key, value, .. } = *written;
-        let text = written.text();
-        match row.support {
-            Marker => {}
-            // Nobody knows what it asks for; it has been reported.
-            Acts | Protects if matches!(value.node.value, Value::Unresolved(_)) => {
-                self.closed = Some("an annotation refers to a Secret that is not there");
-            }
-            NotYet => {
-                self.has_rewrite |=
-                    matches!(key, "rewrite-target" | "use-regex" | "full-path-regex");
-                self.is_canary |= key == "canary" && parse_bool(text) == Some(true);
-                if !is_default(key, text) {
-                    diagnostics.push(value.diagnostic(
-                        &ANNOTATION_NOT_SUPPORTED,
-                        format!("`{key}` is not acted upon yet"),
-                    ));
-                }
-            }
-            Protects => {
-                self.closed = Some(row.key);
-                diagnostics.push(value.diagnostic(
-                    &ROUTE_CLOSED,
-                    format!("`{key}` asks for a protection that is not available yet: its routes answer 503"),
-                ));
-            }
-            Acts => self.act(written, diagnostics),
+    /// What decides whether a request is one of the route's, and allowed.
+    fn read_matching(&mut self, families: Families, annotations: &mut Annotations<'_, '_>) {
+        if families.contains(Family::Canary) {
+            self.canary = canary::parse(annotations);
+            self.is_canary = self.canary.is_some();
+        }
+        if families.contains(Family::DownstreamTls) {
+            self.downstream_tls = downstreamtls::parse(annotations);
+        }
+        if families.contains(Family::IgnoreCase) {
+            self.ignore_path_case = annotations.flag(IGNORE_PATH_CASE).unwrap_or_default();
+        }
+        if families.contains(Family::IpAccessControl) {
+            self.allowed_sources = ip_access_control::parse(annotations);
+        }
+        if families.contains(Family::LocalRateLimit) {
+            self.rate_limit = local_rate_limit::parse(annotations);
+        }
+        if families.contains(Family::Match) {
+            (self.methods, self.conditions) = matching::parse(annotations);
         }
     }
 
-    fn act(&mut self, written: &Written<'_>, diagnostics: &mut Vec<Diagnostic>) {
-        let Written { key, is_nginx, value } = *written;
-        let text = written.text();
-        match key {
-            "destination" => {
-                self.destinations = Some(parse_destinations(text, value, diagnostics));
+    /// What the gateway answers or changes itself.
+    fn read_answers(&mut self, families: Families, annotations: &mut Annotations<'_, '_>) {
+        if families.contains(Family::Cors) {
+            self.cors = cors::parse(annotations);
+        }
+        if families.contains(Family::HeaderControl) {
+            (self.request_headers, self.response_headers) = header_control::parse(annotations);
+        }
+        if families.contains(Family::Redirect) {
+            let read = redirect::parse(annotations);
+            self.redirect = read.redirect;
+            self.app_root = read.app_root;
+            self.ssl_redirect = read.ssl_redirect;
+        }
+        if families.contains(Family::Rewrite) {
+            let read = rewrite::parse(annotations);
+            self.use_regex = read.use_regex;
+            self.full_path_regex = read.full_path_regex;
+            self.rewrite = read.rewrite;
+            self.upstream_vhost = read.upstream_vhost;
+        }
+    }
+
+    /// Where requests go, and how.
+    fn read_upstreams(&mut self, families: Families, annotations: &mut Annotations<'_, '_>) {
+        if families.contains(Family::DefaultBackend) {
+            self.fallback = default_backend::parse(annotations);
+        }
+        if families.contains(Family::Destination) {
+            for written in annotations.forms(DESTINATION).into_iter().flatten() {
+                let cursor = annotations.cursor(&written);
+                let diagnostics = &mut *annotations.diagnostics;
+                self.destinations = Some(parse_destinations(written.raw(), &cursor, diagnostics));
             }
-            // The nginx form wins where both are present and valid.
-            "ignore-path-case" => match parse_bool(text) {
-                Some(flag) if is_nginx || !self.ignore_path_case => self.ignore_path_case = flag,
-                Some(_) => {}
-                None => diagnostics.push(invalid(value, "a boolean such as `true`")),
-            },
-            "upstream-vhost" => {
-                let host = text.trim();
-                if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c == '/') {
-                    diagnostics.push(invalid(value, "a host"));
-                } else if is_nginx || self.upstream_vhost.is_none() {
-                    self.upstream_vhost = Some(host.into());
-                }
-            }
-            "match-method" => self.methods = matching::parse_methods(text, value, diagnostics),
-            _ => self.conditions.extend(matching::parse_condition(key, text, value, diagnostics)),
+        }
+        if families.contains(Family::LoadBalance) {
+            self.load_balance = loadbalance::parse(annotations);
+        }
+        if families.contains(Family::Mirror) {
+            self.mirror = mirror::parse(annotations);
+        }
+        if families.contains(Family::Retry) {
+            self.retry = retry::parse(annotations);
+        }
+        if families.contains(Family::Timeout) {
+            self.timeout_s = timeout::parse(annotations);
+        }
+        if families.contains(Family::UpstreamTls) {
+            self.upstream_tls = upstreamtls::parse(annotations);
         }
     }
 }
 
-/// One annotation as it stands in a document.
-struct Written<'a> {
-    /// The key without its prefix.
-    key: &'a str,
-    /// Whether it has the nginx prefix.
+/// Whether something reads an annotation; what nothing reads is reported
+/// where it asks for anything.
+fn is_usable<'a>(row: &Row, written: &Written<'a>, annotations: &mut Annotations<'a, '_>) -> bool {
+    match row.support {
+        Support::Marker => false,
+        // Nobody knows what it asks for; it has been reported.
+        Support::Acts | Support::Protects if written.is_unresolved() => {
+            annotations.closed = Some("an annotation refers to a Secret that is not there");
+            false
+        }
+        Support::NotYet => {
+            if !is_default(written) {
+                let message = format!("`{}` is not acted upon yet", written.name);
+                let cursor = annotations.cursor(written);
+                annotations.diagnostics.push(cursor.diagnostic(&ANNOTATION_NOT_SUPPORTED, message));
+            }
+            false
+        }
+        Support::Protects => {
+            annotations.closed = Some(row.key);
+            let message = format!(
+                "`{}` asks for a protection that is not available yet: its routes answer 503",
+                row.key
+            );
+            let cursor = annotations.cursor(written);
+            annotations.diagnostics.push(cursor.diagnostic(&ROUTE_CLOSED, message));
+            false
+        }
+        Support::Acts => true,
+    }
+}
+
+fn unknown(
+    annotations: &Annotations<'_, '_>,
+    entry: &Entry,
+    key: &str,
     is_nginx: bool,
-    /// The value.
-    value: &'a Cursor<'a>,
-}
-
-impl Written<'_> {
-    /// The text; values that are no text are reported when a file is read.
-    fn text(&self) -> &str {
-        self.value.node.as_str().unwrap_or_default()
-    }
-}
-
-/// The row of a key, and `None` also where it does not exist under this
-/// prefix.
-fn find(key: &str, is_nginx: bool) -> Option<&'static Row> {
-    ANNOTATIONS.iter().find(|row| {
-        let names = match row.key.ends_with('-') {
-            true => key.len() > row.key.len() && key.starts_with(row.key),
-            false => key == row.key,
-        };
-        names && (!is_nginx || row.prefixes == Both)
-    })
-}
-
-fn unknown(entry: &Entry, value: &Cursor<'_>, key: &str, is_nginx: bool) -> Diagnostic {
+) -> Diagnostic {
     let diagnostic = Diagnostic::at(
         &UNKNOWN_ANNOTATION,
-        value.source,
+        annotations.source,
         entry.key_at,
         format!("unknown annotation `{}`", entry.key),
     )
-    .with_path(value.path.clone().into_owned());
-    if is_nginx && find(key, false).is_some() {
+    .with_path(join("metadata.annotations", &entry.key));
+    if is_nginx && table::find(key, false).is_some() {
         return diagnostic.with_hint(format!("`{key}` exists only as `{HIGRESS}{key}`"));
     }
-    match nearest(key, ANNOTATIONS.iter().map(|row| row.key)) {
+    // Comparing takes time, and a key that is longer than any was not mistyped.
+    let nearest = (key.len() <= KEY_BYTES_MAX)
+        .then(|| nearest(key, ANNOTATIONS.iter().map(|row| row.key)))
+        .flatten();
+    match nearest {
         Some(nearest) => diagnostic.with_hint(format!("did you mean `{nearest}`?")),
         None => diagnostic,
     }
 }
 
-fn invalid(value: &Cursor<'_>, expected: &str) -> Diagnostic {
-    value.diagnostic(&INVALID_ANNOTATION, format!("`{}` must be {expected}", value.path))
-}
-
-/// Whether a value asks for nothing beyond what happens anyway, so that
-/// reporting it would be noise.
-fn is_default(key: &str, text: &str) -> bool {
-    let flag = parse_bool(text);
-    match key {
-        "ssl-redirect" | "force-ssl-redirect" | "enable-cors" | "use-regex" | "full-path-regex"
-        | "canary" | "mcp-server" | "ssl-passthrough" => flag == Some(false),
-        _ => false,
-    }
+/// Whether an annotation that nothing acts on asks for nothing beyond what
+/// happens anyway, so that reporting it would be noise.
+fn is_default(written: &Written<'_>) -> bool {
+    matches!(written.name, "mcp-server" | "ssl-passthrough")
+        && parse_bool(written.raw()) == Some(false)
 }
 
 /// The spellings of Go's `strconv.ParseBool`.
