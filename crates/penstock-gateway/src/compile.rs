@@ -5,11 +5,13 @@
 //! rather than open. `previous` is only there for last good versions.
 
 mod backends;
+mod canary;
 mod certificates;
 mod default_backend;
 mod kubernetes;
 mod last_good;
 mod plugins;
+mod policy;
 mod routes;
 mod services;
 

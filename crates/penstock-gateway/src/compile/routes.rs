@@ -1,24 +1,31 @@
 //! Ingresses → routes, in Higress' order
 //! (Higress: pkg/ingress/config/ingress_config.go, `convertVirtualService`).
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use http::Method;
-use penstock_manifest::annotation::{Condition, RouteOptions};
-use penstock_manifest::diagnostic::{DUPLICATE_ROUTE, INGRESS_CLASS, INVALID_ANNOTATION};
+use penstock_manifest::annotation::{CanaryBy, Condition, RouteOptions};
+use penstock_manifest::diagnostic::{
+    DUPLICATE_ROUTE, INGRESS_CLASS, INVALID_ANNOTATION, PATH_DROPPED, ROUTE_CLOSED,
+};
 use penstock_manifest::kind::config_map::{self, AI_ROUTE_PREFIX, INTERNAL_SUFFIX};
-use penstock_manifest::kind::ingress::{Ingress, Path, PathType, Rule};
+use penstock_manifest::kind::ingress::{Backend, Ingress, Path, PathType, Rule};
 use penstock_manifest::resource::SYSTEM_NAMESPACE;
 use penstock_manifest::{Diagnostic, Resource};
 
 use super::backends::{self, Place};
 use super::default_backend::{DefaultBackends, Origin};
 use super::plugins::Plugins;
+use super::policy::{self, ServicePolicy};
 use super::services::Services;
-use super::{Options, certificates};
-use crate::route::{CompiledCondition, PathMatch, Precedence, RouteConditions};
-use crate::snapshot::{Hosts, Route, RouteIndex, Snapshot, WeightedTarget};
+use super::{Options, canary, certificates};
+use crate::policy::RoutePolicy;
+use crate::route::{CompiledCondition, Precedence, RouteConditions};
+use crate::snapshot::{
+    Hosts, LimitIndex, LimitedRoute, Route, RouteIndex, Snapshot, WeightedTarget,
+};
 
 /// What routes are built from besides Ingresses.
 pub(super) struct Inputs<'a> {
@@ -34,6 +41,18 @@ pub(super) const AUTHENTICATION_MISSING: &str =
 
 /// What makes two paths the same route.
 type RouteKey = (Box<str>, PathType, Box<str>, Vec<Box<str>>, Vec<Condition>);
+
+/// The routes that there are, by what makes them the same.
+type Claimed = HashMap<RouteKey, Claim>;
+
+/// Whose a path on a host is.
+struct Claim {
+    owner: Arc<str>,
+    /// `None` where the path was dropped.
+    index: Option<RouteIndex>,
+    /// Whether its destination annotation gives a total of weights.
+    has_total: bool,
+}
 
 pub(super) fn compile(
     resources: &[Arc<Resource>],
@@ -52,7 +71,9 @@ pub(super) fn compile(
         ))
     });
     let protected = protected_ingresses(resources);
-    let mut claimed: HashMap<RouteKey, Arc<str>> = HashMap::new();
+    let mut claimed = Claimed::new();
+    let mut canaries = Vec::new();
+    let mut app_roots = HashMap::new();
     let mut certificates = certificates::Builder::new(resources);
     let mut default_backends = DefaultBackends::default();
     for resource in ingresses {
@@ -62,11 +83,10 @@ pub(super) fn compile(
         if !is_of_class(&ingress, resource, inputs.options, diagnostics) {
             continue;
         }
-        let options = RouteOptions::parse(resource, diagnostics);
+        let mut options = RouteOptions::parse(resource, diagnostics);
         certificates.add(&ingress, resource, diagnostics);
-        if options.is_canary {
-            continue;
-        }
+        let missing = policy::report_missing(&options, resource, diagnostics);
+        options.closed = options.closed.or(missing);
         let mut builder = Builder {
             resource,
             name: route_name(resource),
@@ -75,7 +95,14 @@ pub(super) fn compile(
             wants_authentication: protected.contains(&*resource.key.name)
                 && &*resource.key.namespace == SYSTEM_NAMESPACE,
         };
+        if builder.options.is_canary {
+            canaries.push((builder, ingress));
+            continue;
+        }
         builder.add_routes(&ingress, &mut claimed, snapshot, diagnostics);
+        for rule in ingress.rules.iter().filter(|_| builder.options.app_root.is_some()) {
+            app_roots.insert(rule.host.clone(), builder.options.app_root.clone());
+        }
         let origin = Origin {
             resource,
             name: &builder.name,
@@ -84,6 +111,13 @@ pub(super) fn compile(
             wants_authentication: builder.wants_authentication,
         };
         default_backends.add(&ingress, &origin, diagnostics);
+    }
+    for (builder, ingress) in &canaries {
+        builder.add_canary(ingress, &claimed, snapshot, diagnostics);
+    }
+    for (host, path) in app_roots {
+        let path = path.as_deref().unwrap_or("/");
+        snapshot.add_route(&host, policy::app_root(&host, path));
     }
     snapshot.certificates = certificates.finish();
     sort_hosts(snapshot);
@@ -149,25 +183,123 @@ impl Builder<'_> {
     fn add_routes(
         &mut self,
         ingress: &Ingress,
-        claimed: &mut HashMap<RouteKey, Arc<str>>,
+        claimed: &mut Claimed,
         snapshot: &mut Snapshot,
         diagnostics: &mut Vec<Diagnostic>,
     ) {
         let conditions = self.conditions(diagnostics);
+        let common = policy::of_ingress(&self.options);
+        let of_service = ServicePolicy::of(&self.options);
         for rule in &ingress.rules {
             for path in &rule.paths {
-                if !self.claim(rule, path, claimed, diagnostics) {
+                let Some(claim) = self.claim(rule, path, claimed, diagnostics) else {
                     continue;
-                }
+                };
                 let Some(targets) = self.targets(rule, path, diagnostics) else {
                     continue;
                 };
-                let route = self.route(rule, path, &conditions, targets);
-                let index = RouteIndex(u32::try_from(snapshot.routes.len()).unwrap_or(u32::MAX));
-                snapshot.routes.push(route);
-                add_to_host(&mut snapshot.hosts, &rule.host, index);
+                if let Some(policy) = &of_service {
+                    self.inputs.services.decide(&targets, policy);
+                }
+                let Some(mut route) = self.route(rule, path, targets, diagnostics) else {
+                    continue;
+                };
+                route.conditions.clone_from(&conditions);
+                self.add_policy(&mut route, &rule.host, common.as_ref(), snapshot);
+                claim.index = snapshot.add_route(&rule.host, Some(route));
             }
         }
+    }
+
+    /// Gives a route what all of its Ingress have, and what depends on its
+    /// path.
+    fn add_policy(
+        &self,
+        route: &mut Route,
+        host: &str,
+        common: Option<&RoutePolicy>,
+        snapshot: &mut Snapshot,
+    ) {
+        let Some(common) = common else { return };
+        let mut policy = common.clone();
+        policy.rewrite = policy::rewrite(&self.options, &route.path);
+        policy.rate_limit = policy::rate_limit(&self.options).map(|limit| {
+            let index = LimitIndex(u32::try_from(snapshot.rate_limits.len()).unwrap_or(u32::MAX));
+            let place = format!("{} {host} {:?}", self.name, route.path).into();
+            snapshot.rate_limits.push(LimitedRoute { place, limit });
+            index
+        });
+        route.policy = Some(Arc::new(policy));
+    }
+
+    /// Adds what a canary takes of its base routes: those of the same host,
+    /// path and conditions.
+    fn add_canary(
+        &self,
+        ingress: &Ingress,
+        claimed: &Claimed,
+        snapshot: &mut Snapshot,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) {
+        for rule in &ingress.rules {
+            for path in &rule.paths {
+                let claim = claimed.get(&self.key(rule, path));
+                let Some((claim, base)) = claim.and_then(|claim| Some((claim, claim.index?)))
+                else {
+                    diagnostics.push(self.without_base(rule, path));
+                    continue;
+                };
+                let by_weight = self
+                    .options
+                    .canary
+                    .as_ref()
+                    .is_none_or(|canary| matches!(canary.by, CanaryBy::Weight { .. }));
+                let Some(route) = snapshot.routes.get_mut(base.0 as usize) else { continue };
+                let name = if by_weight { &claim.owner } else { &self.name };
+                let Some(targets) = self.targets_as(name, rule, path, diagnostics) else {
+                    continue;
+                };
+                if by_weight {
+                    for target in targets.into_iter().take(1) {
+                        canary::share(route, &self.options, claim.has_total, target);
+                    }
+                    continue;
+                }
+                let is_opened = !backends::is_open(&route.targets, &rule.host)
+                    && backends::is_open(&targets, &rule.host);
+                match canary::by_condition(route, name, &self.options, targets) {
+                    Ok(None) => {}
+                    Ok(Some(mut route)) => {
+                        if is_opened {
+                            diagnostics.push(self.opens_its_base(path));
+                            route.closed = Some("its base route authenticates, and it does not");
+                        }
+                        snapshot.add_route(&rule.host, Some(route));
+                    }
+                    Err(reason) => {
+                        diagnostics.push(policy::invalid_path(self.resource, &path.path, &reason));
+                    }
+                }
+            }
+        }
+    }
+
+    fn without_base(&self, rule: &Rule, path: &Path) -> Diagnostic {
+        let message = format!(
+            "the canary has no route of its own kind: no Ingress has path `{}` on host `{}`",
+            path.path, rule.host
+        );
+        Diagnostic::at(&PATH_DROPPED, &self.resource.source, path.at, message)
+            .with_path(path.key_path.clone())
+    }
+
+    fn opens_its_base(&self, path: &Path) -> Diagnostic {
+        let message = format!(
+            "the canary answers 503: its base route authenticates, and nothing does so for route `{}`",
+            self.name
+        );
+        Diagnostic::at(&ROUTE_CLOSED, &self.resource.source, path.at, message)
+            .with_path(path.key_path.clone())
     }
 
     /// The compiled conditions. A regular expression that cannot be compiled
@@ -202,41 +334,47 @@ impl Builder<'_> {
         (!is_empty).then(|| Box::new(RouteConditions { methods, others }))
     }
 
-    /// Whether this path is the first with its key.
-    fn claim(
+    fn key(&self, rule: &Rule, path: &Path) -> RouteKey {
+        (
+            rule.host.clone(),
+            path.path_type,
+            path_text(path, self.options.has_rewrite).into(),
+            self.options.methods.clone(),
+            self.options.conditions.clone(),
+        )
+    }
+
+    /// Takes a path, where it is the first with its key.
+    fn claim<'c>(
         &self,
         rule: &Rule,
         path: &Path,
-        claimed: &mut HashMap<RouteKey, Arc<str>>,
+        claimed: &'c mut Claimed,
         diagnostics: &mut Vec<Diagnostic>,
-    ) -> bool {
-        let text = path_text(path, self.options.has_rewrite);
-        let key = (
-            rule.host.clone(),
-            path.path_type,
-            text.into(),
-            self.options.methods.clone(),
-            self.options.conditions.clone(),
-        );
-        match claimed.get(&key) {
-            None => {
-                claimed.insert(key, self.name.clone());
-                true
+    ) -> Option<&'c mut Claim> {
+        let key = self.key(rule, path);
+        match claimed.entry(key) {
+            Entry::Vacant(vacant) => {
+                let has_total = path.backend == Backend::Resource;
+                let owner = self.name.clone();
+                Some(vacant.insert(Claim { owner, index: None, has_total }))
             }
-            Some(owner) => {
+            Entry::Occupied(occupied) => {
                 diagnostics.push(
                     Diagnostic::at(
                         &DUPLICATE_ROUTE,
                         &self.resource.source,
                         path.at,
                         format!(
-                            "path `{text}` on host `{}` belongs to `{owner}` already",
-                            rule.host
+                            "path `{}` on host `{}` belongs to `{}` already",
+                            path_text(path, self.options.has_rewrite),
+                            rule.host,
+                            occupied.get().owner
                         ),
                     )
                     .with_path(path.key_path.clone()),
                 );
-                false
+                None
             }
         }
     }
@@ -248,10 +386,21 @@ impl Builder<'_> {
         path: &Path,
         diagnostics: &mut Vec<Diagnostic>,
     ) -> Option<Vec<WeightedTarget>> {
+        self.targets_as(&self.name, rule, path, diagnostics)
+    }
+
+    /// The same on a route that plugins know by another name.
+    fn targets_as(
+        &self,
+        name: &str,
+        rule: &Rule,
+        path: &Path,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> Option<Vec<WeightedTarget>> {
         let place = Place {
             resource: self.resource,
             destinations: self.options.destinations.as_deref(),
-            route: &self.name,
+            route: name,
             host: &rule.host,
             path: Some(&path.path),
             at: path.at,
@@ -264,27 +413,43 @@ impl Builder<'_> {
         &self,
         rule: &Rule,
         path: &Path,
-        conditions: &Option<Box<RouteConditions>>,
         targets: Vec<WeightedTarget>,
-    ) -> Route {
-        let ignore_case = self.options.ignore_path_case;
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> Option<Route> {
         let closed = match self.wants_authentication && backends::is_open(&targets, &rule.host) {
             true => Some(AUTHENTICATION_MISSING),
             false => self.options.closed,
         };
         let text = path_text(path, self.options.has_rewrite);
-        Route {
+        let path_match = match policy::path_match(&self.options, path.path_type, text) {
+            Ok(path_match) => path_match,
+            Err(reason) => {
+                diagnostics.push(
+                    policy::invalid_path(self.resource, text, &reason)
+                        .with_path(path.key_path.clone()),
+                );
+                return None;
+            }
+        };
+        Some(Route {
             name: self.name.clone(),
-            path: match path.path_type {
-                PathType::Exact => PathMatch::Exact { path: text.into(), ignore_case },
-                PathType::Prefix => PathMatch::prefix(text, ignore_case),
-            },
-            conditions: conditions.clone(),
+            path: path_match,
+            conditions: None,
             targets,
             upstream_vhost: self.options.upstream_vhost.clone(),
             policy: None,
             closed,
-        }
+        })
+    }
+}
+
+impl Snapshot {
+    /// Adds a route, if there is one, to those of a host.
+    fn add_route(&mut self, host: &str, route: Option<Route>) -> Option<RouteIndex> {
+        let index = RouteIndex(u32::try_from(self.routes.len()).unwrap_or(u32::MAX));
+        self.routes.push(route?);
+        add_to_host(&mut self.hosts, host, index);
+        Some(index)
     }
 }
 

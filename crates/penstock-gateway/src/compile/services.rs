@@ -11,8 +11,9 @@ use penstock_manifest::kind::mcp_bridge::{McpBridge, Registry};
 use penstock_manifest::{Diagnostic, Resource};
 
 use super::kubernetes::{self, Kubernetes, Port};
+use super::policy::ServicePolicy;
 use crate::balance::Balance;
-use crate::snapshot::{Service, ServiceIndex};
+use crate::snapshot::{Service, ServiceIndex, WeightedTarget};
 
 /// The services, by the host that destinations name.
 #[derive(Default)]
@@ -24,6 +25,8 @@ pub(super) struct Services<'a> {
     /// Kubernetes, and those that a destination asks for with another scheme
     /// than theirs. Their indices follow those of `services`.
     later: RefCell<Vec<Service>>,
+    /// What the first Ingress with something to say about a service says.
+    decided: RefCell<HashMap<u32, ServicePolicy>>,
 }
 
 pub(super) fn compile<'a>(
@@ -127,12 +130,25 @@ impl Services<'_> {
         ServiceIndex(u32::try_from(self.services.len() + place).unwrap_or(u32::MAX))
     }
 
+    /// Takes what an Ingress says about the services of its targets.
+    pub(super) fn decide(&self, targets: &[WeightedTarget], policy: &ServicePolicy) {
+        let mut decided = self.decided.borrow_mut();
+        for index in targets.iter().filter_map(|target| target.service) {
+            decided.entry(index.0).or_insert_with(|| policy.clone());
+        }
+    }
+
     /// All services that something may lead to, in the order of their
     /// indices.
     pub(super) fn into_services(self, diagnostics: &mut Vec<Diagnostic>) -> Vec<Service> {
         diagnostics.append(&mut self.kubernetes.into_diagnostics());
         let mut services = self.services;
         services.extend(self.later.into_inner());
+        for (index, policy) in self.decided.into_inner() {
+            if let Some(service) = services.get_mut(index as usize) {
+                policy.apply(service);
+            }
+        }
         services
     }
 }

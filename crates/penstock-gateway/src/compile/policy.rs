@@ -1,0 +1,334 @@
+//! What the annotations of an Ingress ask for → what its routes do.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{HOST, HeaderName, HeaderValue};
+use http::{Method, StatusCode};
+use penstock_manifest::annotation::{
+    self, AllowOrigin, HIGRESS, HeaderControl, LoadBalance, NGINX, PathRegex, RouteOptions,
+    UpstreamProtocol,
+};
+use penstock_manifest::diagnostic::{ANNOTATION_NOT_SUPPORTED, INVALID_ANNOTATION, ROUTE_CLOSED};
+use penstock_manifest::kind::ingress::PathType;
+use penstock_manifest::kind::mcp_bridge::Protocol;
+use penstock_manifest::{Diagnostic, Resource};
+use regex::Regex;
+
+use crate::balance::{Balance, HashKey};
+use crate::policy::{
+    Cors, HeaderEdits, Network, OriginMatch, RateLimit, Redirect, Retry, Rewrite, RoutePolicy,
+};
+use crate::route::{PathMatch, RouteConditions};
+use crate::snapshot::{Route, Service, WeightedTarget};
+
+/// What belongs to a service rather than to a route: the first Ingress that
+/// names a service decides for all
+/// (Higress: pkg/ingress/config/ingress_config.go, `storeBackendTrafficPolicy`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct ServicePolicy {
+    balance: Option<Balance>,
+    protocol: Option<Protocol>,
+    sni: Option<Box<str>>,
+}
+
+impl ServicePolicy {
+    /// What an Ingress says about its services, if anything.
+    pub(super) fn of(options: &RouteOptions) -> Option<Self> {
+        let tls = options.upstream_tls.as_deref();
+        let policy = Self {
+            balance: options.load_balance.as_deref().map(balance),
+            protocol: tls.map(|tls| protocol(tls.protocol)),
+            sni: tls.and_then(|tls| tls.sni.clone()),
+        };
+        (policy != Self::default()).then_some(policy)
+    }
+
+    pub(super) fn apply(self, service: &mut Service) {
+        if let Some(balance) = self.balance {
+            service.balance = balance;
+        }
+        if let Some(protocol) = self.protocol {
+            service.protocol = protocol;
+        }
+        if self.sni.is_some() {
+            service.sni = self.sni;
+        }
+    }
+}
+
+fn protocol(protocol: UpstreamProtocol) -> Protocol {
+    match protocol {
+        UpstreamProtocol::Http2 => Protocol::Http2,
+        UpstreamProtocol::Https => Protocol::Https,
+        UpstreamProtocol::Grpc => Protocol::Grpc,
+        UpstreamProtocol::Grpcs => Protocol::Grpcs,
+    }
+}
+
+fn balance(load_balance: &LoadBalance) -> Balance {
+    match load_balance {
+        LoadBalance::RoundRobin | LoadBalance::Passthrough | LoadBalance::McpSse => {
+            Balance::RoundRobin
+        }
+        LoadBalance::LeastConn => Balance::LeastRequest,
+        LoadBalance::Random => Balance::Random,
+        LoadBalance::Hash(key) => match hash_key(key) {
+            Some(key) => Balance::Hash(key),
+            None => Balance::RoundRobin,
+        },
+        LoadBalance::Cookie(cookie) => Balance::Hash(HashKey::Cookie {
+            name: cookie.name.clone(),
+            path: cookie.path.clone(),
+            ttl_s: cookie.ttl_s.into(),
+        }),
+    }
+}
+
+fn hash_key(key: &annotation::HashKey) -> Option<HashKey> {
+    Some(match key {
+        annotation::HashKey::SourceAddress => HashKey::SourceAddress,
+        annotation::HashKey::RequestUri => HashKey::RequestUri,
+        annotation::HashKey::Host => HashKey::Host,
+        annotation::HashKey::Header(name) => {
+            HashKey::Header(HeaderName::from_bytes(name.as_bytes()).ok()?)
+        }
+        annotation::HashKey::Query(name) => HashKey::Query(name.clone()),
+    })
+}
+
+/// What all routes of an Ingress do alike; `None` where that is nothing.
+pub(super) fn of_ingress(options: &RouteOptions) -> Option<RoutePolicy> {
+    let policy = RoutePolicy {
+        redirect: options.redirect.as_deref().and_then(redirect),
+        redirects_to_https: options.ssl_redirect,
+        rewrite: None,
+        request_headers: edits(options.request_headers.as_deref()),
+        response_headers: edits(options.response_headers.as_deref()),
+        cors: options.cors.as_deref().map(cors),
+        timeout: options.timeout_s.map(|seconds| Duration::from_secs(seconds.into())),
+        retry: options.retry.as_deref().map(retry),
+        rate_limit: None,
+        allowed_sources: options.allowed_sources.as_ref().map(|ranges| {
+            let network = |range: &annotation::SourceRange| Network {
+                address: range.address,
+                prefix_bits: range.prefix_bits,
+            };
+            ranges.iter().map(network).collect()
+        }),
+    };
+    let is_needed = policy.redirect.is_some()
+        || policy.redirects_to_https
+        || !policy.request_headers.is_empty()
+        || !policy.response_headers.is_empty()
+        || policy.cors.is_some()
+        || policy.timeout.is_some()
+        || policy.retry.is_some()
+        || policy.allowed_sources.is_some()
+        || options.rate_limit.is_some()
+        || options.rewrite.is_some();
+    is_needed.then_some(policy)
+}
+
+fn redirect(redirect: &annotation::Redirect) -> Option<Redirect> {
+    Some(Redirect {
+        status: StatusCode::from_u16(redirect.status).ok()?,
+        scheme: Some(if redirect.is_tls { "https" } else { "http" }.into()),
+        authority: Some(redirect.authority.clone()),
+        path: redirect.path.clone(),
+    })
+}
+
+/// Changes of headers; what `:authority` becomes is `Host`.
+pub(super) fn edits(control: Option<&HeaderControl>) -> HeaderEdits {
+    let Some(control) = control else { return HeaderEdits::default() };
+    let name = |text: &str| match text.eq_ignore_ascii_case(":authority") {
+        true => Some(HOST),
+        false => HeaderName::from_bytes(text.as_bytes()).ok(),
+    };
+    let pairs = |pairs: &[(Box<str>, Box<str>)]| {
+        let pair = |(key, value): &(Box<str>, Box<str>)| {
+            Some((name(key)?, HeaderValue::from_bytes(value.as_bytes()).ok()?))
+        };
+        pairs.iter().filter_map(pair).collect()
+    };
+    HeaderEdits {
+        add: pairs(&control.add),
+        set: pairs(&control.update),
+        remove: control.remove.iter().filter_map(|text| name(text)).collect(),
+    }
+}
+
+fn cors(cors: &annotation::Cors) -> Cors {
+    let list = |words: &[Box<str>]| {
+        let joined = words.join(",");
+        HeaderValue::try_from(joined).ok().filter(|value| !value.is_empty())
+    };
+    let origin = |origin: &AllowOrigin| match origin {
+        AllowOrigin::Any => OriginMatch::Any,
+        AllowOrigin::Exact(whole) => OriginMatch::Exact(whole.clone()),
+        AllowOrigin::Suffix(end) => OriginMatch::Suffix(end.clone()),
+    };
+    Cors {
+        origins: cors.origins.iter().map(origin).collect(),
+        methods: list(&cors.methods),
+        headers: list(&cors.headers),
+        exposed: list(&cors.expose),
+        allows_credentials: cors.credentials,
+        max_age: Some(HeaderValue::from(cors.max_age_s)),
+    }
+}
+
+fn retry(retry: &annotation::Retry) -> Retry {
+    let status = |code: &u16| StatusCode::from_u16(*code).ok();
+    Retry {
+        times: retry.tries,
+        try_timeout: retry.per_try_timeout_s.map(|seconds| Duration::from_secs(seconds.into())),
+        on_5xx: retry.on_5xx,
+        repeats_all_methods: retry.non_idempotent,
+        statuses: retry.status_codes.iter().filter_map(status).collect(),
+    }
+}
+
+/// The limit of each route of an Ingress.
+pub(super) fn rate_limit(options: &RouteOptions) -> Option<RateLimit> {
+    let limit = options.rate_limit.as_ref()?;
+    Some(RateLimit {
+        per_interval: limit.rate,
+        interval: Duration::from_secs(limit.interval_s.into()),
+        burst: limit.burst,
+    })
+}
+
+/// How a path is compared.
+///
+/// # Errors
+/// It is a regular expression that cannot be compiled; the text says why.
+pub(super) fn path_match(
+    options: &RouteOptions,
+    path_type: PathType,
+    text: &str,
+) -> Result<PathMatch, String> {
+    let ignore_case = options.ignore_path_case;
+    match (options.path_regex(text), path_type) {
+        (Some(kind), _) => PathMatch::regex(text, kind == PathRegex::FullPath),
+        (None, PathType::Exact) => Ok(PathMatch::Exact { path: text.into(), ignore_case }),
+        (None, PathType::Prefix) => Ok(PathMatch::prefix(text, ignore_case)),
+    }
+}
+
+/// What becomes of the path of a route's requests
+/// (Higress: annotations/rewrite.go, `ApplyRoute`).
+pub(super) fn rewrite(options: &RouteOptions, path: &PathMatch) -> Option<Rewrite> {
+    let wanted = options.rewrite.as_deref()?;
+    if let Some(with) = &wanted.path {
+        return Some(match path {
+            PathMatch::Prefix { path, ignore_case } => Rewrite::Prefix {
+                prefix: path.clone(),
+                ignore_case: *ignore_case,
+                with: with.clone(),
+            },
+            PathMatch::Exact { .. } | PathMatch::Regex { .. } => Rewrite::Whole(with.clone()),
+        });
+    }
+    let with = wanted.target.clone()?;
+    let pattern = match path {
+        PathMatch::Prefix { path, .. } if path.is_empty() => "^/".to_owned(),
+        PathMatch::Prefix { path, .. } | PathMatch::Exact { path, .. } => regex::escape(path),
+        PathMatch::Regex { text, is_full: true, .. } => format!("{text}$"),
+        PathMatch::Regex { text, is_full: false, .. } => format!("{text}.*"),
+    };
+    // What matches a path has been compiled before.
+    let regex = Regex::new(&pattern).ok()?;
+    Some(Rewrite::Regex { regex: Box::new(regex), with })
+}
+
+/// `GET /` on a host, which leads to another path
+/// (Higress: annotations/redirect.go, `app-root`).
+pub(super) fn app_root(host: &str, path: &str) -> Option<Route> {
+    let redirect = Redirect {
+        status: StatusCode::FOUND,
+        scheme: None,
+        authority: None,
+        path: Some(path.into()),
+    };
+    let policy = RoutePolicy { redirect: Some(redirect), ..RoutePolicy::default() };
+    Some(Route {
+        name: format!("{host}-app-root").into(),
+        // It ranks with the regular expressions.
+        path: PathMatch::regex("/", true).ok()?,
+        conditions: Some(Box::new(RouteConditions {
+            methods: vec![Method::GET],
+            others: Vec::new(),
+        })),
+        targets: vec![WeightedTarget {
+            weight: 100,
+            service: None,
+            headers: None,
+            chain: crate::snapshot::Chain::default(),
+        }],
+        upstream_vhost: None,
+        policy: Some(Arc::new(policy)),
+        closed: None,
+    })
+}
+
+/// Says what is read and not acted upon, and why routes are closed for it.
+pub(super) fn report_missing(
+    options: &RouteOptions,
+    resource: &Resource,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<&'static str> {
+    let mut say = |key: &str, message: &str, is_closed: bool| {
+        let cursor = [HIGRESS, NGINX]
+            .iter()
+            .find_map(|prefix| resource.annotation_cursor(&format!("{prefix}{key}")));
+        let code = if is_closed { &ROUTE_CLOSED } else { &ANNOTATION_NOT_SUPPORTED };
+        diagnostics.extend(cursor.map(|cursor| cursor.diagnostic(code, message.to_owned())));
+    };
+    if options.mirror.is_some() {
+        let message = "requests are not mirrored yet";
+        say("mirror-target-service", message, false);
+        say("mirror-target-fqdn", message, false);
+    }
+    if options.fallback.is_some() {
+        say("default-backend", "no Service takes requests in place of the route's own yet", false);
+        say("custom-http-errors", "error pages are not fetched from a Service yet", false);
+    }
+    if matches!(options.load_balance.as_deref(), Some(LoadBalance::Passthrough)) {
+        say("load-balance", "`passthrough` is not available: endpoints take turns", false);
+    }
+    let upstream = options.upstream_tls.as_deref();
+    if upstream.is_some_and(|tls| tls.client_secret.is_some()) {
+        say("proxy-ssl-secret", "no certificate is shown to upstreams yet", false);
+    }
+    let downstream = options.downstream_tls.as_deref()?;
+    if downstream.min_version.is_some() || downstream.max_version.is_some() {
+        let message = "versions of TLS are chosen for all hosts alike: 1.2 and 1.3";
+        say("tls-min-protocol-version", message, false);
+        say("tls-max-protocol-version", message, false);
+    }
+    if !downstream.ciphers.is_empty() {
+        say("ssl-cipher", "cipher suites are those of the TLS library", false);
+    }
+    downstream.ca_secret.as_ref()?;
+    let message = "certificates of clients are not asked for yet: the routes answer 503";
+    say("auth-tls-secret", message, true);
+    Some("it asks for certificates of clients")
+}
+
+/// The finding about a path that is no regular expression.
+pub(super) fn invalid_path(resource: &Resource, path: &str, reason: &str) -> Diagnostic {
+    let reason = reason.lines().last().unwrap_or_default().trim();
+    Diagnostic::at(
+        &INVALID_ANNOTATION,
+        &resource.source,
+        resource.name_at(),
+        format!("path `{}` is no regular expression: {reason}", shortened(path)),
+    )
+}
+
+fn shortened(text: &str) -> &str {
+    let end = text.char_indices().nth(100).map_or(text.len(), |(at, _)| at);
+    text.get(..end).unwrap_or(text)
+}
