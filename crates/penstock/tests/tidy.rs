@@ -209,9 +209,12 @@ fn annotations() -> String {
             Support::NotYet => "not yet",
             Support::Protects => "**closes**",
         };
-        format!("| `{}{name}` | {nginx} | {support} |\n", row.key)
+        let (default, meaning) = (row.default, row.meaning);
+        format!("| `{}{name}` | {nginx} | {support} | {default} | {meaning} |\n", row.key)
     });
-    let head = "| Annotation | nginx too | Support |\n|---|---|---|\n".to_owned();
+    let head = "| Annotation | nginx too | Support | Default | Value and meaning |\n\
+                |---|---|---|---|---|\n"
+        .to_owned();
     rows.fold(head, |table, row| table + &row)
 }
 

@@ -38,10 +38,7 @@ fn check(route: &Route<'_>, domain: &Domain<'_>) -> Option<Diagnostic> {
                 .with_hint(format!("add `spec.tls` with `secretName: {cert}`")),
         );
     }
-    let redirects = ["higress.io/ssl-redirect", "nginx.ingress.kubernetes.io/ssl-redirect"]
-        .iter()
-        .any(|key| route.resource.annotation(key) == Some("true"));
-    if is_https && https == "force" && !redirects {
+    if is_https && https == "force" && !route.options.ssl_redirect {
         return Some(
             place
                 .diagnostic(
