@@ -304,7 +304,7 @@ fn sent(live: &Live, chosen: Chosen<'_>, cx: &mut RequestContext, body: &Bytes) 
         return fails(&GatewayError::new(ErrorKind::ServiceUnknown), cx);
     };
     let is_tls = service.service.protocol.is_tls();
-    match proxy::prepare(route, target, cx) {
+    match proxy::prepare(route.upstream_vhost.as_deref(), target, cx) {
         Ok(request) => Outcome::Upstream(Box::new(upstream(&request, is_tls, cx, body))),
         Err(error) => fails(&error, cx),
     }

@@ -14,7 +14,7 @@ use http::header::{
 use http::{Method, StatusCode};
 use regex::Regex;
 
-use crate::snapshot::LimitIndex;
+use crate::snapshot::{LimitIndex, ServiceIndex};
 
 /// What a route asks for; most routes have none of it.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +39,10 @@ pub struct RoutePolicy {
     pub rate_limit: Option<LimitIndex>,
     /// The addresses that may ask; `None` for all.
     pub allowed_sources: Option<Vec<Network>>,
+    /// Who answers where the route's own services cannot.
+    pub fallback: Option<Fallback>,
+    /// Who gets copies of requests.
+    pub mirror: Option<Mirror>,
 }
 
 /// An answer that sends the client elsewhere.
@@ -286,6 +290,30 @@ pub struct RateLimit {
     pub interval: Duration,
     /// The most that may be saved up.
     pub burst: u32,
+}
+
+/// Who answers where the route's own services cannot
+/// (Higress: default_backend.go).
+#[derive(Clone, Debug)]
+pub struct Fallback {
+    /// The service: takes requests where the route's own has no endpoint.
+    pub service: ServiceIndex,
+    /// Answers after which the request is sent there once, as one for `/`.
+    pub errors: Vec<StatusCode>,
+    /// `x-envoy-route-name` of such a request.
+    pub route_name: HeaderValue,
+    /// `x-envoy-fallback-service` of such a request.
+    pub service_name: HeaderValue,
+}
+
+/// Who gets copies of requests, whose answers nobody waits for
+/// (Higress: mirror.go).
+#[derive(Clone, Copy, Debug)]
+pub struct Mirror {
+    /// The service.
+    pub service: ServiceIndex,
+    /// Percent of the requests.
+    pub percentage: u32,
 }
 
 /// A range of addresses.

@@ -7,7 +7,9 @@
 mod affinity;
 mod attempts;
 mod guard;
+mod mirror;
 mod outgoing;
+mod substitute;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -177,15 +179,25 @@ async fn pass(
         .service
         .and_then(|index| live.service(index))
         .ok_or_else(|| GatewayError::new(ErrorKind::ServiceUnknown))?;
+    let policy = route.policy.as_deref();
+    let service = substitute::of_empty(live, policy, service);
     cx.record.service = Some(service.service.host.clone());
     cx.record.service_port = Some(service.service.port);
     let settings = &worker.gateway.settings;
-    let route_limit = route.policy.as_ref().and_then(|policy| policy.timeout);
+    let route_limit = policy.and_then(|policy| policy.timeout);
     let by_route = route_limit.map(|limit| Instant::now() + limit);
     let by_process = settings.request_timeout.map(|limit| cx.record.began + limit);
-    let ends_at = by_route.into_iter().chain(by_process).min();
-    let journey = Journey { route, target, service, ends_at };
-    let answer = attempts::answer(worker, &journey, cx);
+    let journey = Journey {
+        upstream_vhost: route.upstream_vhost.as_deref(),
+        retry: policy.and_then(|policy| policy.retry.as_ref()),
+        target,
+        service,
+        ends_at: by_route.into_iter().chain(by_process).min(),
+    };
+    let answer = async {
+        mirror::send(worker, live, &journey, cx).await?;
+        substitute::answer(worker, live, &journey, cx).await
+    };
     in_time(route_limit, answer).await.map(Answer::Upstream)
 }
 

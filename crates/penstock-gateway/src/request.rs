@@ -363,6 +363,20 @@ impl RequestContext {
         }
     }
 
+    /// Puts a body that was read, and sent, back for another attempt.
+    ///
+    /// # Errors
+    /// The process buffers as much as it may.
+    pub fn restore_body(&mut self, body: Option<&Bytes>) -> Result<(), GatewayError> {
+        let Some(body) = body else { return Ok(()) };
+        let mut share = BufferShare::new(self.state.clone());
+        if !share.grow(body.len()) {
+            return Err(GatewayError::new(ErrorKind::OutOfBuffers));
+        }
+        self.body = RequestBody::Buffered(body.clone(), share);
+        Ok(())
+    }
+
     /// Reads the whole body, unless that has been done already.
     ///
     /// # Errors

@@ -6,18 +6,22 @@ use std::time::Duration;
 use http::header::{HOST, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 use penstock_manifest::annotation::{
-    self, AllowOrigin, HIGRESS, HeaderControl, LoadBalance, NGINX, PathRegex, RouteOptions,
-    UpstreamProtocol,
+    self, AllowOrigin, HIGRESS, HeaderControl, LoadBalance, MirrorTarget, NGINX, PathRegex,
+    RouteOptions, UpstreamProtocol,
 };
-use penstock_manifest::diagnostic::{ANNOTATION_NOT_SUPPORTED, INVALID_ANNOTATION, ROUTE_CLOSED};
+use penstock_manifest::diagnostic::{
+    ANNOTATION_NOT_SUPPORTED, INVALID_ANNOTATION, ROUTE_CLOSED, SERVICE_UNKNOWN,
+};
 use penstock_manifest::kind::ingress::PathType;
 use penstock_manifest::kind::mcp_bridge::Protocol;
 use penstock_manifest::{Diagnostic, Resource};
 use regex::Regex;
 
+use super::services::Services;
 use crate::balance::{Balance, HashKey};
 use crate::policy::{
-    Cors, HeaderEdits, Network, OriginMatch, RateLimit, Redirect, Retry, Rewrite, RoutePolicy,
+    Cors, Fallback, HeaderEdits, Mirror, Network, OriginMatch, RateLimit, Redirect, Retry, Rewrite,
+    RoutePolicy,
 };
 use crate::route::{PathMatch, RouteConditions};
 use crate::snapshot::{Route, Service, WeightedTarget};
@@ -116,6 +120,8 @@ pub(super) fn of_ingress(options: &RouteOptions) -> Option<RoutePolicy> {
             };
             ranges.iter().map(network).collect()
         }),
+        fallback: None,
+        mirror: None,
     };
     let is_needed = policy.redirect.is_some()
         || policy.redirects_to_https
@@ -126,6 +132,8 @@ pub(super) fn of_ingress(options: &RouteOptions) -> Option<RoutePolicy> {
         || policy.retry.is_some()
         || policy.allowed_sources.is_some()
         || options.rate_limit.is_some()
+        || options.fallback.is_some()
+        || options.mirror.is_some()
         || options.rewrite.is_some();
     is_needed.then_some(policy)
 }
@@ -188,6 +196,58 @@ fn retry(retry: &annotation::Retry) -> Retry {
         repeats_all_methods: retry.non_idempotent,
         statuses: retry.status_codes.iter().filter_map(status).collect(),
     }
+}
+
+/// The services that take a part of the requests of an Ingress' routes.
+pub(super) fn add_services(
+    policy: &mut RoutePolicy,
+    options: &RouteOptions,
+    (resource, name): (&Resource, &str),
+    services: &Services<'_>,
+    diagnostics: &mut Vec<Diagnostic>,
+) {
+    if let Some(fallback) = options.fallback.as_deref() {
+        let of = &fallback.service;
+        let service = services.of_kubernetes((&of.namespace, &of.name), None);
+        let shown = format!("{}/{}", of.namespace, of.name);
+        if service.is_none() {
+            diagnostics.extend(unknown_service(resource, "default-backend", &shown));
+        }
+        let errors = fallback.custom_http_errors.iter().flatten();
+        policy.fallback = service.and_then(|service| {
+            Some(Fallback {
+                service,
+                errors: errors.filter_map(|code| StatusCode::from_u16(*code).ok()).collect(),
+                route_name: HeaderValue::try_from(format!("{name}-fallback")).ok()?,
+                service_name: HeaderValue::try_from(shown).ok()?,
+            })
+        });
+    }
+    if let Some(mirror) = options.mirror.as_deref() {
+        let (service, key, shown) = match &mirror.target {
+            MirrorTarget::Service { namespace, name, port } => (
+                services.of_kubernetes((namespace, name), *port),
+                "mirror-target-service",
+                format!("{namespace}/{name}"),
+            ),
+            MirrorTarget::Fqdn { host, port } => {
+                (services.of_host(host, *port), "mirror-target-fqdn", format!("{host}:{port}"))
+            }
+        };
+        if service.is_none() {
+            diagnostics.extend(unknown_service(resource, key, &shown));
+        }
+        policy.mirror = service.map(|service| Mirror { service, percentage: mirror.percentage });
+    }
+}
+
+/// The finding about a service that an annotation names and that there is
+/// not, which Higress ignores.
+fn unknown_service(resource: &Resource, key: &str, shown: &str) -> Option<Diagnostic> {
+    let mut cursors =
+        [HIGRESS, NGINX].iter().filter_map(|p| resource.annotation_cursor(&format!("{p}{key}")));
+    let message = format!("there is no service `{shown}`: `{key}` has no effect");
+    Some(cursors.next()?.diagnostic(&SERVICE_UNKNOWN, message))
 }
 
 /// The limit of each route of an Ingress.
@@ -286,15 +346,6 @@ pub(super) fn report_missing(
         let code = if is_closed { &ROUTE_CLOSED } else { &ANNOTATION_NOT_SUPPORTED };
         diagnostics.extend(cursor.map(|cursor| cursor.diagnostic(code, message.to_owned())));
     };
-    if options.mirror.is_some() {
-        let message = "requests are not mirrored yet";
-        say("mirror-target-service", message, false);
-        say("mirror-target-fqdn", message, false);
-    }
-    if options.fallback.is_some() {
-        say("default-backend", "no Service takes requests in place of the route's own yet", false);
-        say("custom-http-errors", "error pages are not fetched from a Service yet", false);
-    }
     if matches!(options.load_balance.as_deref(), Some(LoadBalance::Passthrough)) {
         say("load-balance", "`passthrough` is not available: endpoints take turns", false);
     }

@@ -188,7 +188,11 @@ impl Builder<'_> {
         diagnostics: &mut Vec<Diagnostic>,
     ) {
         let conditions = self.conditions(diagnostics);
-        let common = policy::of_ingress(&self.options);
+        let mut common = policy::of_ingress(&self.options);
+        if let Some(common) = &mut common {
+            let of = (self.resource, &*self.name);
+            policy::add_services(common, &self.options, of, self.inputs.services, diagnostics);
+        }
         let of_service = ServicePolicy::of(&self.options);
         for rule in &ingress.rules {
             for path in &rule.paths {

@@ -104,6 +104,22 @@ impl Services<'_> {
         }
     }
 
+    /// A Service of Kubernetes by a port, or by its first.
+    pub(super) fn of_kubernetes(
+        &self,
+        (namespace, name): (&str, &str),
+        port: Option<u16>,
+    ) -> Option<ServiceIndex> {
+        let ports = self.kubernetes.ports(namespace, name)?;
+        let is_it = |known: &&Port| port.is_none_or(|port| port == known.service.port);
+        ports.iter().find(is_it).map(|port| self.of_port(port).0)
+    }
+
+    /// The service of a host and a port.
+    pub(super) fn of_host(&self, host: &str, port: u16) -> Option<ServiceIndex> {
+        self.at(host, Some(port)).map(|(index, _)| index)
+    }
+
     /// The service that a port of a Service is.
     pub(super) fn of_port<'s>(&self, port: &'s Port) -> (ServiceIndex, &'s Service) {
         let index = self.kubernetes.index(port, |service| {

@@ -14,10 +14,10 @@ use crate::attempt;
 use crate::balance::Balance;
 use crate::error::{ErrorKind, GatewayError, Retry as MayRetry};
 use crate::policy::Retry;
-use crate::request::{RequestBody, RequestContext, host_of};
+use crate::request::{RequestContext, host_of};
 use crate::settings::Settings;
-use crate::snapshot::{Route, WeightedTarget};
-use crate::state::{BufferShare, ServiceState};
+use crate::snapshot::WeightedTarget;
+use crate::state::ServiceState;
 use crate::upstream::{Dialer, SendLimits, UpstreamBody};
 
 /// The pause before the first repetition, doubled each time up to the largest
@@ -26,8 +26,11 @@ const PAUSE_MIN: Duration = Duration::from_millis(25);
 const PAUSE_MAX: Duration = Duration::from_millis(250);
 
 /// Where an attempt goes, and how long all of them may take.
+#[derive(Clone, Copy)]
 pub(super) struct Journey<'a> {
-    pub(super) route: &'a Route,
+    /// The `Host` that the upstream sees, if not the client's.
+    pub(super) upstream_vhost: Option<&'a str>,
+    pub(super) retry: Option<&'a Retry>,
     pub(super) target: &'a WeightedTarget,
     pub(super) service: &'a Arc<ServiceState>,
     /// When everything has to be over, the answer's body included.
@@ -42,8 +45,7 @@ pub(super) async fn answer(
     journey: &Journey<'_>,
     cx: &mut RequestContext,
 ) -> Answered {
-    let policy = journey.route.policy.as_deref();
-    let Some(retry) = policy.and_then(|p| p.retry.as_ref()).filter(|r| may_repeat(r, cx)) else {
+    let Some(retry) = journey.retry.filter(|retry| may_repeat(retry, cx)) else {
         return attempt_once(worker, journey, None, cx).await;
     };
     // What is repeated has to be at hand; what is too large is sent once.
@@ -61,13 +63,7 @@ pub(super) async fn answer(
         drop(answer);
         tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
         pause = (pause * 2).min(PAUSE_MAX);
-        if let Some(body) = &body {
-            let mut share = BufferShare::new(worker.gateway.state.clone());
-            if !share.grow(body.len()) {
-                return Err(GatewayError::new(ErrorKind::OutOfBuffers));
-            }
-            cx.body = RequestBody::Buffered(body.clone(), share);
-        }
+        cx.restore_body(body.as_ref())?;
     }
     attempt_once(worker, journey, retry.try_timeout, cx).await
 }
@@ -111,7 +107,7 @@ async fn attempt_once(
     let service = journey.service;
     service.wait_resolved(settings.resolve_timeout).await;
     let limits = send_limits(settings, try_timeout, journey, cx);
-    let mut request = prepare(journey.route, journey.target, cx)?;
+    let mut request = prepare(journey.upstream_vhost, journey.target, cx)?;
     let host = match service.service.protocol.is_tls() {
         true => request.headers().get(HOST).map(host_of).unwrap_or_default(),
         false => Box::default(),
@@ -168,7 +164,7 @@ async fn attempt_once(
     Err(error)
 }
 
-fn send_limits(
+pub(super) fn send_limits(
     settings: &Settings,
     try_timeout: Option<Duration>,
     journey: &Journey<'_>,

@@ -16,7 +16,7 @@ use crate::body::OutgoingBody;
 use crate::error::{ErrorKind, GatewayError};
 use crate::reply::X_REQUEST_ID;
 use crate::request::{RequestBody, RequestContext, X_FORWARDED_FOR, X_HI_ORIGINAL_AUTH};
-use crate::snapshot::{Route, Service, WeightedTarget};
+use crate::snapshot::{Service, WeightedTarget};
 
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -26,7 +26,7 @@ const HEADERS_ADDED: usize = 8;
 
 /// The request as the upstream gets it.
 pub(crate) fn prepare(
-    route: &Route,
+    upstream_vhost: Option<&str>,
     target: &WeightedTarget,
     cx: &mut RequestContext,
 ) -> Result<Request<OutgoingBody>, GatewayError> {
@@ -53,7 +53,7 @@ pub(crate) fn prepare(
     }
     // Whoever sets `Host` asks for another host of the upstream.
     let set_host = headers.remove(HOST);
-    let vhost = route.upstream_vhost.as_deref().and_then(|host| HeaderValue::from_str(host).ok());
+    let vhost = upstream_vhost.and_then(|host| HeaderValue::from_str(host).ok());
     if let Some(host) = edits.host.or(vhost).or(set_host).or_else(|| cx.authority.clone()) {
         headers.insert(HOST, host);
     }

@@ -8,6 +8,8 @@ mod activation;
 #[cfg(test)]
 mod afar;
 #[cfg(test)]
+mod annotation;
+#[cfg(test)]
 mod apply;
 #[cfg(test)]
 mod body;

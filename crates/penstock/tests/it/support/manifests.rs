@@ -168,7 +168,8 @@ impl Ingress {
         self.annotation("destination", destination)
     }
 
-    /// With an annotation under `higress.io/`, in place of one of that name.
+    /// With an annotation, under `higress.io/` unless it has a prefix, in
+    /// place of one of that name.
     pub(crate) fn annotation(mut self, name: &str, value: &str) -> Self {
         self.annotations.retain(|(known, _)| known != name);
         self.annotations.push((name.to_owned(), value.to_owned()));
@@ -210,7 +211,8 @@ impl std::fmt::Display for Ingress {
         }
         writeln!(f, "  annotations:")?;
         for (name, value) in &self.annotations {
-            writeln!(f, "    \"higress.io/{name}\": {}", quoted(value))?;
+            let prefix = if name.contains('/') { "" } else { "higress.io/" };
+            writeln!(f, "    \"{prefix}{name}\": {}", quoted(value))?;
         }
         writeln!(f, "spec:")?;
         if let Some(class) = &self.class {

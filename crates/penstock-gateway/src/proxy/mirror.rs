@@ -1,0 +1,71 @@
+//! Copies of requests for another service, whose answers nobody waits for
+//! (Higress: annotations/mirror.go).
+
+use http::HeaderValue;
+use http::header::HOST;
+use http_body_util::BodyExt;
+
+use super::Worker;
+use super::attempts::{Journey, send_limits};
+use super::outgoing::{adapt, prepare};
+use crate::error::GatewayError;
+use crate::request::{RequestContext, host_of};
+use crate::state::Live;
+use crate::upstream::Dialer;
+
+/// Sends a copy, where the route asks for one. A body that is too large to
+/// be held is not copied.
+pub(super) async fn send(
+    worker: &Worker,
+    live: &Live,
+    journey: &Journey<'_>,
+    cx: &mut RequestContext,
+) -> Result<(), GatewayError> {
+    let mirror = cx.policy.as_ref().and_then(|policy| policy.mirror);
+    let Some(mirror) = mirror.filter(|mirror| fastrand::u32(..100) < mirror.percentage) else {
+        return Ok(());
+    };
+    let Some(service) = live.service(mirror.service).cloned() else { return Ok(()) };
+    if cx.upgrade.is_some() || !cx.body_fits() {
+        return Ok(());
+    }
+    cx.buffer_body().await?;
+    let body = cx.buffered_body().cloned();
+    let copy = prepare(journey.upstream_vhost, journey.target, cx);
+    cx.restore_body(body.as_ref())?;
+    let mut copy = copy?;
+    if let Some(host) = copy.headers().get(HOST).and_then(shadow) {
+        copy.headers_mut().insert(HOST, host);
+    }
+    let host = copy.headers().get(HOST).map(host_of).unwrap_or_default();
+    adapt(&mut copy, &service.service, cx)?;
+    let limits = send_limits(&worker.gateway.settings, None, journey, cx);
+    let (gateway, pool, tls) = (worker.gateway.clone(), worker.pool.clone(), worker.tls.clone());
+    tokio::spawn(async move {
+        service.wait_resolved(gateway.settings.resolve_timeout).await;
+        let dialer = Dialer {
+            pool: &pool,
+            tls: &tls,
+            settings: &gateway.settings,
+            metrics: &gateway.state.metrics,
+        };
+        let Some(endpoint) = service.rotation(None).next() else { return };
+        let Ok(ready) = dialer.connect(&service, endpoint, &host, true).await else { return };
+        // What comes of it is nobody's affair; reading it keeps the
+        // connection.
+        if let Ok(mut answer) = ready.send(copy, &pool, limits).await {
+            while let Some(Ok(_)) = answer.body_mut().frame().await {}
+        }
+    });
+    Ok(())
+}
+
+/// Envoy marks the host of copies.
+fn shadow(host: &HeaderValue) -> Option<HeaderValue> {
+    let text = host.to_str().ok()?;
+    let (name, port) = match text.rsplit_once(':') {
+        Some((name, port)) if !port.ends_with(']') => (name, format!(":{port}")),
+        _ => (text, String::new()),
+    };
+    HeaderValue::try_from(format!("{name}-shadow{port}")).ok()
+}

@@ -1,0 +1,67 @@
+//! Services that answer where a route's own cannot
+//! (Higress: annotations/default_backend.go).
+
+use std::sync::Arc;
+
+use http::{HeaderName, Response, Uri};
+
+use super::Worker;
+use super::attempts::{self, Journey};
+use crate::error::GatewayError;
+use crate::policy::RoutePolicy;
+use crate::request::RequestContext;
+use crate::state::{Live, ServiceState};
+use crate::upstream::UpstreamBody;
+
+const X_ENVOY_ROUTE_NAME: HeaderName = HeaderName::from_static("x-envoy-route-name");
+const X_ENVOY_FALLBACK_SERVICE: HeaderName = HeaderName::from_static("x-envoy-fallback-service");
+
+/// The service that takes a request: the route's own, unless it has no
+/// endpoint and there is another one for that.
+pub(super) fn of_empty<'a>(
+    live: &'a Live,
+    policy: Option<&RoutePolicy>,
+    service: &'a Arc<ServiceState>,
+) -> &'a Arc<ServiceState> {
+    let fallback = policy.and_then(|policy| policy.fallback.as_ref());
+    let other = fallback.and_then(|fallback| live.service(fallback.service));
+    match other {
+        Some(other) if service.is_resolved() && service.endpoints().addresses.is_empty() => other,
+        _ => service,
+    }
+}
+
+/// The upstream's answer, or the page that another service has for it.
+pub(super) async fn answer(
+    worker: &Worker,
+    live: &Live,
+    journey: &Journey<'_>,
+    cx: &mut RequestContext,
+) -> Result<Response<UpstreamBody>, GatewayError> {
+    let policy = cx.policy.clone();
+    let fallback = policy.as_ref().and_then(|policy| policy.fallback.as_ref());
+    let Some(fallback) = fallback.filter(|fallback| !fallback.errors.is_empty()) else {
+        return attempts::answer(worker, journey, cx).await;
+    };
+    let Some(service) = live.service(fallback.service).filter(|_| cx.body_fits()) else {
+        return attempts::answer(worker, journey, cx).await;
+    };
+    cx.buffer_body().await?;
+    let body = cx.buffered_body().cloned();
+    let answer = attempts::answer(worker, journey, cx).await?;
+    if !fallback.errors.contains(&answer.status()) {
+        return Ok(answer);
+    }
+    drop(answer);
+    cx.restore_body(body.as_ref())?;
+    cx.uri = Uri::from_static("/");
+    cx.headers.insert(X_ENVOY_ROUTE_NAME, fallback.route_name.clone());
+    cx.headers.insert(X_ENVOY_FALLBACK_SERVICE, fallback.service_name.clone());
+    // Nothing that the route asks for concerns the page, but the page may be
+    // read by whoever may read the route's own answers.
+    (cx.policy, cx.provider) = (None, None);
+    let journey = Journey { upstream_vhost: None, retry: None, service, ..*journey };
+    let page = attempts::answer(worker, &journey, cx).await;
+    cx.policy = policy;
+    page
+}
