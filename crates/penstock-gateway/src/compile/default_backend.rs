@@ -127,3 +127,6 @@ impl Origin<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -282,3 +282,6 @@ fn lack(
         port.name
     ))
 }
+
+#[cfg(test)]
+mod tests;
