@@ -39,6 +39,7 @@ fn check(model: &Model<'_>, destination: &Destination, at: &Cursor<'_>) -> Optio
         (LookUp::Exists(ports), Some(port)) if !ports.is_empty() && !ports.contains(&port) => {
             Some(wrong_port(model, host, port, &ports, at))
         }
+        (LookUp::Exists(ports), None) if ports.len() > 1 => Some(without_port(host, &ports, at)),
         _ => None,
     }
 }
@@ -120,6 +121,14 @@ fn wrong_port(
         .ends_with(".static")
         .then(|| "a static registry is addressed by its `port`, not by its endpoints'".to_owned());
     diagnostic.with_hint(also(format!("write `{}`", address(host, right)), note))
+}
+
+/// Higress takes the listener's port then, which is rarely one of them.
+fn without_port(host: &str, ports: &[u16], at: &Cursor<'_>) -> Diagnostic {
+    let known: Vec<String> = ports.iter().map(u16::to_string).collect();
+    let message = format!("`{host}` names no port, and the Service has {}", known.join(", "));
+    let right = address(host, ports.first().copied());
+    at.diagnostic(&DESTINATION_PORT, message).with_hint(format!("write `{right}`"))
 }
 
 fn address(host: &str, port: Option<u16>) -> String {

@@ -2,7 +2,7 @@
 //! where the source has Services at all: a directory for an AI gateway often
 //! has none, and then they live elsewhere.
 
-use super::model::{Candidates, KubernetesService, Model, Route};
+use super::model::{Candidates, KubernetesService, Model, Route, cluster_host};
 use crate::diagnostic::{DESTINATION_PORT, DESTINATION_UNKNOWN_SERVICE, Diagnostic};
 use crate::node::{Cursor, Node, Value};
 
@@ -38,9 +38,7 @@ fn check(model: &Model<'_>, route: &Route<'_>, backend: &Cursor<'_>) -> Option<D
     let name = backend.get("name")?;
     let text = name.node.as_str()?;
     let namespace = &*route.resource.key.namespace;
-    let in_namespace: Vec<&KubernetesService<'_>> =
-        model.services.kubernetes.iter().filter(|service| service.namespace == namespace).collect();
-    let Some(service) = in_namespace.iter().find(|service| service.name == text) else {
+    let Some(service) = model.services.kubernetes_service(&cluster_host(namespace, text)) else {
         let is_unclear =
             model.broken.iter().filter_map(|document| document.key.as_ref()).any(|key| {
                 &*key.kind == "Service" && &*key.name == text && &*key.namespace == namespace
@@ -52,7 +50,9 @@ fn check(model: &Model<'_>, route: &Route<'_>, backend: &Cursor<'_>) -> Option<D
             &DESTINATION_UNKNOWN_SERVICE,
             format!("there is no Service `{text}` in namespace `{namespace}`"),
         );
-        let names = Candidates::new(in_namespace.iter().map(|service| service.name));
+        let in_namespace =
+            model.services.kubernetes.iter().filter(|service| service.namespace == namespace);
+        let names = Candidates::new(in_namespace.map(|service| service.name));
         return Some(match names.did_you_mean(text) {
             Some(hint) => diagnostic.with_hint(hint),
             None => diagnostic,

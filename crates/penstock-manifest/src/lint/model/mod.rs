@@ -25,7 +25,9 @@ pub(crate) use plugins::{
     targets,
 };
 pub(crate) use routes::{Host, Route};
-pub(crate) use services::{KubernetesService, LookUp, RegistryEntry, Services, split_service};
+pub(crate) use services::{
+    KubernetesService, LookUp, RegistryEntry, Services, cluster_host, split_service,
+};
 
 use crate::resource::{BrokenDocument, Resource, SYSTEM_NAMESPACE};
 

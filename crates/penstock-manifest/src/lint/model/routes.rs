@@ -1,7 +1,7 @@
 //! Ingresses: one route name each, its hosts, and where its requests go.
 
 use super::plugins::Request;
-use super::services::{LookUp, Services};
+use super::services::{LookUp, Services, cluster_host};
 use crate::annotation::RouteOptions;
 use crate::kind::ingress::{Backend, Ingress};
 use crate::node::Cursor;
@@ -131,8 +131,12 @@ fn upstreams(
     for backend in paths.chain(&ingress.default_backend) {
         match backend {
             Backend::Service { name, port } => {
-                let namespace = &resource.key.namespace;
-                written.push((format!("{name}.{namespace}.svc.cluster.local"), port.parse().ok()));
+                let host = cluster_host(&resource.key.namespace, name);
+                let port = match services.kubernetes_service(&host) {
+                    Some(service) => service.port(port),
+                    None => port.parse().ok(),
+                };
+                written.push((host, port));
             }
             Backend::Resource => {
                 let destinations = options.destinations.iter().flatten();

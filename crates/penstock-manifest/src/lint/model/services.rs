@@ -64,7 +64,14 @@ pub(crate) struct KubernetesService<'a> {
 impl KubernetesService<'_> {
     /// The host that destinations name.
     pub(crate) fn host(&self) -> String {
-        format!("{}.{}{CLUSTER_DOMAIN}", self.name, self.namespace)
+        cluster_host(self.namespace, self.name)
+    }
+
+    /// The number of a port that a backend writes as a number or a name.
+    pub(crate) fn port(&self, written: &str) -> Option<u16> {
+        let named =
+            |(number, name): &(u16, Option<&str>)| (*name == Some(written)).then_some(*number);
+        written.parse().ok().or_else(|| self.ports.iter().find_map(named))
     }
 }
 
@@ -112,7 +119,7 @@ impl<'a> Services<'a> {
             .iter()
             .filter_map(|document| document.key.as_ref())
             .filter(|key| &*key.kind == "Service")
-            .map(|key| format!("{}.{}{CLUSTER_DOMAIN}", key.name, key.namespace));
+            .map(|key| cluster_host(&key.namespace, &key.name));
         Self {
             unusable: parsed
                 .unusable
@@ -163,14 +170,17 @@ impl<'a> Services<'a> {
         if self.kubernetes.is_empty() {
             return LookUp::Unclear;
         }
-        let service =
-            self.kubernetes_by_host.get(host).and_then(|place| self.kubernetes.get(*place));
-        match service {
+        match self.kubernetes_service(host) {
             Some(service) => {
                 LookUp::Exists(service.ports.iter().map(|(number, _)| *number).collect())
             }
             None => LookUp::Missing,
         }
+    }
+
+    /// The Kubernetes Service of a host.
+    pub(crate) fn kubernetes_service(&self, host: &str) -> Option<&KubernetesService<'a>> {
+        self.kubernetes.get(*self.kubernetes_by_host.get(host)?)
     }
 
     /// The host and port that a name which does not exist most likely means.
@@ -212,6 +222,11 @@ fn known(
     registries.chain(kubernetes).collect()
 }
 
+/// The host that destinations call a Kubernetes Service.
+pub(crate) fn cluster_host(namespace: &str, name: &str) -> String {
+    format!("{name}.{namespace}{CLUSTER_DOMAIN}")
+}
+
 /// Splits `HOST:PORT`; without a port that can be one, all of it is the host.
 pub(crate) fn split_service(text: &str) -> (&str, Option<u16>) {
     match text.rsplit_once(':') {
@@ -244,6 +259,10 @@ fn kubernetes_service(resource: &Resource) -> KubernetesService<'_> {
         ports: ports
             .iter()
             .filter_map(|port| {
+                // Nothing can be sent to a port of UDP or SCTP.
+                if port.get("protocol").and_then(Node::as_str).is_some_and(|name| name != "TCP") {
+                    return None;
+                }
                 let number = match port.get("port")?.value {
                     Value::Int(number) => u16::try_from(number).ok()?,
                     _ => return None,
