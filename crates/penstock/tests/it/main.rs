@@ -54,6 +54,8 @@ mod key_auth;
 #[cfg(test)]
 mod killed;
 #[cfg(test)]
+mod kubernetes;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod message;
