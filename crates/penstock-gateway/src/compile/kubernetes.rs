@@ -257,6 +257,9 @@ fn lack(
         resource.name_at(),
         format!("{message}: its routes answer 503"),
     );
+    if service.external_name.is_some() {
+        return diagnostic.with_hint("write the name that stands for it into `externalName`");
+    }
     let Some(subsets) = subsets else {
         let hint = match service.has_selector {
             true => "add its EndpointSlices to the source: penstock does not look at Pods",

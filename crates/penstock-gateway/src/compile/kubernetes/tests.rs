@@ -203,6 +203,44 @@ fn an_external_name_is_resolved_or_is_an_address() {
 }
 
 #[test]
+fn slices_of_names_are_resolved_at_the_port_of_the_service() {
+    let check = |port: u16, expected: &str, findings: &[&str]| {
+        let rest = format!(
+            "endpoints: [{{addresses: [b.example.com]}}, {{addresses: [a.example.com]}}]\nports: [{{name: web, port: {port}}}]"
+        );
+        let slice = slice("a", &rest).replace("IPv4", "FQDN");
+        let text = format!("{}{}{slice}", ingress("number: 80"), service(WEB));
+        self::check(&text, &format!("shop.store:80 Http {expected}"), findings);
+    };
+    check(80, "[\"a.example.com\", \"b.example.com\"]", &[]);
+    check(8080, "[]", &["PS412"]);
+}
+
+#[test]
+fn what_a_service_lacks_is_told() {
+    let check = |spec: &str, rest: &str, expected: &str| {
+        let compiled = compile_text(&format!("{}{}{rest}", ingress("number: 80"), service(spec)));
+        let lack = compiled.diagnostics.iter().find(|d| d.code.id == "PS412").unwrap();
+        assert_eq!(
+            lack.message,
+            "Service store/shop has no endpoint for port 80: its routes answer 503"
+        );
+        assert!(lack.line > 1);
+        let hint = lack.hint.as_deref().unwrap();
+        assert!(hint.contains(expected), "{hint}");
+    };
+    check(WEB, "", "with the label kubernetes.io/service-name");
+    check(&format!("selector: {{app: a}}, {WEB}"), "", "does not look at Pods");
+    check(WEB, &slice("a", "endpoints: []"), "is ready");
+    check(
+        WEB,
+        &slice("a", &ONE.replace("name: web", "name: api")),
+        "have the ports `api`, the Service calls this one `web`",
+    );
+    check(&format!("type: ExternalName, {WEB}"), "", "`externalName`");
+}
+
+#[test]
 fn one_family_of_addresses_is_enough() {
     let v6 = slice("v6", "endpoints: [{addresses: ['fd00::1']}]\nports: [{name: web, port: 8080}]")
         .replace("IPv4", "IPv6");
