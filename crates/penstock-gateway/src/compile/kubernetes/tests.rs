@@ -160,6 +160,9 @@ fn endpoints_come_from_slices_else_endpoints_else_the_cluster_ip() {
         &["PS201", "PS412"],
     );
     check(&with_ip, &[endpoints_named("subsets: oops")], "[]", &["PS201", "PS412"]);
+    // What cannot be read at all may hold some.
+    let broken_slice = "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata:\n  name: shop-x1\n  namespace: store\nendpoints: [\n---\n".to_owned();
+    check(&with_ip, &[endpoints_named(subsets), broken_slice], "[]", &["PS412"]);
     // Of another Service, and of one in another namespace.
     let other = slice("a", ONE).replace("service-name: shop", "service-name: shops");
     check(WEB, &[other], "[]", &["PS412"]);
