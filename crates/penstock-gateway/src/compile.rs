@@ -25,6 +25,7 @@ use penstock_manifest::resource::SYSTEM_NAMESPACE;
 use penstock_manifest::template::{Scrubber, Secrets};
 use penstock_manifest::{Diagnostic, Listing, Position, Resource};
 
+use self::kubernetes::Kubernetes;
 use crate::snapshot::Snapshot;
 
 /// What a compilation may depend on besides resources.
@@ -78,8 +79,9 @@ pub fn compile(listing: &Listing, previous: &[Arc<Resource>], options: &Options)
         diagnostics.append(&mut closing);
     }
     report_other_namespaces(&admitted.resources, &mut diagnostics);
-    let services =
-        services::compile(&of_kind(&resources, "McpBridge"), &resources, &mut diagnostics);
+    let kubernetes = Kubernetes::of(&resources, &listing.broken);
+    let bridges = of_kind(&resources, "McpBridge");
+    let services = services::compile(&bridges, kubernetes, &mut diagnostics);
     let plugins = plugins::compile(&of_kind(&resources, "WasmPlugin"), &mut diagnostics);
     snapshot.without_route = plugins.chain(None, "*");
     snapshot.has_authentication = plugins.has_authentication;

@@ -86,10 +86,11 @@ fn service<'s>(
     // A Service that cannot be read may have the port: then the path stays,
     // so that its requests do not take another route.
     if is_named && ports.is_none_or(|ports| !ports.is_empty()) {
-        let message = format!(
-            "{} is dropped: Service `{name}` in namespace `{namespace}` has no port named `{port}`",
-            place.what()
-        );
+        let problem = match ports {
+            None => format!("there is no Service `{name}` in namespace `{namespace}`"),
+            Some(_) => format!("Service `{name}` has no port named `{port}`"),
+        };
+        let message = format!("{} is dropped: {problem}", place.what());
         diagnostics.push(place.diagnostic(&PATH_DROPPED, message));
         return None;
     }

@@ -5,6 +5,7 @@
 //! them has an effect here besides the destinations of a resource backend.
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::Arc;
 
 use penstock_manifest::annotation::Destination;
@@ -66,9 +67,10 @@ impl DefaultBackends {
         }
     }
 
-    /// Puts the routes behind those of their hosts, which are in order. A
-    /// host that has a path for everything keeps it.
-    pub(super) fn append(self, snapshot: &mut Snapshot) {
+    /// Adds the routes to their hosts, and says which of all routes they are.
+    /// A host that has a path for everything keeps it.
+    pub(super) fn append(self, snapshot: &mut Snapshot) -> Range<usize> {
+        let first = snapshot.routes.len();
         for (host, route) in self.routes {
             let list = list(&snapshot.hosts, &host);
             if list.iter().any(|index| takes_all(snapshot, *index)) {
@@ -78,6 +80,7 @@ impl DefaultBackends {
             snapshot.routes.push(route);
             add_to_host(&mut snapshot.hosts, &host, index);
         }
+        first..snapshot.routes.len()
     }
 }
 

@@ -19,6 +19,7 @@ use penstock_manifest::kind::endpoint_slice::EndpointSlice;
 use penstock_manifest::kind::endpoints::{Endpoints as EndpointsResource, Subset};
 use penstock_manifest::kind::mcp_bridge::Endpoints;
 use penstock_manifest::kind::service::{Service as ServiceResource, ServicePort, TargetPort};
+use penstock_manifest::resource::{BrokenDocument, ResourceKey};
 use penstock_manifest::{Diagnostic, Resource};
 
 use crate::balance::Balance;
@@ -84,8 +85,11 @@ pub(super) fn split_host(host: &str) -> Option<Key<'_>> {
 }
 
 impl<'a> Kubernetes<'a> {
-    pub(super) fn of(resources: &'a [Arc<Resource>]) -> Self {
+    pub(super) fn of(resources: &'a [Arc<Resource>], broken: &'a [BrokenDocument]) -> Self {
         let mut kubernetes = Self::default();
+        for key in broken.iter().filter_map(|document| document.key.as_ref()) {
+            kubernetes.add_broken(key);
+        }
         for resource in resources {
             let resource: &Resource = resource;
             let (namespace, name) = (&*resource.key.namespace, &*resource.key.name);
@@ -106,6 +110,21 @@ impl<'a> Kubernetes<'a> {
             }
         }
         kubernetes
+    }
+
+    /// What may be endpoints and has no last good version leaves its Service
+    /// without: a slice is called after it, with something behind a hyphen.
+    fn add_broken(&mut self, key: &'a ResourceKey) {
+        let (namespace, name) = (&*key.namespace, &*key.name);
+        let generated = name.rsplit_once('-').map(|(service, _)| service);
+        let services = match &*key.kind {
+            "EndpointSlice" => [Some(name), generated],
+            "Endpoints" => [Some(name), None],
+            _ => return,
+        };
+        for service in services.into_iter().flatten() {
+            self.slices.entry((namespace, service)).or_default();
+        }
     }
 
     /// Whether there is no Service at all: they are kept elsewhere then.
@@ -259,6 +278,9 @@ fn lack(
         resource.name_at(),
         format!("{message}: its routes answer 503"),
     );
+    if service.external_name.is_some() {
+        return diagnostic.with_hint("write the name that stands for it into `externalName`");
+    }
     let Some(subsets) = subsets else {
         let hint = match service.has_selector {
             true => "add its EndpointSlices to the source: penstock does not look at Pods",

@@ -3,6 +3,7 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use http::Method;
@@ -120,8 +121,8 @@ pub(super) fn compile(
         snapshot.add_route(&host, policy::app_root(&host, path));
     }
     snapshot.certificates = certificates.finish();
-    sort_hosts(snapshot);
-    default_backends.append(snapshot);
+    let defaults = default_backends.append(snapshot);
+    sort_hosts(snapshot, &defaults);
 }
 
 /// The names of the Ingresses whose AI route asks for authentication.
@@ -476,10 +477,13 @@ pub(super) fn add_to_host(hosts: &mut Hosts, host: &str, index: RouteIndex) {
     }
 }
 
-fn sort_hosts(snapshot: &mut Snapshot) {
+/// Sorts the routes of every host; `defaults` are those of default backends.
+fn sort_hosts(snapshot: &mut Snapshot, defaults: &Range<usize>) {
     let routes = &snapshot.routes;
-    let rank =
-        |index: &RouteIndex| routes.get(index.0 as usize).map(|route| Precedence::of(route, false));
+    let rank = |index: &RouteIndex| {
+        let place = index.0 as usize;
+        routes.get(place).map(|route| Precedence::of(route, defaults.contains(&place)))
+    };
     let hosts = &mut snapshot.hosts;
     let lists = hosts.exact.values_mut().chain(hosts.wildcard.values_mut());
     for list in lists.chain(std::iter::once(&mut hosts.any)) {

@@ -31,10 +31,10 @@ pub(super) struct Services<'a> {
 
 pub(super) fn compile<'a>(
     bridges: &[&Arc<Resource>],
-    resources: &'a [Arc<Resource>],
+    kubernetes: Kubernetes<'a>,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Services<'a> {
-    let mut services = Services { kubernetes: Kubernetes::of(resources), ..Services::default() };
+    let mut services = Services { kubernetes, ..Services::default() };
     for resource in bridges {
         if &*resource.key.name != "default" {
             diagnostics.push(Diagnostic::at(

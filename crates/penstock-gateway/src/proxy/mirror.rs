@@ -1,9 +1,12 @@
 //! Copies of requests for another service, whose answers nobody waits for
 //! (Higress: annotations/mirror.go).
 
+use std::future::poll_fn;
+use std::pin::Pin;
+
 use http::HeaderValue;
 use http::header::HOST;
-use http_body_util::BodyExt;
+use http_body::Body;
 
 use super::Worker;
 use super::attempts::{Journey, send_limits};
@@ -54,7 +57,8 @@ pub(super) async fn send(
         // What comes of it is nobody's affair; reading it keeps the
         // connection.
         if let Ok(mut answer) = ready.send(copy, &pool, limits).await {
-            while let Some(Ok(_)) = answer.body_mut().frame().await {}
+            let body = answer.body_mut();
+            while let Some(Ok(_)) = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await {}
         }
     });
     Ok(())

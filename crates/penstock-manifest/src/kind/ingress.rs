@@ -106,14 +106,9 @@ impl Ingress {
             &["ingressClassName", "rules", "defaultBackend", "tls"],
             diagnostics,
         );
-        let default_backend = spec.get("defaultBackend").and_then(|cursor| {
-            let backend = parse_backend(&cursor, diagnostics);
-            if backend.is_none() {
-                let message = "the default backend names no Service with a port and no resource";
-                diagnostics.push(cursor.diagnostic(&PATH_DROPPED, message));
-            }
-            backend
-        });
+        let default_backend = spec
+            .get("defaultBackend")
+            .and_then(|cursor| parse_default_backend(&cursor, diagnostics));
         let rules = match spec.get("rules") {
             Some(rules) if rules.node.as_list().is_none() => {
                 diagnostics.push(rules.wrong_type("a list"));
@@ -238,6 +233,34 @@ fn parse_path(path: &Cursor<'_>, diagnostics: &mut Vec<Diagnostic>) -> Option<Pa
         at: path.node.at,
         key_path: path.path.to_string(),
     })
+}
+
+/// Unlike with paths, Higress looks at what the resource is
+/// (Higress: pkg/ingress/kube/common/tool.go, `ValidateBackendResource`).
+fn parse_default_backend(
+    backend: &Cursor<'_>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<Backend> {
+    let parsed = parse_backend(backend, diagnostics);
+    let problem = match &parsed {
+        None => "the default backend names no Service with a port, and no resource",
+        Some(Backend::Resource) if !is_bridge(backend) => {
+            "the default backend is a resource other than McpBridge `default`"
+        }
+        Some(_) => return parsed,
+    };
+    let hint = "a resource has apiGroup networking.higress.io, kind McpBridge, name default";
+    diagnostics.push(backend.diagnostic(&PATH_DROPPED, problem).with_hint(hint));
+    None
+}
+
+fn is_bridge(backend: &Cursor<'_>) -> bool {
+    let Some(resource) = backend.get("resource") else {
+        return false;
+    };
+    [("apiGroup", "networking.higress.io"), ("kind", "McpBridge"), ("name", "default")]
+        .iter()
+        .all(|(key, value)| resource.node.get(key).and_then(|text| text.as_str()) == Some(*value))
 }
 
 fn parse_backend(backend: &Cursor<'_>, diagnostics: &mut Vec<Diagnostic>) -> Option<Backend> {

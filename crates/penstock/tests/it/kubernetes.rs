@@ -228,3 +228,22 @@ fn an_ingress_that_is_only_a_default_backend_is_served() {
     let gateway = Serve::new(directory.path()).start();
     assert_eq!(gateway.send(&Request::get("any.test", "/some/path")).text(), "default");
 }
+
+#[test]
+fn an_ingress_class_counts_by_its_name() {
+    let upstream = named("mine");
+    let class = "apiVersion: networking.k8s.io/v1\nkind: IngressClass\nmetadata: {name: harbor}\nspec: {controller: example.com/other}\n";
+    let rules = |host: &str| format!("rules: [{}]", rule(host, "/", "crane", "number: 80"));
+    let directory = Directory::new()
+        .holding([service("crane", ""), slice("crane-x1", "crane", &[(upstream.address, true)])])
+        .holding([("ingressclasses/harbor.yaml", class)])
+        .holding([
+            ingress("mine", &format!("ingressClassName: harbor, {}", rules("mine.test"))),
+            ingress("other", &format!("ingressClassName: other, {}", rules("other.test"))),
+            ingress("none", &rules("none.test")),
+        ]);
+    let gateway = Serve::new(directory.path()).with("--ingress-class", "harbor").start();
+    for (host, expected) in [("mine.test", 200), ("other.test", 404), ("none.test", 404)] {
+        assert_eq!(gateway.send(&Request::get(host, "/")).status(), expected, "{host}");
+    }
+}

@@ -13,7 +13,8 @@ spec: {clusterIP: 10.9.0.1, ports: [{name: web, port: 80}]}
 ";
 
 const TO_SHOP: &str = "{service: {name: shop, port: {name: web}}}";
-const TO_ANNOTATION: &str = "{resource: {kind: McpBridge, name: default}}";
+const TO_ANNOTATION: &str =
+    "{resource: {apiGroup: networking.higress.io, kind: McpBridge, name: default}}";
 
 /// An Ingress with paths `HOST PATH`, separated by commas.
 fn ingress(name: &str, default: &str, paths: &str, annotations: &str) -> String {
@@ -94,6 +95,8 @@ fn the_first_counts_on_a_host_and_the_last_on_any() {
 fn a_resource_follows_the_destination() {
     let to = "higress.io/destination: shop.store.svc.cluster.local";
     check(&ingress("a", TO_ANNOTATION, "", to), &[("*", "a-default")], &[]);
+    let other = TO_ANNOTATION.replace("networking.higress.io", "example.com");
+    check(&ingress("a", &other, "x.com /v1", to), &[("*", "")], &["PS303"]);
     check(&ingress("a", TO_ANNOTATION, "x.com /v1", ""), &[("x.com", "a"), ("*", "")], &["PS303"]);
 }
 

@@ -160,6 +160,9 @@ fn endpoints_come_from_slices_else_endpoints_else_the_cluster_ip() {
         &["PS201", "PS412"],
     );
     check(&with_ip, &[endpoints_named("subsets: oops")], "[]", &["PS201", "PS412"]);
+    // What cannot be read at all may hold some.
+    let broken_slice = "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata:\n  name: shop-x1\n  namespace: store\nendpoints: [\n---\n".to_owned();
+    check(&with_ip, &[endpoints_named(subsets), broken_slice], "[]", &["PS412"]);
     // Of another Service, and of one in another namespace.
     let other = slice("a", ONE).replace("service-name: shop", "service-name: shops");
     check(WEB, &[other], "[]", &["PS412"]);
@@ -200,6 +203,44 @@ fn an_external_name_is_resolved_or_is_an_address() {
     check(&format!("externalName: api.example.com., {port}"), "Https [\"api.example.com\"]", &[]);
     check(&format!("externalName: 10.1.1.1, {port}"), "Https [10.1.1.1:443]", &[]);
     check(&format!("clusterIP: 10.9.0.1, {port}"), "Https []", &["PS203", "PS412"]);
+}
+
+#[test]
+fn slices_of_names_are_resolved_at_the_port_of_the_service() {
+    let check = |port: u16, expected: &str, findings: &[&str]| {
+        let rest = format!(
+            "endpoints: [{{addresses: [b.example.com]}}, {{addresses: [a.example.com]}}]\nports: [{{name: web, port: {port}}}]"
+        );
+        let slice = slice("a", &rest).replace("IPv4", "FQDN");
+        let text = format!("{}{}{slice}", ingress("number: 80"), service(WEB));
+        self::check(&text, &format!("shop.store:80 Http {expected}"), findings);
+    };
+    check(80, "[\"a.example.com\", \"b.example.com\"]", &[]);
+    check(8080, "[]", &["PS412"]);
+}
+
+#[test]
+fn what_a_service_lacks_is_told() {
+    let check = |spec: &str, rest: &str, expected: &str| {
+        let compiled = compile_text(&format!("{}{}{rest}", ingress("number: 80"), service(spec)));
+        let lack = compiled.diagnostics.iter().find(|d| d.code.id == "PS412").unwrap();
+        assert_eq!(
+            lack.message,
+            "Service store/shop has no endpoint for port 80: its routes answer 503"
+        );
+        assert!(lack.line > 1);
+        let hint = lack.hint.as_deref().unwrap();
+        assert!(hint.contains(expected), "{hint}");
+    };
+    check(WEB, "", "with the label kubernetes.io/service-name");
+    check(&format!("selector: {{app: a}}, {WEB}"), "", "does not look at Pods");
+    check(WEB, &slice("a", "endpoints: []"), "is ready");
+    check(
+        WEB,
+        &slice("a", &ONE.replace("name: web", "name: api")),
+        "have the ports `api`, the Service calls this one `web`",
+    );
+    check(&format!("type: ExternalName, {WEB}"), "", "`externalName`");
 }
 
 #[test]
