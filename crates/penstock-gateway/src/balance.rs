@@ -35,8 +35,8 @@ pub enum HashKey {
     RequestUri,
     /// The host.
     Host,
-    /// The value of a header.
-    Header(HeaderName),
+    /// The value of the first of these headers that is there.
+    Header(Vec<HeaderName>),
     /// The value of a query parameter.
     Query(Box<str>),
     /// The value of a cookie, which the gateway sets where it is missing.
@@ -195,8 +195,9 @@ impl HashKey {
             Self::SourceAddress => Some(FIXED.hash_one(cx.record.client.ip().to_canonical())),
             Self::RequestUri => cx.uri.path_and_query().map(|path| hash(path.as_str())),
             Self::Host => Some(hash(&cx.host)),
-            Self::Header(name) => {
-                cx.headers.get(name).map(|value| FIXED.hash_one(value.as_bytes()))
+            Self::Header(names) => {
+                let value = names.iter().find_map(|name| cx.headers.get(name))?;
+                Some(FIXED.hash_one(value.as_bytes()))
             }
             Self::Query(name) => {
                 let value = query_values(cx.uri.query()?, name).next()?;

@@ -95,7 +95,12 @@ fn hash_key(key: &annotation::HashKey) -> Option<HashKey> {
         annotation::HashKey::RequestUri => HashKey::RequestUri,
         annotation::HashKey::Host => HashKey::Host,
         annotation::HashKey::Header(name) => {
-            HashKey::Header(HeaderName::from_bytes(name.as_bytes()).ok()?)
+            // nginx means `x-user` by `$http_x_user`.
+            let names = [name.to_string(), name.replace('_', "-")];
+            let name = |text: &String| HeaderName::from_bytes(text.as_bytes()).ok();
+            let mut names: Vec<_> = names.iter().filter_map(name).collect();
+            names.dedup();
+            HashKey::Header(names)
         }
         annotation::HashKey::Query(name) => HashKey::Query(name.clone()),
     })
