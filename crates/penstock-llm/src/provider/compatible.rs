@@ -15,49 +15,20 @@ use http::{HeaderMap, HeaderValue};
 use serde_json::{Map, Value};
 
 use super::config::{Protocol, ProviderConfig};
-use super::fields::{Fields, checked_host, invalid};
-use super::openai::{self, CustomUrl};
-use super::path::{Capabilities, PathRule, Paths};
-use super::{BodyEdit, Built, Fetched, LlmRequest, Provider, Target, Token, UpstreamRequest};
-use crate::api::Api;
+use super::custom_settings::CustomSettings;
+use super::fields::{Fields, invalid};
+use super::path::{Capabilities, Paths};
+use super::preset::{Credential, Original, PRESETS, Preset, Upstream, WithoutToken};
+use super::{
+    BodyEdit, Built, Fetched, LlmRequest, Provider, Target, Token, UpstreamRequest, notes,
+};
+use crate::api::{Api, split_query};
 use crate::error::{ConfigError, LlmError};
 use crate::json;
 use crate::messages::Wishes;
 use crate::model_map::ModelMap;
 use crate::multipart::Form;
 use crate::scan::{Scan, Splice};
-
-/// The types that are nothing but a row.
-const PRESETS: &[Preset] = &[openai::PRESET];
-
-/// What makes one OpenAI-compatible type different from the others.
-pub(super) struct Preset {
-    /// The Higress `type`.
-    pub(super) name: &'static str,
-    /// The host, unless a field says otherwise.
-    pub(super) host: &'static str,
-    /// The vendor's path of each API that it has.
-    pub(super) path: fn(Api) -> Option<&'static str>,
-    /// Whether requests go out on the client's path even so.
-    pub(super) keeps_client_path: bool,
-    /// The field that moves it to another server.
-    pub(super) custom_url: Option<CustomUrl>,
-    /// What stands before the token in `Authorization`.
-    pub(super) token_scheme: &'static str,
-    /// Whether the client's own token is sent where none is configured.
-    pub(super) takes_client_token: bool,
-    /// Whether it is of no use without a token.
-    pub(super) requires_tokens: bool,
-    /// Whether a body for an API that it does not have is an error.
-    pub(super) refuses_unsupported: bool,
-}
-
-/// Where requests go.
-pub(super) struct Upstream {
-    pub(super) host: HeaderValue,
-    pub(super) rule: PathRule,
-    pub(super) capabilities: Capabilities,
-}
 
 /// Builds the provider of a row.
 pub(super) fn build(config: &Map<String, Value>) -> Result<Built, ConfigError> {
@@ -68,18 +39,15 @@ pub(super) fn build(config: &Map<String, Value>) -> Result<Built, ConfigError> {
 }
 
 fn build_from(preset: &'static Preset, object: &Map<String, Value>) -> Result<Built, ConfigError> {
-    let config = ProviderConfig::read(object)?;
-    if preset.requires_tokens && config.tokens.is_empty() {
+    let fields = Fields { map: object };
+    let mut config = ProviderConfig::read(object)?;
+    (preset.check)(&fields, &mut config.notes)?;
+    if preset.without_token == WithoutToken::IsAnError && config.tokens.is_empty() {
         return Err(invalid("", "no apiToken found in provider config"));
     }
-    let custom = match &preset.custom_url {
-        Some(url) => url.read(object, preset.path)?,
-        None => None,
-    };
-    let Upstream { host, rule, mut capabilities } = match custom {
-        Some(upstream) => upstream,
-        None => preset.upstream()?,
-    };
+    notes::fields_beyond(preset, &mut config);
+    let Upstream { host, rule, mut capabilities } = (preset.upstream)(preset, &fields)?;
+    let own_paths = capabilities.clone();
     for (api, path) in config.capabilities {
         capabilities.set(api, path);
     }
@@ -87,14 +55,17 @@ fn build_from(preset: &'static Preset, object: &Map<String, Value>) -> Result<Bu
         preset,
         id: config.id,
         tokens: config.tokens,
-        host: config.domain.unwrap_or(host),
+        host: config.domain.or(host),
+        own_paths,
         paths: Paths {
             base_path: config.base_path,
             rule,
             capabilities,
             provider_base_path: config.provider_base_path,
             is_original: config.protocol == Protocol::Original,
+            original_is_untouched: preset.original == Original::Untouched,
         },
+        settings: config.settings,
         model_map: config.model_map,
         first_byte_timeout_ms: config.first_byte_timeout_ms,
         cleanup_commands: config.cleanup_commands,
@@ -105,26 +76,17 @@ fn build_from(preset: &'static Preset, object: &Map<String, Value>) -> Result<Bu
     Ok(Built { provider: Arc::new(provider), notes: config.notes })
 }
 
-impl Preset {
-    fn upstream(&self) -> Result<Upstream, ConfigError> {
-        let mut capabilities = Capabilities::default();
-        for api in Api::all() {
-            if let Some(path) = (self.path)(api) {
-                capabilities.set(api, path.to_owned());
-            }
-        }
-        let rule = if self.keeps_client_path { PathRule::Client } else { PathRule::ByApi };
-        Ok(Upstream { host: checked_host("type", self.host)?, rule, capabilities })
-    }
-}
-
 /// One provider of any row.
 struct Compatible {
     preset: &'static Preset,
     id: String,
     tokens: Vec<Token>,
-    host: HeaderValue,
+    /// `None` keeps the client's.
+    host: Option<HeaderValue>,
+    /// The paths of the type, without the user's `capabilities`.
+    own_paths: Capabilities,
     paths: Paths,
+    settings: CustomSettings,
     model_map: ModelMap,
     first_byte_timeout_ms: u64,
     cleanup_commands: Vec<String>,
@@ -140,6 +102,8 @@ enum BodyKind {
     Form,
 }
 
+const BEARER: &[u8] = b"Bearer ";
+const API_KEY: HeaderName = HeaderName::from_static("api-key");
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const X_AUTHORIZATION: HeaderName = HeaderName::from_static("x-authorization");
 
@@ -172,8 +136,13 @@ impl Provider for Compatible {
     fn wants_body(&self, request: &LlmRequest<'_>) -> bool {
         // With `original` the body decides nothing but whether the answer
         // streams, which only the first-byte timeout asks.
-        let has_use = !self.paths.is_original || self.first_byte_timeout_ms > 0;
-        has_use && !self.must_translate(request.api) && self.body_kind(request).is_some()
+        let has_use = match self.preset.is_opaque {
+            true => !self.settings.is_empty(),
+            false => !self.paths.is_original,
+        };
+        (has_use || self.first_byte_timeout_ms > 0)
+            && !self.must_translate(request.api)
+            && self.body_kind(request).is_some()
     }
 
     fn request(
@@ -186,19 +155,23 @@ impl Provider for Compatible {
             return Err(LlmError::UnsupportedApi);
         }
         let mut upstream = UpstreamRequest {
-            host: Some(self.host.clone()),
-            path_and_query: self.paths.rewrite(request.api, request.path_and_query),
+            host: self.host.clone(),
             headers: self.headers(request.headers, target)?,
-            body: BodyEdit::Keep,
-            model: None,
+            ..UpstreamRequest::default()
         };
         let body = request.body.filter(|body| !body.is_empty());
+        let mut is_read = false;
         if let (Some(api), Some(body), Some(kind)) = (request.api, body, self.body_kind(request)) {
             match kind {
                 BodyKind::Json => self.edit_json(api, body, request.scan, &mut upstream)?,
                 BodyKind::Form => self.edit_form(body, request.headers, &mut upstream)?,
             }
+            is_read = true;
         }
+        // The path may name the model, so the body comes first.
+        let model = is_read.then(|| upstream.model.as_deref().unwrap_or_default());
+        let path = request.path_and_query;
+        upstream.path_and_query = self.paths.rewrite(self.api_of(request), path, model)?;
         Ok(upstream)
     }
 }
@@ -208,9 +181,19 @@ impl Compatible {
         self.paths.capabilities.get(api).is_some()
     }
 
+    /// The API that the path means to this type.
+    fn api_of(&self, request: &LlmRequest<'_>) -> Option<Api> {
+        if !self.paths.is_original || self.preset.original != Original::OwnPaths {
+            return request.api;
+        }
+        let (path, _) = split_query(request.path_and_query);
+        self.own_paths.find_in(path)
+    }
+
     /// Whether a request is in another format than this service's.
     fn must_translate(&self, api: Option<Api>) -> bool {
         api == Some(Api::AnthropicMessages)
+            && !self.preset.is_opaque
             && !self.paths.is_original
             && !self.has(Api::AnthropicMessages)
     }
@@ -219,7 +202,12 @@ impl Compatible {
     fn body_kind(&self, request: &LlmRequest<'_>) -> Option<BodyKind> {
         let api = request.api?;
         let headers = request.headers;
-        let has_use = if self.has(api) { has_model(api) } else { self.preset.refuses_unsupported };
+        let names_model = self.paths.names_model(api);
+        let has_use = match self.preset.is_opaque {
+            true => has_model(api),
+            false if self.has(api) => has_model(api) || names_model,
+            false => self.preset.refuses_unsupported,
+        };
         if !has_use || headers.contains_key(CONTENT_ENCODING) {
             return None;
         }
@@ -228,10 +216,15 @@ impl Compatible {
         }
         let Some(content_type) = headers.get(CONTENT_TYPE) else { return Some(BodyKind::Json) };
         let content_type = content_type.to_str().unwrap_or_default();
-        let is_image = matches!(api, Api::ImageEdits | Api::ImageVariations);
+        let takes_form = !self.preset.is_opaque
+            && match api {
+                Api::ImageEdits | Api::ImageVariations => true,
+                Api::AudioTranscriptions | Api::AudioTranslations => names_model,
+                _ => false,
+            };
         if contains(content_type, "application/json") {
             Some(BodyKind::Json)
-        } else if is_image && contains(content_type, "multipart/form-data") {
+        } else if takes_form && contains(content_type, "multipart/form-data") {
             Some(BodyKind::Form)
         } else {
             None
@@ -249,36 +242,35 @@ impl Compatible {
                 headers.push((name, None));
             }
         }
-        let credential = match target.token {
-            Some(token) => Some([self.preset.token_scheme.as_bytes(), token.as_bytes()].concat()),
-            None if self.preset.takes_client_token => self.client_credential(client),
-            None => None,
+        let preset = self.preset;
+        let credential = match (target.token, preset.credential) {
+            (Some(_), Credential::Nothing) => None,
+            (Some(token), Credential::Bearer) => Some([BEARER, token.as_bytes()].concat()),
+            (Some(token), Credential::Plain | Credential::ApiKey) => Some(token.into()),
+            (None, _) if preset.without_token == WithoutToken::TakesClients => {
+                client_credential(client)
+            }
+            (None, _) => None,
         };
+        let has_token = target.token.is_some();
+        let removes = match preset.without_token {
+            // Higress: provider/azure.go — two credentials are one too many.
+            _ if has_token => preset.credential == Credential::ApiKey,
+            // A provider that needs a token is not asked with another one.
+            WithoutToken::IsAnError | WithoutToken::Removes => true,
+            WithoutToken::TakesClients | WithoutToken::Passes => false,
+        };
+        if removes && client.contains_key(AUTHORIZATION) {
+            headers.push((AUTHORIZATION, None));
+        }
         if let Some(credential) = credential {
             let mut value = HeaderValue::from_maybe_shared(Bytes::from(credential))
                 .map_err(|_| LlmError::InvalidRequest("the API token cannot be sent".into()))?;
             value.set_sensitive(true);
-            headers.push((AUTHORIZATION, Some(value)));
+            let is_key = has_token && preset.credential == Credential::ApiKey;
+            headers.push((if is_key { API_KEY } else { AUTHORIZATION }, Some(value)));
         }
         Ok(headers)
-    }
-
-    /// What `Authorization` has to become so that the client's own token is
-    /// sent; `None` where it is that already. Clients of other vendors' APIs
-    /// put it into `x-api-key`, so that comes first.
-    fn client_credential(&self, client: &HeaderMap) -> Option<Vec<u8>> {
-        let scheme = self.preset.token_scheme.as_bytes();
-        let names = [X_API_KEY, X_AUTHORIZATION, AUTHORIZATION];
-        let (name, value) = names.into_iter().find_map(|name| {
-            let value = client.get(&name).filter(|value| !value.is_empty())?;
-            Some((name, value.as_bytes()))
-        })?;
-        let start = value.get(..scheme.len());
-        match start.is_some_and(|start| start.eq_ignore_ascii_case(scheme)) {
-            true if name == AUTHORIZATION => None,
-            true => Some(value.to_vec()),
-            false => Some([scheme, value].concat()),
-        }
     }
 
     fn edit_json(
@@ -288,10 +280,10 @@ impl Compatible {
         scan: Option<&Scan>,
         upstream: &mut UpstreamRequest,
     ) -> Result<(), LlmError> {
-        if !self.has(api) {
+        if !self.has(api) && !self.preset.is_opaque {
             return Err(LlmError::UnsupportedApi);
         }
-        if self.paths.is_original {
+        if self.paths.is_original && !self.preset.is_opaque {
             upstream.model = scan.and_then(|scan| scan.model.clone());
             return Ok(());
         }
@@ -303,7 +295,41 @@ impl Compatible {
                 &own_scan
             }
         };
+        let Some(changed) = self.prepare(api, body)? else {
+            return self.edit_scanned(api, body, scan, upstream);
+        };
+        upstream.body = BodyEdit::Parts(vec![changed.clone()]);
+        self.edit_scanned(api, &changed, &Scan::of(&changed)?, upstream)
+    }
+
+    /// The body with what is wanted in depth: the user's settings as it came,
+    /// then what the vendor asks for. `None` where that is nothing.
+    fn prepare(&self, api: Api, body: &Bytes) -> Result<Option<Bytes>, LlmError> {
+        let rule = self.preset.body_rule.filter(|_| !self.paths.is_original);
+        if self.settings.is_empty() && rule.is_none() {
+            return Ok(None);
+        }
+        let text = std::str::from_utf8(body)
+            .map_err(|_| LlmError::InvalidRequest("the body is not valid UTF-8".into()))?;
+        let with_settings = self.settings.apply(text)?;
+        let edited = match rule {
+            Some(rule) => rule(api, with_settings.as_deref().unwrap_or(text))?,
+            None => None,
+        };
+        Ok(edited.or(with_settings).map(Bytes::from))
+    }
+
+    fn edit_scanned(
+        &self,
+        api: Api,
+        body: &Bytes,
+        scan: &Scan,
+        upstream: &mut UpstreamRequest,
+    ) -> Result<(), LlmError> {
         upstream.model.clone_from(&scan.model);
+        if self.preset.is_opaque {
+            return Ok(());
+        }
         let mut splice = Splice::new(body);
         let mut members = Vec::new();
         self.edit_model(scan, &mut splice, &mut members, upstream)?;
@@ -365,7 +391,7 @@ impl Compatible {
             }
         }
         let wishes = Wishes {
-            renames_developer: true,
+            renames_developer: self.preset.renames_developer,
             cleanup_commands: &self.cleanup_commands,
             merges: self.merges_messages,
         };
@@ -399,6 +425,23 @@ impl Compatible {
     }
 }
 
+/// What `Authorization` has to become so that the client's own token is sent;
+/// `None` where it is that already. Clients of other vendors' APIs put it into
+/// `x-api-key`, so that comes first.
+fn client_credential(client: &HeaderMap) -> Option<Vec<u8>> {
+    let names = [X_API_KEY, X_AUTHORIZATION, AUTHORIZATION];
+    let (name, value) = names.into_iter().find_map(|name| {
+        let value = client.get(&name).filter(|value| !value.is_empty())?;
+        Some((name, value.as_bytes()))
+    })?;
+    let start = value.get(..BEARER.len());
+    match start.is_some_and(|start| start.eq_ignore_ascii_case(BEARER)) {
+        true if name == AUTHORIZATION => None,
+        true => Some(value.to_vec()),
+        false => Some([BEARER, value].concat()),
+    }
+}
+
 /// Whether the body of a request for this API names a model.
 fn has_model(api: Api) -> bool {
     matches!(
@@ -415,6 +458,7 @@ fn has_model(api: Api) -> bool {
             | Api::Videos
             | Api::VideoRemix
             | Api::AnthropicMessages
+            | Api::AnthropicCountTokens
             | Api::CohereRerank
             | Api::QwenRerank
     )

@@ -3,6 +3,7 @@
 use http::HeaderValue;
 use serde_json::{Map, Value};
 
+use super::custom_settings::CustomSettings;
 use super::fields::{Fields, checked_path, inside, invalid, text_of};
 use super::path::BasePath;
 use super::{Note, Token, join_path, nearest, notes};
@@ -32,6 +33,8 @@ pub(super) struct ProviderConfig {
     pub(super) base_path: BasePath,
     pub(super) domain: Option<HeaderValue>,
     pub(super) provider_base_path: String,
+    /// What requests get in any case.
+    pub(super) settings: CustomSettings,
     pub(super) cleanup_commands: Vec<String>,
     pub(super) merges_messages: bool,
     /// Whether streams are asked for their usage.
@@ -59,6 +62,7 @@ impl ProviderConfig {
             base_path: base_path(&fields, &mut notes)?,
             domain: fields.host("providerDomain")?,
             provider_base_path: fields.path("providerBasePath")?,
+            settings: CustomSettings::read(&fields, &mut notes)?,
             cleanup_commands: cleanup_commands(&fields)?,
             merges_messages: fields.flag("mergeConsecutiveMessages")? || is_hiclaw,
             wants_stream_usage: !fields.flag("disableStreamUsageStats")?,

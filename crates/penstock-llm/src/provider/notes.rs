@@ -3,7 +3,10 @@
 
 use serde_json::{Map, Value};
 
+use super::config::{Protocol, ProviderConfig};
+use super::custom_settings::CustomSettings;
 use super::fields::{Fields, inside};
+use super::preset::{Preset, idle};
 use super::{Note, join_path, nearest};
 use crate::error::ConfigError;
 
@@ -52,9 +55,6 @@ pub(super) fn idle_fields(fields: &Fields<'_>, notes: &mut Vec<Note>) -> Result<
     if fields.object("context")?.is_some() {
         idle("context", None);
     }
-    if matches!(fields.get("customSettings"), Some(Value::Array(items)) if !items.is_empty()) {
-        idle("customSettings", None);
-    }
     for key in ["promoteThinkingOnEmpty", "logUpstreamErrorResponseBody"] {
         if fields.flag(key)? {
             idle(key, None);
@@ -65,7 +65,9 @@ pub(super) fn idle_fields(fields: &Fields<'_>, notes: &mut Vec<Note>) -> Result<
     }
     let mode = fields.text("reasoningContentMode")?.to_lowercase();
     if !matches!(mode.as_str(), "" | "passthrough") {
-        idle("reasoningContentMode", None);
+        // Higress: provider/qwen.go — no other type looks at it.
+        let hint = "in Higress only type `qwen` with `qwenEnableCompatible: false` does";
+        idle("reasoningContentMode", Some(hint));
     }
     for (key, hint) in [
         ("subPath", "`basePath` removes a prefix"),
@@ -79,6 +81,31 @@ pub(super) fn idle_fields(fields: &Fields<'_>, notes: &mut Vec<Note>) -> Result<
         }
     }
     Ok(())
+}
+
+/// Fields that the type or the protocol has no use for. What they say is
+/// taken away.
+pub(super) fn fields_beyond(preset: &Preset, config: &mut ProviderConfig) {
+    let name = preset.name;
+    let mut beyond = |path: &str, message: String| config.notes.push(idle(path, message));
+    if config.response_format.is_some() && !preset.forces_schema {
+        beyond(
+            "responseJsonSchema",
+            format!("`responseJsonSchema` has no effect with type `{name}`, here as in Higress"),
+        );
+        config.response_format = None;
+    }
+    if preset.is_opaque {
+        if !config.model_map.is_empty() {
+            let message = format!("`modelMapping` has no effect with type `{name}`");
+            beyond("modelMapping", message);
+        }
+    } else if config.protocol == Protocol::Original && !config.settings.is_empty() {
+        let message =
+            "`customSettings` have no effect with `protocol: original`, here as in Higress";
+        beyond("customSettings", message.to_owned());
+        config.settings = CustomSettings::default();
+    }
 }
 
 /// The fields of every type.

@@ -69,10 +69,10 @@ fn unknown_types_are_told_with_the_nearest_one() {
 #[test]
 fn planned_types_are_known() {
     check_error(
-        json!({"type": "azure"}),
+        json!({"type": "bedrock"}),
         ConfigErrorKind::TypeNotSupported,
         "type",
-        "provider type `azure` is not supported yet",
+        "provider type `bedrock` is not supported yet",
     );
 }
 

@@ -64,11 +64,11 @@ fn fields_that_ask_for_what_nobody_does_are_told() {
             "failover",
             "retryOnFailure",
             "context",
-            "customSettings",
             "promoteThinkingOnEmpty",
             "logUpstreamErrorResponseBody",
             "hiclawMode: only its `mergeConsecutiveMessages` part is",
-            "reasoningContentMode",
+            "reasoningContentMode: in Higress only type `qwen` with `qwenEnableCompatible: false` \
+             does",
             "subPath: `basePath` removes a prefix",
             "authHeaderKey: the client's token is read from `x-api-key`, `x-authorization` and \
              `Authorization`",
