@@ -20,7 +20,7 @@ use super::fields::{Fields, invalid};
 use super::path::{Capabilities, Paths};
 use super::preset::{Credential, Original, PRESETS, Preset, Upstream, WithoutToken};
 use super::{
-    BodyEdit, Built, Fetched, LlmRequest, Provider, Target, Token, UpstreamRequest, notes,
+    BodyEdit, Built, Fetch, Fetched, LlmRequest, Provider, Target, Token, UpstreamRequest, notes,
 };
 use crate::api::{Api, split_query};
 use crate::error::{ConfigError, LlmError};
@@ -65,6 +65,7 @@ fn build_from(preset: &'static Preset, object: &Map<String, Value>) -> Result<Bu
             is_original: config.protocol == Protocol::Original,
             original_is_untouched: preset.original == Original::Untouched,
         },
+        context: config.context,
         settings: config.settings,
         model_map: config.model_map,
         first_byte_timeout_ms: config.first_byte_timeout_ms,
@@ -86,6 +87,8 @@ struct Compatible {
     /// The paths of the type, without the user's `capabilities`.
     own_paths: Capabilities,
     paths: Paths,
+    /// The file whose text goes into chat requests.
+    context: Option<Fetch>,
     settings: CustomSettings,
     model_map: ModelMap,
     first_byte_timeout_ms: u64,
@@ -100,6 +103,13 @@ struct Compatible {
 enum BodyKind {
     Json,
     Form,
+}
+
+/// What a body is edited for.
+struct Asked<'a> {
+    api: Api,
+    /// The text of the context file.
+    context: Option<&'a str>,
 }
 
 const BEARER: &[u8] = b"Bearer ";
@@ -145,11 +155,16 @@ impl Provider for Compatible {
             && self.body_kind(request).is_some()
     }
 
+    fn needs(&self, request: &LlmRequest<'_>) -> Vec<Fetch> {
+        let context = self.context.as_ref().filter(|_| self.wants_context(request));
+        context.cloned().into_iter().collect()
+    }
+
     fn request(
         &self,
         request: &LlmRequest<'_>,
         target: &Target<'_>,
-        _fetched: &Fetched,
+        fetched: &Fetched,
     ) -> Result<UpstreamRequest, LlmError> {
         if self.must_translate(request.api) {
             return Err(LlmError::UnsupportedApi);
@@ -163,7 +178,12 @@ impl Provider for Compatible {
         let mut is_read = false;
         if let (Some(api), Some(body), Some(kind)) = (request.api, body, self.body_kind(request)) {
             match kind {
-                BodyKind::Json => self.edit_json(api, body, request.scan, &mut upstream)?,
+                BodyKind::Json => {
+                    let context = fetched.bodies.first().filter(|_| self.wants_context(request));
+                    let context = context.map(|text| String::from_utf8_lossy(text));
+                    let asked = Asked { api, context: context.as_deref() };
+                    self.edit_json(&asked, body, request.scan, &mut upstream)?;
+                }
                 BodyKind::Form => self.edit_form(body, request.headers, &mut upstream)?,
             }
             is_read = true;
@@ -179,6 +199,15 @@ impl Provider for Compatible {
 impl Compatible {
     fn has(&self, api: Api) -> bool {
         self.paths.capabilities.get(api).is_some()
+    }
+
+    /// Whether the context file goes into this request.
+    fn wants_context(&self, request: &LlmRequest<'_>) -> bool {
+        self.context.is_some()
+            && request.api == Some(Api::ChatCompletions)
+            && request.body.is_some_and(|body| !body.is_empty())
+            && !self.paths.is_original
+            && !self.preset.is_opaque
     }
 
     /// The API that the path means to this type.
@@ -275,12 +304,12 @@ impl Compatible {
 
     fn edit_json(
         &self,
-        api: Api,
+        asked: &Asked<'_>,
         body: &Bytes,
         scan: Option<&Scan>,
         upstream: &mut UpstreamRequest,
     ) -> Result<(), LlmError> {
-        if !self.has(api) && !self.preset.is_opaque {
+        if !self.has(asked.api) && !self.preset.is_opaque {
             return Err(LlmError::UnsupportedApi);
         }
         if self.paths.is_original && !self.preset.is_opaque {
@@ -295,11 +324,11 @@ impl Compatible {
                 &own_scan
             }
         };
-        let Some(changed) = self.prepare(api, body)? else {
-            return self.edit_scanned(api, body, scan, upstream);
+        let Some(changed) = self.prepare(asked.api, body)? else {
+            return self.edit_scanned(asked, body, scan, upstream);
         };
         upstream.body = BodyEdit::Parts(vec![changed.clone()]);
-        self.edit_scanned(api, &changed, &Scan::of(&changed)?, upstream)
+        self.edit_scanned(asked, &changed, &Scan::of(&changed)?, upstream)
     }
 
     /// The body with what is wanted in depth: the user's settings as it came,
@@ -321,11 +350,12 @@ impl Compatible {
 
     fn edit_scanned(
         &self,
-        api: Api,
+        asked: &Asked<'_>,
         body: &Bytes,
         scan: &Scan,
         upstream: &mut UpstreamRequest,
     ) -> Result<(), LlmError> {
+        let api = asked.api;
         upstream.model.clone_from(&scan.model);
         if self.preset.is_opaque {
             return Ok(());
@@ -334,7 +364,8 @@ impl Compatible {
         let mut members = Vec::new();
         self.edit_model(scan, &mut splice, &mut members, upstream)?;
         if api == Api::ChatCompletions {
-            self.edit_chat(body, scan, &mut splice, &mut members);
+            self.edit_format(scan, &mut splice, &mut members);
+            self.edit_messages(body, scan, asked.context, &mut splice);
         }
         let can_report_usage = matches!(api, Api::ChatCompletions | Api::Completions);
         if can_report_usage && scan.stream && self.wants_stream_usage {
@@ -377,23 +408,27 @@ impl Compatible {
         Ok(())
     }
 
-    fn edit_chat(
-        &self,
-        body: &Bytes,
-        scan: &Scan,
-        splice: &mut Splice<'_>,
-        members: &mut Vec<String>,
-    ) {
+    fn edit_format(&self, scan: &Scan, splice: &mut Splice<'_>, members: &mut Vec<String>) {
         if let Some(format) = &self.response_format {
             match &scan.response_format_at {
                 Some(at) => splice.replace(at.clone(), format.clone()),
                 None => members.push(format!(r#""response_format":{format}"#)),
             }
         }
+    }
+
+    fn edit_messages(
+        &self,
+        body: &Bytes,
+        scan: &Scan,
+        context: Option<&str>,
+        splice: &mut Splice<'_>,
+    ) {
         let wishes = Wishes {
             renames_developer: self.preset.renames_developer,
             cleanup_commands: &self.cleanup_commands,
             merges: self.merges_messages,
+            context,
         };
         let Some(at) = &scan.messages_at else { return };
         if body.get(at.clone()).is_some_and(|messages| wishes.concern(messages)) {

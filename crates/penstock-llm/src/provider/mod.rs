@@ -59,12 +59,15 @@ pub struct Target<'a> {
 /// Something that must be at hand before the request can be built.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fetch {
-    /// A text file: `url` asked of `service` (`FQDN:port`).
+    /// A text file: `url` asked of `service` with GET. It may be kept for the
+    /// life of the configuration; without it the request must not be sent.
     ContextFile {
-        /// Host and path of the file.
+        /// Scheme, host and path of the file, without a query.
         url: String,
-        /// The service that serves it.
+        /// The service that serves it: `FQDN:port`.
         service: String,
+        /// How long that may take.
+        timeout_ms: u64,
     },
 }
 
@@ -115,7 +118,8 @@ pub trait Provider: Send + Sync {
     /// with the head only.
     fn wants_body(&self, request: &LlmRequest<'_>) -> bool;
 
-    /// What must be fetched first. Most providers need nothing.
+    /// What must be fetched first. Most providers need nothing. Asked with the
+    /// body.
     fn needs(&self, request: &LlmRequest<'_>) -> Vec<Fetch> {
         let _ = request;
         Vec::new()

@@ -197,15 +197,34 @@ pub(crate) fn wants_body(provider: &dyn Provider, client: &Written) -> bool {
     provider.wants_body(&client.request())
 }
 
+/// What the provider needs for a request.
+pub(crate) fn needs(provider: &dyn Provider, client: &Written) -> Vec<Fetch> {
+    let mut request = client.request();
+    if provider.wants_body(&request) {
+        request.body = client.body.as_ref();
+    }
+    provider.needs(&request)
+}
+
 /// What becomes of a request: host, path, header edits, an empty line, body;
 /// what is kept is not shown.
 pub(crate) fn sent(provider: &dyn Provider, client: &Written) -> Result<String, LlmError> {
+    sent_with(provider, client, &[])
+}
+
+/// The same, with the texts that the provider needs.
+pub(crate) fn sent_with(
+    provider: &dyn Provider,
+    client: &Written,
+    texts: &[&'static str],
+) -> Result<String, LlmError> {
+    let bodies = texts.iter().map(|text| Bytes::from_static(text.as_bytes())).collect();
     let mut request = client.request();
     if provider.wants_body(&request) {
         request.body = client.body.as_ref();
     }
     let token = provider.tokens().first().map(Token::expose);
-    let upstream = provider.request(&request, &Target { token }, &Fetched::default())?;
+    let upstream = provider.request(&request, &Target { token }, &Fetched { bodies })?;
     let mut shown = String::new();
     if let Some(host) = &upstream.host {
         shown += &format!("host: {}\n", host.to_str().unwrap());

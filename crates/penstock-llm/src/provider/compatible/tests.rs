@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::provider::tests::{Written, object, sent, wants_body};
+use crate::provider::tests::{Written, needs, object, sent, sent_with, wants_body};
 use crate::provider::{PROVIDERS, build as build_any};
 
 fn provider(name: &str, mut config: Value) -> Result<Arc<dyn Provider>, ConfigError> {
@@ -467,5 +467,42 @@ fn fields_that_a_type_has_no_use_for_are_told() {
         let notes = build_any(&object(config)).unwrap().notes;
         let paths: Vec<_> = notes.iter().map(|note| (&*note.path, note.unknown)).collect();
         assert_eq!(paths, [(path, false)], "{name}");
+    }
+}
+
+#[test]
+fn a_context_file_goes_into_chat_requests() {
+    let context = json!({
+        "fileUrl": "http://files.test/a/b.txt?c=d", "serviceName": "files.dns",
+        "servicePort": "8080",
+    });
+    let groq = |fields: Value| usual("groq", fields);
+    let with_context = groq(json!({"context": context, "timeout": 500}));
+    let chat = Written::parse(
+        "POST /v1/chat/completions\n\n{\"model\":\"a\",\"messages\":[{\"role\":\"user\"}]}",
+    );
+    let file = |timeout_ms| {
+        let (url, service) = ("http://files.test/a/b.txt".into(), "files.dns:8080".into());
+        [Fetch::ContextFile { url, service, timeout_ms }]
+    };
+    assert_eq!(needs(&*with_context, &chat), file(500));
+    assert_eq!(needs(&*groq(json!({ "context": context })), &chat), file(120_000));
+    let sent = sent_with(&*with_context, &chat, &["Be\nbrief."]).unwrap();
+    let (_, body) = sent.split_once("\n\n").unwrap();
+    let expected = concat!(
+        r#"{"model":"b","messages":[{"role":"system","content":"Be\nbrief."},"#,
+        r#"{"role":"user"}]}"#,
+    );
+    assert_eq!(body.trim_end(), expected);
+
+    let original = json!({"context": context, "protocol": "original", "firstByteTimeout": 1});
+    for (provider, request) in [
+        (groq(json!({})), &chat),
+        (groq(original), &chat),
+        (with_context.clone(), &Written::parse("POST /v1/responses\n\n{\"model\":\"a\"}")),
+        (with_context.clone(), &Written::parse("POST /v1/chat/completions")),
+    ] {
+        assert_eq!(needs(&*provider, request), []);
+        assert!(!sent_with(&*provider, request, &["Be brief."]).unwrap().contains("brief"));
     }
 }
