@@ -155,6 +155,9 @@ fn behind_comma(text: &str, at: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Map, Value, json};
+
     use super::*;
 
     /// What becomes of `text`; `-` where it stays.
@@ -235,5 +238,46 @@ mod tests {
         assert_eq!(member(r#"{"a":1,"a": 2 }"#, "a"), Some("2"));
         assert_eq!(member(r#"{"b":1}"#, "a"), None);
         assert_eq!(member("5", "a"), None);
+    }
+    /// Objects of few keys, nested, with white space.
+    fn object() -> impl Strategy<Value = (Map<String, Value>, String)> {
+        let leaf = prop_oneof![
+            any::<bool>().prop_map(Value::from),
+            "[a,\"{} ]{0,3}".prop_map(Value::from)
+        ];
+        let value = leaf.prop_recursive(2, 8, 3, |inner| {
+            proptest::collection::btree_map("[abc]", inner, 0..3)
+                .prop_map(|members| Value::Object(members.into_iter().collect()))
+        });
+        (proptest::collection::btree_map("[abc]", value, 0..4), any::<bool>()).prop_map(
+            |(members, is_pretty)| {
+                let map: Map<String, Value> = members.into_iter().collect();
+                let text = match is_pretty {
+                    true => serde_json::to_string_pretty(&map).unwrap(),
+                    false => serde_json::to_string(&map).unwrap(),
+                };
+                (map, text)
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn edits_do_what_they_would_do_to_values((map, text) in object()) {
+            let parse = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+            let removed = without(&text, &["a", "b"]);
+            let mut expected = map.clone();
+            expected.retain(|key, _| key == "c");
+            prop_assert_eq!(removed.is_none(), expected == map);
+            prop_assert_eq!(parse(removed.as_deref().unwrap_or(&text)), Value::Object(expected));
+
+            let changed = set(&text, &["a", "b"], "9", true).unwrap();
+            let mut expected = Value::Object(map);
+            if !expected["a"].is_object() {
+                expected["a"] = json!({});
+            }
+            expected["a"]["b"] = json!(9);
+            prop_assert_eq!(parse(changed.as_deref().unwrap_or(&text)), expected);
+        }
     }
 }

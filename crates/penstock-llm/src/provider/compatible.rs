@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, UPGRADE,
 };
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::{Map, Value};
 
 use super::config::{Protocol, ProviderConfig};
@@ -21,6 +21,7 @@ use super::path::{Capabilities, Paths};
 use super::preset::{Credential, Original, PRESETS, Preset, Upstream, WithoutToken};
 use super::{
     BodyEdit, Built, Fetch, Fetched, LlmRequest, Provider, Target, Token, UpstreamRequest, notes,
+    promotion,
 };
 use crate::api::{Api, split_query};
 use crate::error::{ConfigError, LlmError};
@@ -29,6 +30,7 @@ use crate::messages::Wishes;
 use crate::model_map::ModelMap;
 use crate::multipart::Form;
 use crate::scan::{Scan, Splice};
+use crate::stage::{BodyStage, Chain, Head};
 
 /// Builds the provider of a row.
 pub(super) fn build(config: &Map<String, Value>) -> Result<Built, ConfigError> {
@@ -71,6 +73,7 @@ fn build_from(preset: &'static Preset, object: &Map<String, Value>) -> Result<Bu
         first_byte_timeout_ms: config.first_byte_timeout_ms,
         cleanup_commands: config.cleanup_commands,
         merges_messages: config.merges_messages,
+        promotes_thinking: config.promotes_thinking,
         wants_stream_usage: config.wants_stream_usage,
         response_format: config.response_format,
     };
@@ -94,6 +97,7 @@ struct Compatible {
     first_byte_timeout_ms: u64,
     cleanup_commands: Vec<String>,
     merges_messages: bool,
+    promotes_thinking: bool,
     wants_stream_usage: bool,
     response_format: Option<String>,
 }
@@ -194,7 +198,28 @@ impl Provider for Compatible {
         upstream.path_and_query = self.paths.rewrite(self.api_of(request), path, model)?;
         Ok(upstream)
     }
+
+    fn response(&self, request: &LlmRequest<'_>, head: &Head) -> Option<Box<dyn BodyStage>> {
+        let is_readable = request.api == Some(Api::ChatCompletions)
+            && !self.paths.is_original
+            && !self.preset.is_opaque
+            && head.status == StatusCode::OK
+            && !head.headers.contains_key(CONTENT_ENCODING);
+        if !is_readable {
+            return None;
+        }
+        let kind = text(&head.headers, &CONTENT_TYPE).unwrap_or_default();
+        let is_stream = kind.get(..STREAM.len()).is_some_and(|s| s.eq_ignore_ascii_case(STREAM));
+        let stream_stage = self.preset.stream_stage.filter(|_| is_stream).map(|stage| stage());
+        let promotion = self.promotes_thinking.then(|| promotion::stage(is_stream));
+        match (stream_stage, promotion) {
+            (Some(first), Some(second)) => Some(Box::new(Chain { first, second })),
+            (first, second) => first.or(second),
+        }
+    }
 }
+
+const STREAM: &str = "text/event-stream";
 
 impl Compatible {
     fn has(&self, api: Api) -> bool {

@@ -39,6 +39,8 @@ pub(super) struct ProviderConfig {
     pub(super) settings: CustomSettings,
     pub(super) cleanup_commands: Vec<String>,
     pub(super) merges_messages: bool,
+    /// Whether an answer that is nothing but reasoning becomes content.
+    pub(super) promotes_thinking: bool,
     /// Whether streams are asked for their usage.
     pub(super) wants_stream_usage: bool,
     /// What `response_format` of chat requests becomes, as JSON.
@@ -68,6 +70,7 @@ impl ProviderConfig {
             settings: CustomSettings::read(&fields, &mut notes)?,
             cleanup_commands: cleanup_commands(&fields)?,
             merges_messages: fields.flag("mergeConsecutiveMessages")? || is_hiclaw,
+            promotes_thinking: fields.flag("promoteThinkingOnEmpty")? || is_hiclaw,
             wants_stream_usage: !fields.flag("disableStreamUsageStats")?,
             response_format: response_format(&fields)?,
             notes,
@@ -141,7 +144,7 @@ fn tokens(fields: &Fields<'_>, notes: &mut Vec<Note>) -> Result<Vec<Token>, Conf
         if text.is_empty() {
             notes.push(Note {
                 message: format!("`{path}` is empty: requests go out without a token"),
-                hint: Some("remove it to send the client's own token".into()),
+                hint: Some("put the token there, or remove the entry".into()),
                 path,
                 unknown: false,
             });

@@ -24,10 +24,12 @@ mod custom_settings;
 mod fields;
 mod hunyuan;
 mod minimax;
+mod moonshot;
 mod notes;
 mod openai;
 mod path;
 mod preset;
+mod promotion;
 mod qwen;
 mod vllm;
 

@@ -55,13 +55,8 @@ pub(super) fn idle_fields(fields: &Fields<'_>, notes: &mut Vec<Note>) -> Result<
     if fields.object("context")?.is_some() {
         idle("context", None);
     }
-    for key in ["promoteThinkingOnEmpty", "logUpstreamErrorResponseBody"] {
-        if fields.flag(key)? {
-            idle(key, None);
-        }
-    }
-    if fields.flag("hiclawMode")? {
-        idle("hiclawMode", Some("only its `mergeConsecutiveMessages` part is"));
+    if fields.flag("logUpstreamErrorResponseBody")? {
+        idle("logUpstreamErrorResponseBody", None);
     }
     let mode = fields.text("reasoningContentMode")?.to_lowercase();
     if !matches!(mode.as_str(), "" | "passthrough") {

@@ -9,9 +9,10 @@ use http::HeaderValue;
 use super::body_rule::{self, BodyRule};
 use super::fields::{Fields, checked_host, invalid};
 use super::path::{Capabilities, PathRule};
-use super::{Note, azure, hunyuan, minimax, openai, qwen, vllm};
+use super::{Note, azure, hunyuan, minimax, moonshot, openai, qwen, vllm};
 use crate::api::Api;
 use crate::error::{ConfigError, ConfigErrorKind};
+use crate::stage::BodyStage;
 
 /// The types that are nothing but a row, sorted by name.
 pub(super) const PRESETS: &[Preset] = &[
@@ -135,17 +136,7 @@ pub(super) const PRESETS: &[Preset] = &[
         keeps_client_path: true,
         ..VENDOR
     },
-    Preset {
-        name: "moonshot",
-        host: "api.moonshot.cn",
-        path: |api| match api {
-            Api::ChatCompletions | Api::Models => api.default_path(),
-            _ => None,
-        },
-        check: moonshot,
-        moves_usage: true,
-        ..VENDOR
-    },
+    moonshot::PRESET,
     Preset {
         name: "ollama",
         path: |api| match api {
@@ -236,8 +227,8 @@ pub(super) struct Preset {
     pub(super) forces_schema: bool,
     /// What the vendor wants changed in bodies besides.
     pub(super) body_rule: Option<BodyRule>,
-    /// Whether streams have their usage inside a choice.
-    pub(super) moves_usage: bool,
+    /// What the vendor's event streams have to pass through.
+    pub(super) stream_stage: Option<fn() -> Box<dyn BodyStage>>,
 }
 
 /// What most vendors are; the tokens are needed.
@@ -257,7 +248,7 @@ pub(super) const VENDOR: Preset = Preset {
     renames_developer: true,
     forces_schema: false,
     body_rule: None,
-    moves_usage: false,
+    stream_stage: None,
 };
 
 /// Where requests go.
@@ -372,19 +363,6 @@ fn cloudflare(preset: &Preset, fields: &Fields<'_>) -> Result<Upstream, ConfigEr
 fn generic(_: &Preset, fields: &Fields<'_>) -> Result<Upstream, ConfigError> {
     let host = fields.host("genericHost")?;
     Ok(Upstream { host, rule: PathRule::Client, capabilities: Capabilities::default() })
-}
-
-/// Higress: provider/moonshot.go — the file is checked but never used.
-fn moonshot(fields: &Fields<'_>, notes: &mut Vec<Note>) -> Result<(), ConfigError> {
-    if fields.text("moonshotFileId")?.is_empty() {
-        return Ok(());
-    }
-    if fields.object("context")?.is_some() {
-        let message = "moonshotFileId and context cannot be configured at the same time";
-        return Err(invalid("moonshotFileId", message));
-    }
-    notes.push(idle("moonshotFileId", "`moonshotFileId` has no effect, here as in Higress"));
-    Ok(())
 }
 
 /// Higress: provider/ollama.go — both fields are needed, whatever the manual

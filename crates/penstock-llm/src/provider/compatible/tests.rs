@@ -506,3 +506,85 @@ fn a_context_file_goes_into_chat_requests() {
         assert!(!sent_with(&*provider, request, &["Be brief."]).unwrap().contains("brief"));
     }
 }
+
+/// What becomes of an answer to a chat request; `-` where no stage sees it.
+fn answered(provider: &dyn Provider, path: &str, head: (u16, &str), body: &str) -> String {
+    let (path, headers) = (path.to_owned(), HeaderMap::new());
+    let request = LlmRequest {
+        api: Api::from_path(&path),
+        method: &http::Method::POST,
+        path_and_query: &path,
+        headers: &headers,
+        body: None,
+        scan: None,
+    };
+    let (status, lines) = head;
+    let mut headers = HeaderMap::new();
+    for (name, value) in lines.lines().filter_map(|line| line.split_once(": ")) {
+        headers.insert(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
+    }
+    let head = Head { status: StatusCode::from_u16(status).unwrap(), headers };
+    let Some(mut stage) = provider.response(&request, &head) else { return "-".into() };
+    let mut pieces = Vec::new();
+    crate::sse::SseDecoder::new().push(Bytes::from(body.to_owned()), &mut pieces).unwrap();
+    if pieces.is_empty() {
+        pieces.push(crate::stage::Piece { raw: Bytes::from(body.to_owned()), event: None });
+    }
+    let mut output = crate::stage::Output::default();
+    for piece in pieces {
+        stage.push(piece, &mut output).unwrap();
+    }
+    stage.finish(&mut output).unwrap();
+    let raw: Vec<Bytes> = output.pieces.into_iter().map(|piece| piece.raw).collect();
+    String::from_utf8(raw.concat()).unwrap()
+}
+
+#[test]
+fn answers_pass_but_for_what_has_a_reason() {
+    const CHAT: &str = "/v1/chat/completions";
+    const STREAM: &str = "Content-Type: Text/Event-Stream; charset=utf-8";
+    let events =
+        "id: 1\ndata: {\"choices\":[{\"usage\":{\"total_tokens\":1}}]}\n\ndata: [DONE]\n\n";
+    let moved =
+        "id: 1\ndata: {\"usage\":{\"total_tokens\":1},\"choices\":[{}]}\n\ndata: [DONE]\n\n";
+    let moonshot = usual("moonshot", json!({}));
+    assert_eq!(answered(&*moonshot, CHAT, (200, STREAM), events), moved);
+    let gzip = format!("{STREAM}\ncontent-encoding: gzip");
+    for (path, head) in [
+        ("/v1/models", (200, STREAM)),
+        (CHAT, (200, "content-type: application/json")),
+        (CHAT, (200, "")),
+        (CHAT, (429, STREAM)),
+        (CHAT, (200, &*gzip)),
+    ] {
+        assert_eq!(answered(&*moonshot, path, head, events), "-", "{path} {head:?}");
+    }
+    let original = usual("moonshot", json!({"protocol": "original", "hiclawMode": true}));
+    assert_eq!(answered(&*original, CHAT, (200, STREAM), events), "-");
+    assert_eq!(answered(&*usual("groq", json!({})), CHAT, (200, STREAM), events), "-");
+}
+
+#[test]
+fn thinking_is_promoted_where_that_is_wanted() {
+    const CHAT: &str = "/v1/chat/completions";
+    let body = r#"{"choices":[{"message":{"reasoning_content":"a"}}]}"#;
+    let promoted = r#"{"choices":[{"message":{"content":"a"}}]}"#;
+    for field in ["promoteThinkingOnEmpty", "hiclawMode"] {
+        let groq = usual("groq", json!({ field: true }));
+        assert_eq!(answered(&*groq, CHAT, (200, "content-type: application/json"), body), promoted);
+        assert_eq!(answered(&*groq, CHAT, (201, ""), body), "-");
+    }
+    // Both stages of a vendor that has one of its own.
+    let moonshot = usual("moonshot", json!({"hiclawMode": true}));
+    let event = |choice: &str| format!("data: {{{choice}}}\n\n");
+    let stream = event(
+        r#""choices":[{"index":0,"delta":{"reasoning_content":"a"},"usage":{"total_tokens":1}}]"#,
+    );
+    let expected = event(
+        r#""usage":{"total_tokens":1},"choices":[{"index":0,"delta":{"reasoning_content":"a"}}]"#,
+    ) + &event(
+        r#""choices":[{"index":0,"delta":{"content":"a"},"finish_reason":null}]"#,
+    );
+    let head = (200, "content-type: text/event-stream");
+    assert_eq!(answered(&*moonshot, CHAT, head, &stream), expected);
+}
