@@ -181,6 +181,9 @@ impl Provider for Compatible {
         let body = request.body.filter(|body| !body.is_empty());
         let mut is_read = false;
         if let (Some(api), Some(body), Some(kind)) = (request.api, body, self.body_kind(request)) {
+            if !self.has(api) && !self.preset.is_opaque {
+                return Err(LlmError::UnsupportedApi);
+            }
             match kind {
                 BodyKind::Json => {
                     let context = fetched.bodies.first().filter(|_| self.wants_context(request));
@@ -260,7 +263,8 @@ impl Compatible {
         let has_use = match self.preset.is_opaque {
             true => has_model(api),
             false if self.has(api) => has_model(api) || names_model,
-            false => self.preset.refuses_unsupported,
+            // With `original` the vendor knows best what it has.
+            false => self.preset.refuses_unsupported && !self.paths.is_original,
         };
         if !has_use || headers.contains_key(CONTENT_ENCODING) {
             return None;
@@ -334,9 +338,6 @@ impl Compatible {
         scan: Option<&Scan>,
         upstream: &mut UpstreamRequest,
     ) -> Result<(), LlmError> {
-        if !self.has(asked.api) && !self.preset.is_opaque {
-            return Err(LlmError::UnsupportedApi);
-        }
         if self.paths.is_original && !self.preset.is_opaque {
             upstream.model = scan.and_then(|scan| scan.model.clone());
             return Ok(());
@@ -359,7 +360,7 @@ impl Compatible {
     /// The body with what is wanted in depth: the user's settings as it came,
     /// then what the vendor asks for. `None` where that is nothing.
     fn prepare(&self, api: Api, body: &Bytes) -> Result<Option<Bytes>, LlmError> {
-        let rule = self.preset.body_rule.filter(|_| !self.paths.is_original);
+        let rule = self.preset.body_rule;
         if self.settings.is_empty() && rule.is_none() {
             return Ok(None);
         }

@@ -4,7 +4,6 @@
 use serde_json::{Map, Value};
 
 use super::config::{Protocol, ProviderConfig};
-use super::custom_settings::CustomSettings;
 use super::fields::{Fields, inside};
 use super::preset::{Preset, idle};
 use super::{Note, join_path, nearest};
@@ -78,8 +77,8 @@ pub(super) fn idle_fields(fields: &Fields<'_>, notes: &mut Vec<Note>) -> Result<
     Ok(())
 }
 
-/// Fields that the type or the protocol has no use for. What they say is
-/// taken away.
+/// Fields that the type or the protocol has no use for; a schema is taken
+/// away from a type that does not force one.
 pub(super) fn fields_beyond(preset: &Preset, config: &mut ProviderConfig) {
     let name = preset.name;
     let mut beyond = |path: &str, message: String| config.notes.push(idle(path, message));
@@ -99,7 +98,6 @@ pub(super) fn fields_beyond(preset: &Preset, config: &mut ProviderConfig) {
         let message =
             "`customSettings` have no effect with `protocol: original`, here as in Higress";
         beyond("customSettings", message.to_owned());
-        config.settings = CustomSettings::default();
     }
 }
 

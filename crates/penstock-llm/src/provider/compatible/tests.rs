@@ -186,6 +186,10 @@ fn what_a_type_does_not_have_is_refused_with_a_body_only() {
     check("groq", "GET /v1/models", "host: api.groq.com\nauthorization: Bearer t");
     let form = "POST /v1/files\ncontent-type: multipart/form-data; boundary=X\n\n--X--";
     check("groq", form, "host: api.groq.com\nauthorization: Bearer t");
+    check("groq", &form.replace("/files", "/audio/translations"), {
+        "host: api.groq.com\nauthorization: Bearer t"
+    });
+    check("groq", &form.replace("/files", "/images/edits"), REFUSED);
     check("groq", "POST /unknown\n\n{}", "host: api.groq.com\nauthorization: Bearer t");
     // Ollama knows more than its row.
     let ollama = usual("ollama", json!({"ollamaServerHost": "o.test", "ollamaServerPort": 1}));
@@ -282,6 +286,9 @@ fn original_knows_the_vendors_own_paths() {
     ] {
         check_path(&*original(name), path, expected);
     }
+    let patient = usual("groq", json!({"protocol": "original", "firstByteTimeout": 1}));
+    let refused_otherwise = "POST /v1/embeddings\n\n{}";
+    check_with(&*patient, refused_otherwise, "host: api.groq.com\nauthorization: Bearer t");
     let body = "POST /api/paas/v4/chat/completions\n\n{\"model\":\"a\",\"reasoning_effort\":\"x\"}";
     let expected = "host: open.bigmodel.cn\nauthorization: Bearer t";
     check_with(&*original("zhipuai"), body, expected);
