@@ -393,3 +393,6 @@ fn zhipuai(preset: &Preset, fields: &Fields<'_>) -> Result<Upstream, ConfigError
     }
     Ok(upstream)
 }
+
+#[cfg(test)]
+mod tests;

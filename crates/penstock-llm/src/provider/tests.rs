@@ -244,3 +244,23 @@ pub(crate) fn sent_with(
     }
     Ok(shown)
 }
+
+/// A provider of a type.
+pub(crate) fn provider(name: &str, mut config: Value) -> Result<Arc<dyn Provider>, ConfigError> {
+    config["type"] = json!(name);
+    build(&object(config)).map(|built| built.provider)
+}
+
+/// A provider of a type with a token and a model mapping besides the fields.
+pub(crate) fn usual(name: &str, fields: Value) -> Arc<dyn Provider> {
+    let mut config = json!({"apiTokens": ["t"], "modelMapping": {"a": "b"}});
+    config.as_object_mut().unwrap().extend(object(fields));
+    provider(name, config).unwrap()
+}
+
+/// `expected` is what changes, or the error; see [`sent`].
+#[track_caller]
+pub(crate) fn check_with(provider: &dyn Provider, request: &str, expected: &str) {
+    let sent = sent(provider, &Written::parse(request));
+    assert_eq!(sent.unwrap_or_else(|error| error.to_string()).trim_end(), expected);
+}
