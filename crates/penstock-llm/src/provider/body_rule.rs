@@ -1,5 +1,8 @@
 //! What single vendors want changed in a body, besides the model. A rule
 //! gets the whole JSON text and gives it back changed, or nothing.
+//!
+//! What a request of Anthropic's API asks of these vendors (its `thinking`)
+//! is not here: that is known only while it is translated.
 
 use crate::api::Api;
 use crate::error::LlmError;

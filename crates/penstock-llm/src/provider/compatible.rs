@@ -47,7 +47,7 @@ fn build_from(preset: &'static Preset, object: &Map<String, Value>) -> Result<Bu
     if preset.without_token == WithoutToken::IsAnError && config.tokens.is_empty() {
         return Err(invalid("", "no apiToken found in provider config"));
     }
-    notes::fields_beyond(preset, &mut config);
+    notes::fields_beyond(preset, &fields, &mut config);
     let Upstream { host, rule, mut capabilities } = (preset.upstream)(preset, &fields)?;
     let own_paths = capabilities.clone();
     for (api, path) in config.capabilities {
@@ -152,11 +152,9 @@ impl Provider for Compatible {
         // streams, which only the first-byte timeout asks.
         let has_use = match self.preset.is_opaque {
             true => !self.settings.is_empty(),
-            false => !self.paths.is_original,
+            false => !self.paths.is_original || self.first_byte_timeout_ms > 0,
         };
-        (has_use || self.first_byte_timeout_ms > 0)
-            && !self.must_translate(request.api)
-            && self.body_kind(request).is_some()
+        has_use && !self.must_translate(request.api) && self.body_kind(request).is_some()
     }
 
     fn needs(&self, request: &LlmRequest<'_>) -> Vec<Fetch> {

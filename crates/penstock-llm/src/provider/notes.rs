@@ -79,7 +79,7 @@ pub(super) fn idle_fields(fields: &Fields<'_>, notes: &mut Vec<Note>) -> Result<
 
 /// Fields that the type or the protocol has no use for; a schema is taken
 /// away from a type that does not force one.
-pub(super) fn fields_beyond(preset: &Preset, config: &mut ProviderConfig) {
+pub(super) fn fields_beyond(preset: &Preset, fields: &Fields<'_>, config: &mut ProviderConfig) {
     let name = preset.name;
     let mut beyond = |path: &str, message: String| config.notes.push(idle(path, message));
     if config.response_format.is_some() && !preset.forces_schema {
@@ -90,9 +90,8 @@ pub(super) fn fields_beyond(preset: &Preset, config: &mut ProviderConfig) {
         config.response_format = None;
     }
     if preset.is_opaque {
-        if !config.model_map.is_empty() {
-            let message = format!("`modelMapping` has no effect with type `{name}`");
-            beyond("modelMapping", message);
+        for field in OF_BODIES.iter().filter(|field| is_set(fields.get(field))) {
+            beyond(field, format!("`{field}` has no effect with type `{name}`"));
         }
     } else if config.protocol == Protocol::Original && !config.settings.is_empty() {
         let message =
@@ -100,6 +99,28 @@ pub(super) fn fields_beyond(preset: &Preset, config: &mut ProviderConfig) {
         beyond("customSettings", message.to_owned());
     }
 }
+
+/// Whether a field asks for something.
+fn is_set(value: Option<&Value>) -> bool {
+    match value {
+        None | Some(Value::Null | Value::Bool(false)) => false,
+        Some(Value::String(text)) => !text.is_empty(),
+        Some(Value::Array(items)) => !items.is_empty(),
+        Some(Value::Object(map)) => !map.is_empty(),
+        Some(Value::Bool(true) | Value::Number(_)) => true,
+    }
+}
+
+/// What says something about APIs and bodies, which are no business of an
+/// opaque type.
+const OF_BODIES: &[&str] = &[
+    "modelMapping",
+    "capabilities",
+    "contextCleanupCommands",
+    "mergeConsecutiveMessages",
+    "promoteThinkingOnEmpty",
+    "hiclawMode",
+];
 
 /// The fields of every type.
 #[rustfmt::skip]

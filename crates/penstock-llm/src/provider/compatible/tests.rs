@@ -80,8 +80,7 @@ fn generic_sends_what_it_gets() {
     });
     let generic = usual("generic", all);
     assert_eq!(generic.first_byte_timeout_ms(), 500);
-    let expected = "host: g.test:8443\npath: /v1/chat/completions\nauthorization: Bearer t\n\
-                    model = a";
+    let expected = "host: g.test:8443\npath: /v1/chat/completions\nauthorization: Bearer t";
     let stream = "POST /team/v1/chat/completions\n\n{\"model\":\"a\",\"stream\":true}";
     check_with(&*generic, stream, expected);
     let unmoved = provider("generic", json!({})).unwrap();

@@ -280,7 +280,9 @@ fn fields_that_a_type_has_no_use_for_are_told() {
         ("qwen", json!({"qwenEnableSearch": true}), "qwenEnableSearch"),
         ("qwen", json!({"qwenFileIds": ["f"]}), "qwenFileIds"),
         ("groq", schema, "responseJsonSchema"),
-        ("generic", json!({"modelMapping": {"a": "b"}}), "modelMapping"),
+        ("generic", json!({"modelMapping": {"a": "b"}, "hiclawMode": false}), "modelMapping"),
+        ("generic", json!({"mergeConsecutiveMessages": true}), "mergeConsecutiveMessages"),
+        ("generic", json!({"contextCleanupCommands": ["/new"]}), "contextCleanupCommands"),
         (
             "groq",
             json!({"protocol": "original", "customSettings": [{"name": "seed", "value": 1}]}),
