@@ -49,7 +49,7 @@ fn build_from(preset: &'static Preset, object: &Map<String, Value>) -> Result<Bu
     }
     notes::fields_beyond(preset, &fields, &mut config);
     let Upstream { host, rule, mut capabilities } = (preset.upstream)(preset, &fields)?;
-    let own_paths = capabilities.clone();
+    let own_paths = [capabilities.clone(), preset.with_paths().capabilities];
     for (api, path) in config.capabilities {
         capabilities.set(api, path);
     }
@@ -87,8 +87,9 @@ struct Compatible {
     tokens: Vec<Token>,
     /// `None` keeps the client's.
     host: Option<HeaderValue>,
-    /// The paths of the type, without the user's `capabilities`.
-    own_paths: Capabilities,
+    /// The paths of this provider and those of its type, without the user's
+    /// `capabilities`.
+    own_paths: [Capabilities; 2],
     paths: Paths,
     /// The file whose text goes into chat requests.
     context: Option<Fetch>,
@@ -242,7 +243,7 @@ impl Compatible {
             return request.api;
         }
         let (path, _) = split_query(request.path_and_query);
-        self.own_paths.find_in(path)
+        self.own_paths.iter().find_map(|own| own.find_in(path))
     }
 
     /// Whether a request is in another format than this service's.

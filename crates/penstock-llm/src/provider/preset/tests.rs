@@ -183,6 +183,18 @@ fn original_knows_the_vendors_own_paths() {
     ] {
         check_path(&*original(name), path, expected);
     }
+    let moved = |name, fields: Value| {
+        let mut all = json!({"protocol": "original"});
+        all.as_object_mut().unwrap().extend(object(fields));
+        usual(name, all)
+    };
+    let vllm = moved("vllm", json!({"vllmCustomUrl": "v.test/llm"}));
+    check_path(&*vllm, "/v1/chat/completions", "/llm/chat/completions");
+    check_path(&*vllm, "/x/llm/chat/completions", "/llm/chat/completions");
+    let code_plan = moved("zhipuai", json!({"zhipuCodePlanMode": true}));
+    let coding = "/api/coding/paas/v4/chat/completions";
+    check_path(&*code_plan, &format!("/x{coding}"), coding);
+    check_path(&*code_plan, "/api/paas/v4/chat/completions", coding);
     let patient = usual("groq", json!({"protocol": "original", "firstByteTimeout": 1}));
     let refused_otherwise = "POST /v1/embeddings\n\n{}";
     check_with(&*patient, refused_otherwise, "host: api.groq.com\nauthorization: Bearer t");
