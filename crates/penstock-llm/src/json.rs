@@ -3,6 +3,7 @@
 //!
 //! Nothing here recurses into values; depth costs heap, not stack.
 
+pub(crate) mod edit;
 mod reader;
 
 use std::ops::Range;

@@ -412,6 +412,11 @@ impl PlainPath {
         keys.filter(|keys| !keys.is_empty()).map(|keys| Self { keys })
     }
 
+    /// The keys on the way.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().map(|key| &**key)
+    }
+
     /// Whether it is this one key.
     pub fn is_key(&self, name: &str) -> bool {
         matches!(self.keys.as_slice(), [key] if **key == *name)

@@ -20,6 +20,9 @@ pub(crate) struct Wishes<'a> {
     pub(crate) cleanup_commands: &'a [String],
     /// Neighbours of one role become one message.
     pub(crate) merges: bool,
+    /// A system message to put behind those at the beginning; before all
+    /// others where there are no others, or none that leads.
+    pub(crate) context: Option<&'a str>,
 }
 
 static DEVELOPER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"developer\""));
@@ -29,6 +32,7 @@ impl Wishes<'_> {
     /// cheaper than a parse, and nearly always the answer is no.
     pub(crate) fn concern(&self, messages: &[u8]) -> bool {
         self.merges
+            || self.context.is_some()
             || !self.cleanup_commands.is_empty()
             || self.renames_developer && DEVELOPER.find(messages).is_some()
     }
@@ -53,6 +57,30 @@ impl Wishes<'_> {
             }
         }
         emit(&messages, at.start, splice);
+        if let Some(context) = self.context {
+            self.insert_context(context, &messages, at.start, splice);
+        }
+    }
+
+    /// Higress: provider/context.go
+    fn insert_context(
+        &self,
+        context: &str,
+        messages: &[Message<'_>],
+        offset: usize,
+        splice: &mut Splice<'_>,
+    ) {
+        let message = format!(r#"{{"role":"system","content":{}}}"#, json::encode_string(context));
+        let kept: Vec<_> = messages.iter().filter(|message| !message.is_removed).collect();
+        let leads = |message: &&&Message<'_>| {
+            message.role == Role::System
+                || message.role == Role::Developer && self.renames_developer
+        };
+        let leading = kept.iter().take_while(leads).count();
+        match kept.get(leading).or(kept.first()) {
+            Some(next) => splice.insert(offset + next.at.start, message + ","),
+            None => splice.insert(offset + 1, message),
+        }
     }
 }
 

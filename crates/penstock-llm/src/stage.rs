@@ -42,6 +42,36 @@ pub struct Piece {
     pub event: Option<SseEvent>,
 }
 
+impl Piece {
+    /// An event of nothing but data.
+    pub(crate) fn of_data(data: &str) -> Self {
+        let event = SseEvent { event: None, data: Bytes::new(), id: None, is_terminated: true };
+        Self { raw: Bytes::new(), event: Some(event) }.with_data(data)
+    }
+
+    /// The same event with other data.
+    pub(crate) fn with_data(self, data: &str) -> Self {
+        let mut raw = String::with_capacity(data.len() + 16);
+        let (name, id) = match self.event {
+            Some(event) => (event.event, event.id),
+            None => (None, None),
+        };
+        for (field, value) in [("event", &name), ("id", &id)] {
+            let value = value.as_ref().and_then(|value| std::str::from_utf8(value).ok());
+            if let Some(value) = value {
+                raw.extend([field, ": ", value, "\n"]);
+            }
+        }
+        for line in data.split('\n') {
+            raw.extend(["data: ", line, "\n"]);
+        }
+        raw.push('\n');
+        let data = Bytes::copy_from_slice(data.as_bytes());
+        let event = SseEvent { event: name, data, id, is_terminated: true };
+        Self { raw: raw.into(), event: Some(event) }
+    }
+}
+
 /// What a stage wants next.
 pub enum Step {
     /// More input.
@@ -85,4 +115,51 @@ pub trait BodyStage: Send {
     /// # Errors
     /// The body ended where it must not.
     fn finish(&mut self, output: &mut Output) -> Result<Step, LlmError>;
+}
+
+/// Two stages that never wait nor stop, one behind the other.
+pub(crate) struct Chain {
+    /// What sees the pieces first.
+    pub(crate) first: Box<dyn BodyStage>,
+    /// What sees the pieces that the first one makes.
+    pub(crate) second: Box<dyn BodyStage>,
+}
+
+impl BodyStage for Chain {
+    fn push(&mut self, piece: Piece, output: &mut Output) -> Result<Step, LlmError> {
+        let mut between = Output::default();
+        self.first.push(piece, &mut between)?;
+        for piece in between.pieces {
+            self.second.push(piece, output)?;
+        }
+        Ok(Step::More)
+    }
+
+    fn finish(&mut self, output: &mut Output) -> Result<Step, LlmError> {
+        let mut between = Output::default();
+        self.first.finish(&mut between)?;
+        for piece in between.pieces {
+            self.second.push(piece, output)?;
+        }
+        self.second.finish(output)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sse::SseDecoder;
+
+    #[test]
+    fn an_event_that_was_written_anew_is_read_as_such() {
+        let read = |text: &str| {
+            let mut pieces = Vec::new();
+            SseDecoder::new().push(Bytes::copy_from_slice(text.as_bytes()), &mut pieces).unwrap();
+            pieces.remove(0)
+        };
+        let piece = read("id:7\r\nevent: e\r\n: c\r\ndata: old\r\n\r\n").with_data("a\nb");
+        assert_eq!(piece.raw, "event: e\nid: 7\ndata: a\ndata: b\n\n");
+        assert_eq!(piece.event, read(std::str::from_utf8(&piece.raw).unwrap()).event);
+        assert_eq!(Piece::of_data("x").raw, "data: x\n\n");
+    }
 }

@@ -17,7 +17,7 @@ fn check(wishes: Wishes<'_>, messages: &str, expected: &str) {
 }
 
 const DEVELOPER: Wishes<'_> =
-    Wishes { renames_developer: true, cleanup_commands: &[], merges: false };
+    Wishes { renames_developer: true, cleanup_commands: &[], merges: false, context: None };
 const MERGE: Wishes<'_> = Wishes { renames_developer: false, merges: true, ..DEVELOPER };
 
 #[track_caller]
@@ -48,6 +48,37 @@ fn only_roles_are_renamed() {
     ] {
         check(DEVELOPER, messages, messages);
     }
+}
+
+#[test]
+fn a_context_stands_behind_the_leading_instructions() {
+    const CONTEXT: Wishes<'_> = Wishes { context: Some("c \"1\""), ..DEVELOPER };
+    let context = r#"{"role":"system","content":"c \"1\""}"#;
+    let user = r#"{"role":"user","content":"u"}"#;
+    let system = r#"{"role":"system","content":"s"}"#;
+    for (messages, expected) in [
+        (format!("[{user}]"), format!("[{context},{user}]")),
+        (
+            format!("[ {system} , {user},{system}]"),
+            format!("[ {system} , {context},{user},{system}]"),
+        ),
+        (format!("[{system},{system}]"), format!("[{context},{system},{system}]")),
+        (r#"[{"role":"developer"},5]"#.into(), format!(r#"[{{"role":"system"}},{context},5]"#)),
+        ("[ ]".into(), format!("[{context} ]")),
+        ("5".into(), "5".into()),
+    ] {
+        check(CONTEXT, &messages, &expected);
+    }
+    let keeps_developers = Wishes { renames_developer: false, ..CONTEXT };
+    let developer = r#"{"role":"developer"}"#;
+    let expected = format!("[{context},{developer},{user}]");
+    check(keeps_developers, &format!("[{developer},{user}]"), &expected);
+    let commands = ["/clear".to_owned()];
+    let cleaned = Wishes { cleanup_commands: &commands, ..CONTEXT };
+    let command = r#"{"role":"user","content":"/clear"}"#;
+    check(cleaned, &format!("[{command}]"), &format!("[{context}]"));
+    let all = format!("[{user}, {system}, {command}, {user}]");
+    check(cleaned, &all, &format!("[{system}, {context},{user}]"));
 }
 
 #[test]
@@ -216,7 +247,7 @@ proptest! {
         is_pretty in any::<bool>(),
     ) {
         let commands = ["/clear".to_owned()];
-        let wishes = Wishes { renames_developer: true, cleanup_commands: &commands, merges: true };
+        let wishes = Wishes { cleanup_commands: &commands, merges: true, ..DEVELOPER };
         let text = match is_pretty {
             true => serde_json::to_string_pretty(&messages).unwrap(),
             false => json!(messages).to_string(),

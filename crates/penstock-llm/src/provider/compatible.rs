@@ -11,53 +11,26 @@ use bytes::Bytes;
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, UPGRADE,
 };
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::{Map, Value};
 
 use super::config::{Protocol, ProviderConfig};
-use super::fields::{Fields, checked_host, invalid};
-use super::openai::{self, CustomUrl};
-use super::path::{Capabilities, PathRule, Paths};
-use super::{BodyEdit, Built, Fetched, LlmRequest, Provider, Target, Token, UpstreamRequest};
-use crate::api::Api;
+use super::custom_settings::CustomSettings;
+use super::fields::{Fields, invalid};
+use super::path::{Capabilities, Paths};
+use super::preset::{Credential, Original, PRESETS, Preset, Upstream, WithoutToken};
+use super::{
+    BodyEdit, Built, Fetch, Fetched, LlmRequest, Provider, Target, Token, UpstreamRequest, notes,
+    promotion,
+};
+use crate::api::{Api, split_query};
 use crate::error::{ConfigError, LlmError};
 use crate::json;
 use crate::messages::Wishes;
 use crate::model_map::ModelMap;
 use crate::multipart::Form;
 use crate::scan::{Scan, Splice};
-
-/// The types that are nothing but a row.
-const PRESETS: &[Preset] = &[openai::PRESET];
-
-/// What makes one OpenAI-compatible type different from the others.
-pub(super) struct Preset {
-    /// The Higress `type`.
-    pub(super) name: &'static str,
-    /// The host, unless a field says otherwise.
-    pub(super) host: &'static str,
-    /// The vendor's path of each API that it has.
-    pub(super) path: fn(Api) -> Option<&'static str>,
-    /// Whether requests go out on the client's path even so.
-    pub(super) keeps_client_path: bool,
-    /// The field that moves it to another server.
-    pub(super) custom_url: Option<CustomUrl>,
-    /// What stands before the token in `Authorization`.
-    pub(super) token_scheme: &'static str,
-    /// Whether the client's own token is sent where none is configured.
-    pub(super) takes_client_token: bool,
-    /// Whether it is of no use without a token.
-    pub(super) requires_tokens: bool,
-    /// Whether a body for an API that it does not have is an error.
-    pub(super) refuses_unsupported: bool,
-}
-
-/// Where requests go.
-pub(super) struct Upstream {
-    pub(super) host: HeaderValue,
-    pub(super) rule: PathRule,
-    pub(super) capabilities: Capabilities,
-}
+use crate::stage::{BodyStage, Chain, Head};
 
 /// Builds the provider of a row.
 pub(super) fn build(config: &Map<String, Value>) -> Result<Built, ConfigError> {
@@ -68,18 +41,15 @@ pub(super) fn build(config: &Map<String, Value>) -> Result<Built, ConfigError> {
 }
 
 fn build_from(preset: &'static Preset, object: &Map<String, Value>) -> Result<Built, ConfigError> {
-    let config = ProviderConfig::read(object)?;
-    if preset.requires_tokens && config.tokens.is_empty() {
+    let fields = Fields { map: object };
+    let mut config = ProviderConfig::read(object)?;
+    (preset.check)(&fields, &mut config.notes)?;
+    if preset.without_token == WithoutToken::IsAnError && config.tokens.is_empty() {
         return Err(invalid("", "no apiToken found in provider config"));
     }
-    let custom = match &preset.custom_url {
-        Some(url) => url.read(object, preset.path)?,
-        None => None,
-    };
-    let Upstream { host, rule, mut capabilities } = match custom {
-        Some(upstream) => upstream,
-        None => preset.upstream()?,
-    };
+    notes::fields_beyond(preset, &fields, &mut config);
+    let Upstream { host, rule, mut capabilities } = (preset.upstream)(preset, &fields)?;
+    let own_paths = [capabilities.clone(), preset.with_paths().capabilities];
     for (api, path) in config.capabilities {
         capabilities.set(api, path);
     }
@@ -87,35 +57,27 @@ fn build_from(preset: &'static Preset, object: &Map<String, Value>) -> Result<Bu
         preset,
         id: config.id,
         tokens: config.tokens,
-        host: config.domain.unwrap_or(host),
+        host: config.domain.or(host),
+        own_paths,
         paths: Paths {
             base_path: config.base_path,
             rule,
             capabilities,
             provider_base_path: config.provider_base_path,
             is_original: config.protocol == Protocol::Original,
+            original_is_untouched: preset.original == Original::Untouched,
         },
+        context: config.context,
+        settings: config.settings,
         model_map: config.model_map,
         first_byte_timeout_ms: config.first_byte_timeout_ms,
         cleanup_commands: config.cleanup_commands,
         merges_messages: config.merges_messages,
+        promotes_thinking: config.promotes_thinking,
         wants_stream_usage: config.wants_stream_usage,
         response_format: config.response_format,
     };
     Ok(Built { provider: Arc::new(provider), notes: config.notes })
-}
-
-impl Preset {
-    fn upstream(&self) -> Result<Upstream, ConfigError> {
-        let mut capabilities = Capabilities::default();
-        for api in Api::all() {
-            if let Some(path) = (self.path)(api) {
-                capabilities.set(api, path.to_owned());
-            }
-        }
-        let rule = if self.keeps_client_path { PathRule::Client } else { PathRule::ByApi };
-        Ok(Upstream { host: checked_host("type", self.host)?, rule, capabilities })
-    }
 }
 
 /// One provider of any row.
@@ -123,12 +85,20 @@ struct Compatible {
     preset: &'static Preset,
     id: String,
     tokens: Vec<Token>,
-    host: HeaderValue,
+    /// `None` keeps the client's.
+    host: Option<HeaderValue>,
+    /// The paths of this provider and those of its type, without the user's
+    /// `capabilities`.
+    own_paths: [Capabilities; 2],
     paths: Paths,
+    /// The file whose text goes into chat requests.
+    context: Option<Fetch>,
+    settings: CustomSettings,
     model_map: ModelMap,
     first_byte_timeout_ms: u64,
     cleanup_commands: Vec<String>,
     merges_messages: bool,
+    promotes_thinking: bool,
     wants_stream_usage: bool,
     response_format: Option<String>,
 }
@@ -140,6 +110,15 @@ enum BodyKind {
     Form,
 }
 
+/// What a body is edited for.
+struct Asked<'a> {
+    api: Api,
+    /// The text of the context file.
+    context: Option<&'a str>,
+}
+
+const BEARER: &[u8] = b"Bearer ";
+const API_KEY: HeaderName = HeaderName::from_static("api-key");
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const X_AUTHORIZATION: HeaderName = HeaderName::from_static("x-authorization");
 
@@ -172,45 +151,105 @@ impl Provider for Compatible {
     fn wants_body(&self, request: &LlmRequest<'_>) -> bool {
         // With `original` the body decides nothing but whether the answer
         // streams, which only the first-byte timeout asks.
-        let has_use = !self.paths.is_original || self.first_byte_timeout_ms > 0;
+        let has_use = match self.preset.is_opaque {
+            true => !self.settings.is_empty(),
+            false => !self.paths.is_original || self.first_byte_timeout_ms > 0,
+        };
         has_use && !self.must_translate(request.api) && self.body_kind(request).is_some()
+    }
+
+    fn needs(&self, request: &LlmRequest<'_>) -> Vec<Fetch> {
+        let context = self.context.as_ref().filter(|_| self.wants_context(request));
+        context.cloned().into_iter().collect()
     }
 
     fn request(
         &self,
         request: &LlmRequest<'_>,
         target: &Target<'_>,
-        _fetched: &Fetched,
+        fetched: &Fetched,
     ) -> Result<UpstreamRequest, LlmError> {
         if self.must_translate(request.api) {
             return Err(LlmError::UnsupportedApi);
         }
         let mut upstream = UpstreamRequest {
-            host: Some(self.host.clone()),
-            path_and_query: self.paths.rewrite(request.api, request.path_and_query),
+            host: self.host.clone(),
             headers: self.headers(request.headers, target)?,
-            body: BodyEdit::Keep,
-            model: None,
+            ..UpstreamRequest::default()
         };
         let body = request.body.filter(|body| !body.is_empty());
+        let mut is_read = false;
         if let (Some(api), Some(body), Some(kind)) = (request.api, body, self.body_kind(request)) {
+            if !self.has(api) && !self.preset.is_opaque {
+                return Err(LlmError::UnsupportedApi);
+            }
             match kind {
-                BodyKind::Json => self.edit_json(api, body, request.scan, &mut upstream)?,
+                BodyKind::Json => {
+                    let context = fetched.bodies.first().filter(|_| self.wants_context(request));
+                    let context = context.map(|text| String::from_utf8_lossy(text));
+                    let asked = Asked { api, context: context.as_deref() };
+                    self.edit_json(&asked, body, request.scan, &mut upstream)?;
+                }
                 BodyKind::Form => self.edit_form(body, request.headers, &mut upstream)?,
             }
+            is_read = true;
         }
+        // The path may name the model, so the body comes first.
+        let model = is_read.then(|| upstream.model.as_deref().unwrap_or_default());
+        let path = request.path_and_query;
+        upstream.path_and_query = self.paths.rewrite(self.api_of(request), path, model)?;
         Ok(upstream)
     }
+
+    fn response(&self, request: &LlmRequest<'_>, head: &Head) -> Option<Box<dyn BodyStage>> {
+        let is_readable = request.api == Some(Api::ChatCompletions)
+            && !self.paths.is_original
+            && !self.preset.is_opaque
+            && head.status == StatusCode::OK
+            && !head.headers.contains_key(CONTENT_ENCODING);
+        if !is_readable {
+            return None;
+        }
+        let kind = text(&head.headers, &CONTENT_TYPE).unwrap_or_default();
+        let is_stream = kind.get(..STREAM.len()).is_some_and(|s| s.eq_ignore_ascii_case(STREAM));
+        let stream_stage = self.preset.stream_stage.filter(|_| is_stream).map(|stage| stage());
+        let promotion = self.promotes_thinking.then(|| promotion::stage(is_stream));
+        match (stream_stage, promotion) {
+            (Some(first), Some(second)) => Some(Box::new(Chain { first, second })),
+            (first, second) => first.or(second),
+        }
+    }
 }
+
+const STREAM: &str = "text/event-stream";
 
 impl Compatible {
     fn has(&self, api: Api) -> bool {
         self.paths.capabilities.get(api).is_some()
     }
 
+    /// Whether the context file goes into this request.
+    fn wants_context(&self, request: &LlmRequest<'_>) -> bool {
+        self.context.is_some()
+            && request.api == Some(Api::ChatCompletions)
+            && request.body.is_some_and(|body| !body.is_empty())
+            && !self.paths.is_original
+            && !self.preset.is_opaque
+    }
+
+    /// The API that the path means to this type.
+    fn api_of(&self, request: &LlmRequest<'_>) -> Option<Api> {
+        if !self.paths.is_original || self.preset.original != Original::OwnPaths {
+            return request.api;
+        }
+        let (path, _) = split_query(request.path_and_query);
+        self.own_paths.iter().find_map(|own| own.find_in(path))
+    }
+
     /// Whether a request is in another format than this service's.
     fn must_translate(&self, api: Option<Api>) -> bool {
         api == Some(Api::AnthropicMessages)
+            && !self.preset.is_opaque
             && !self.paths.is_original
             && !self.has(Api::AnthropicMessages)
     }
@@ -219,7 +258,13 @@ impl Compatible {
     fn body_kind(&self, request: &LlmRequest<'_>) -> Option<BodyKind> {
         let api = request.api?;
         let headers = request.headers;
-        let has_use = if self.has(api) { has_model(api) } else { self.preset.refuses_unsupported };
+        let names_model = self.paths.names_model(api);
+        let has_use = match self.preset.is_opaque {
+            true => has_model(api),
+            false if self.has(api) => has_model(api) || names_model,
+            // With `original` the vendor knows best what it has.
+            false => self.preset.refuses_unsupported && !self.paths.is_original,
+        };
         if !has_use || headers.contains_key(CONTENT_ENCODING) {
             return None;
         }
@@ -228,10 +273,15 @@ impl Compatible {
         }
         let Some(content_type) = headers.get(CONTENT_TYPE) else { return Some(BodyKind::Json) };
         let content_type = content_type.to_str().unwrap_or_default();
-        let is_image = matches!(api, Api::ImageEdits | Api::ImageVariations);
+        let takes_form = !self.preset.is_opaque
+            && match api {
+                Api::ImageEdits | Api::ImageVariations => true,
+                Api::AudioTranscriptions | Api::AudioTranslations => names_model,
+                _ => false,
+            };
         if contains(content_type, "application/json") {
             Some(BodyKind::Json)
-        } else if is_image && contains(content_type, "multipart/form-data") {
+        } else if takes_form && contains(content_type, "multipart/form-data") {
             Some(BodyKind::Form)
         } else {
             None
@@ -249,49 +299,45 @@ impl Compatible {
                 headers.push((name, None));
             }
         }
-        let credential = match target.token {
-            Some(token) => Some([self.preset.token_scheme.as_bytes(), token.as_bytes()].concat()),
-            None if self.preset.takes_client_token => self.client_credential(client),
-            None => None,
+        let preset = self.preset;
+        let credential = match (target.token, preset.credential) {
+            (Some(_), Credential::Nothing) => None,
+            (Some(token), Credential::Bearer) => Some([BEARER, token.as_bytes()].concat()),
+            (Some(token), Credential::Plain | Credential::ApiKey) => Some(token.into()),
+            (None, _) if preset.without_token == WithoutToken::TakesClients => {
+                client_credential(client)
+            }
+            (None, _) => None,
         };
+        let has_token = target.token.is_some();
+        let removes = match preset.without_token {
+            // Higress: provider/azure.go — two credentials are one too many.
+            _ if has_token => preset.credential == Credential::ApiKey,
+            // A provider that needs a token is not asked with another one.
+            WithoutToken::IsAnError | WithoutToken::Removes => true,
+            WithoutToken::TakesClients | WithoutToken::Passes => false,
+        };
+        if removes && client.contains_key(AUTHORIZATION) {
+            headers.push((AUTHORIZATION, None));
+        }
         if let Some(credential) = credential {
             let mut value = HeaderValue::from_maybe_shared(Bytes::from(credential))
                 .map_err(|_| LlmError::InvalidRequest("the API token cannot be sent".into()))?;
             value.set_sensitive(true);
-            headers.push((AUTHORIZATION, Some(value)));
+            let is_key = has_token && preset.credential == Credential::ApiKey;
+            headers.push((if is_key { API_KEY } else { AUTHORIZATION }, Some(value)));
         }
         Ok(headers)
     }
 
-    /// What `Authorization` has to become so that the client's own token is
-    /// sent; `None` where it is that already. Clients of other vendors' APIs
-    /// put it into `x-api-key`, so that comes first.
-    fn client_credential(&self, client: &HeaderMap) -> Option<Vec<u8>> {
-        let scheme = self.preset.token_scheme.as_bytes();
-        let names = [X_API_KEY, X_AUTHORIZATION, AUTHORIZATION];
-        let (name, value) = names.into_iter().find_map(|name| {
-            let value = client.get(&name).filter(|value| !value.is_empty())?;
-            Some((name, value.as_bytes()))
-        })?;
-        let start = value.get(..scheme.len());
-        match start.is_some_and(|start| start.eq_ignore_ascii_case(scheme)) {
-            true if name == AUTHORIZATION => None,
-            true => Some(value.to_vec()),
-            false => Some([scheme, value].concat()),
-        }
-    }
-
     fn edit_json(
         &self,
-        api: Api,
+        asked: &Asked<'_>,
         body: &Bytes,
         scan: Option<&Scan>,
         upstream: &mut UpstreamRequest,
     ) -> Result<(), LlmError> {
-        if !self.has(api) {
-            return Err(LlmError::UnsupportedApi);
-        }
-        if self.paths.is_original {
+        if self.paths.is_original && !self.preset.is_opaque {
             upstream.model = scan.and_then(|scan| scan.model.clone());
             return Ok(());
         }
@@ -303,12 +349,48 @@ impl Compatible {
                 &own_scan
             }
         };
+        let Some(changed) = self.prepare(asked.api, body)? else {
+            return self.edit_scanned(asked, body, scan, upstream);
+        };
+        upstream.body = BodyEdit::Parts(vec![changed.clone()]);
+        self.edit_scanned(asked, &changed, &Scan::of(&changed)?, upstream)
+    }
+
+    /// The body with what is wanted in depth: the user's settings as it came,
+    /// then what the vendor asks for. `None` where that is nothing.
+    fn prepare(&self, api: Api, body: &Bytes) -> Result<Option<Bytes>, LlmError> {
+        let rule = self.preset.body_rule;
+        if self.settings.is_empty() && rule.is_none() {
+            return Ok(None);
+        }
+        let text = std::str::from_utf8(body)
+            .map_err(|_| LlmError::InvalidRequest("the body is not valid UTF-8".into()))?;
+        let with_settings = self.settings.apply(text)?;
+        let edited = match rule {
+            Some(rule) => rule(api, with_settings.as_deref().unwrap_or(text))?,
+            None => None,
+        };
+        Ok(edited.or(with_settings).map(Bytes::from))
+    }
+
+    fn edit_scanned(
+        &self,
+        asked: &Asked<'_>,
+        body: &Bytes,
+        scan: &Scan,
+        upstream: &mut UpstreamRequest,
+    ) -> Result<(), LlmError> {
+        let api = asked.api;
         upstream.model.clone_from(&scan.model);
+        if self.preset.is_opaque {
+            return Ok(());
+        }
         let mut splice = Splice::new(body);
         let mut members = Vec::new();
         self.edit_model(scan, &mut splice, &mut members, upstream)?;
         if api == Api::ChatCompletions {
-            self.edit_chat(body, scan, &mut splice, &mut members);
+            self.edit_format(scan, &mut splice, &mut members);
+            self.edit_messages(body, scan, asked.context, &mut splice);
         }
         let can_report_usage = matches!(api, Api::ChatCompletions | Api::Completions);
         if can_report_usage && scan.stream && self.wants_stream_usage {
@@ -351,23 +433,27 @@ impl Compatible {
         Ok(())
     }
 
-    fn edit_chat(
-        &self,
-        body: &Bytes,
-        scan: &Scan,
-        splice: &mut Splice<'_>,
-        members: &mut Vec<String>,
-    ) {
+    fn edit_format(&self, scan: &Scan, splice: &mut Splice<'_>, members: &mut Vec<String>) {
         if let Some(format) = &self.response_format {
             match &scan.response_format_at {
                 Some(at) => splice.replace(at.clone(), format.clone()),
                 None => members.push(format!(r#""response_format":{format}"#)),
             }
         }
+    }
+
+    fn edit_messages(
+        &self,
+        body: &Bytes,
+        scan: &Scan,
+        context: Option<&str>,
+        splice: &mut Splice<'_>,
+    ) {
         let wishes = Wishes {
-            renames_developer: true,
+            renames_developer: self.preset.renames_developer,
             cleanup_commands: &self.cleanup_commands,
             merges: self.merges_messages,
+            context,
         };
         let Some(at) = &scan.messages_at else { return };
         if body.get(at.clone()).is_some_and(|messages| wishes.concern(messages)) {
@@ -399,6 +485,23 @@ impl Compatible {
     }
 }
 
+/// What `Authorization` has to become so that the client's own token is sent;
+/// `None` where it is that already. Clients of other vendors' APIs put it into
+/// `x-api-key`, so that comes first.
+fn client_credential(client: &HeaderMap) -> Option<Vec<u8>> {
+    let names = [X_API_KEY, X_AUTHORIZATION, AUTHORIZATION];
+    let (name, value) = names.into_iter().find_map(|name| {
+        let value = client.get(&name).filter(|value| !value.is_empty())?;
+        Some((name, value.as_bytes()))
+    })?;
+    let start = value.get(..BEARER.len());
+    match start.is_some_and(|start| start.eq_ignore_ascii_case(BEARER)) {
+        true if name == AUTHORIZATION => None,
+        true => Some(value.to_vec()),
+        false => Some([BEARER, value].concat()),
+    }
+}
+
 /// Whether the body of a request for this API names a model.
 fn has_model(api: Api) -> bool {
     matches!(
@@ -415,6 +518,7 @@ fn has_model(api: Api) -> bool {
             | Api::Videos
             | Api::VideoRemix
             | Api::AnthropicMessages
+            | Api::AnthropicCountTokens
             | Api::CohereRerank
             | Api::QwenRerank
     )

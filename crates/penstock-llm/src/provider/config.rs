@@ -3,9 +3,10 @@
 use http::HeaderValue;
 use serde_json::{Map, Value};
 
+use super::custom_settings::CustomSettings;
 use super::fields::{Fields, checked_path, inside, invalid, text_of};
 use super::path::BasePath;
-use super::{Note, Token, join_path, nearest, notes};
+use super::{Fetch, Note, Token, join_path, nearest, notes};
 use crate::api::Api;
 use crate::error::ConfigError;
 use crate::model_map::ModelMap;
@@ -32,8 +33,14 @@ pub(super) struct ProviderConfig {
     pub(super) base_path: BasePath,
     pub(super) domain: Option<HeaderValue>,
     pub(super) provider_base_path: String,
+    /// The file whose text goes into chat requests.
+    pub(super) context: Option<Fetch>,
+    /// What requests get in any case.
+    pub(super) settings: CustomSettings,
     pub(super) cleanup_commands: Vec<String>,
     pub(super) merges_messages: bool,
+    /// Whether an answer that is nothing but reasoning becomes content.
+    pub(super) promotes_thinking: bool,
     /// Whether streams are asked for their usage.
     pub(super) wants_stream_usage: bool,
     /// What `response_format` of chat requests becomes, as JSON.
@@ -59,8 +66,11 @@ impl ProviderConfig {
             base_path: base_path(&fields, &mut notes)?,
             domain: fields.host("providerDomain")?,
             provider_base_path: fields.path("providerBasePath")?,
+            context: context(&fields)?,
+            settings: CustomSettings::read(&fields, &mut notes)?,
             cleanup_commands: cleanup_commands(&fields)?,
             merges_messages: fields.flag("mergeConsecutiveMessages")? || is_hiclaw,
+            promotes_thinking: fields.flag("promoteThinkingOnEmpty")? || is_hiclaw,
             wants_stream_usage: !fields.flag("disableStreamUsageStats")?,
             response_format: response_format(&fields)?,
             notes,
@@ -134,7 +144,7 @@ fn tokens(fields: &Fields<'_>, notes: &mut Vec<Note>) -> Result<Vec<Token>, Conf
         if text.is_empty() {
             notes.push(Note {
                 message: format!("`{path}` is empty: requests go out without a token"),
-                hint: Some("remove it to send the client's own token".into()),
+                hint: Some("put the token there, or remove the entry".into()),
                 path,
                 unknown: false,
             });
@@ -217,6 +227,29 @@ fn base_path(fields: &Fields<'_>, notes: &mut Vec<Note>) -> Result<BasePath, Con
             BasePath::None
         }
     })
+}
+
+/// How long a side call may take unless `timeout` says otherwise (Higress:
+/// provider/provider.go).
+const FETCH_TIMEOUT_MS: u64 = 120_000;
+
+/// Higress: provider/context.go — the query of the URL is not asked for.
+fn context(fields: &Fields<'_>) -> Result<Option<Fetch>, ConfigError> {
+    let Some(map) = fields.object("context")? else { return Ok(None) };
+    let context = Fields { map };
+    let inner = |error| inside("context", error);
+    let url = context.text("fileUrl").map_err(inner)?;
+    let service = context.text("serviceName").map_err(inner)?;
+    let port = context.count("servicePort").map_err(inner)?;
+    let end = url.find(['?', '#']).unwrap_or(url.len());
+    Ok(Some(Fetch::ContextFile {
+        url: url.get(..end).unwrap_or_default().to_owned(),
+        service: format!("{service}:{port}"),
+        timeout_ms: match fields.count("timeout")? {
+            0 => FETCH_TIMEOUT_MS,
+            timeout_ms => timeout_ms,
+        },
+    }))
 }
 
 fn cleanup_commands(fields: &Fields<'_>) -> Result<Vec<String>, ConfigError> {

@@ -3,7 +3,7 @@
 //! A provider is pure: the request, the chosen token and what was fetched go
 //! in, edits of the head and the body come out. One row of [`PROVIDERS`] per
 //! `type` of Higress' ai-proxy; a type with behaviour of its own has a file,
-//! the OpenAI-compatible ones are rows of data in `compatible.rs`.
+//! the OpenAI-compatible ones are rows of data in `preset.rs`.
 
 use std::sync::Arc;
 
@@ -16,12 +16,22 @@ use crate::error::{ConfigError, ConfigErrorKind, LlmError};
 use crate::scan::Scan;
 use crate::stage::{BodyStage, Head};
 
+mod azure;
+mod body_rule;
 mod compatible;
 mod config;
+mod custom_settings;
 mod fields;
+mod hunyuan;
+mod minimax;
+mod moonshot;
 mod notes;
 mod openai;
 mod path;
+mod preset;
+mod promotion;
+mod qwen;
+mod vllm;
 
 /// A client's request as a provider sees it.
 #[derive(Clone, Copy)]
@@ -51,12 +61,15 @@ pub struct Target<'a> {
 /// Something that must be at hand before the request can be built.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fetch {
-    /// A text file: `url` asked of `service` (`FQDN:port`).
+    /// A text file: `url` asked of `service` with GET. It may be kept for the
+    /// life of the configuration; without it the request must not be sent.
     ContextFile {
-        /// Host and path of the file.
+        /// Scheme, host and path of the file, without a query.
         url: String,
-        /// The service that serves it.
+        /// The service that serves it: `FQDN:port`.
         service: String,
+        /// How long that may take.
+        timeout_ms: u64,
     },
 }
 
@@ -107,7 +120,8 @@ pub trait Provider: Send + Sync {
     /// with the head only.
     fn wants_body(&self, request: &LlmRequest<'_>) -> bool;
 
-    /// What must be fetched first. Most providers need nothing.
+    /// What must be fetched first. Most providers need nothing. Asked with the
+    /// body.
     fn needs(&self, request: &LlmRequest<'_>) -> Vec<Fetch> {
         let _ = request;
         Vec::new()
@@ -196,45 +210,49 @@ pub struct ProviderRow {
 
 /// Every `type` of Higress' ai-proxy, sorted by name.
 pub const PROVIDERS: &[ProviderRow] = &[
-    planned("ai360"),
-    planned("azure"),
-    planned("baichuan"),
-    planned("baidu"),
+    compatible("ai360"),
+    compatible("azure"),
+    compatible("baichuan"),
+    compatible("baidu"),
     planned("bedrock"),
     planned("claude"),
-    planned("cloudflare"),
+    compatible("cloudflare"),
     planned("cohere"),
     planned("coze"),
     planned("deepl"),
-    planned("deepseek"),
+    compatible("deepseek"),
     planned("dify"),
-    planned("doubao"),
-    planned("fireworks"),
-    planned("galadriel"),
+    compatible("doubao"),
+    compatible("fireworks"),
+    compatible("galadriel"),
     planned("gemini"),
-    planned("generic"),
-    planned("github"),
-    planned("grok"),
-    planned("groq"),
-    planned("hunyuan"),
+    compatible("generic"),
+    compatible("github"),
+    compatible("grok"),
+    compatible("groq"),
+    compatible("hunyuan"),
     planned("kling"),
-    planned("longcat"),
-    planned("minimax"),
-    planned("mistral"),
-    planned("moonshot"),
-    planned("ollama"),
-    ProviderRow { name: "openai", build: Some(compatible::build) },
-    planned("openrouter"),
-    planned("qwen"),
+    compatible("longcat"),
+    compatible("minimax"),
+    compatible("mistral"),
+    compatible("moonshot"),
+    compatible("ollama"),
+    compatible("openai"),
+    compatible("openrouter"),
+    compatible("qwen"),
     planned("spark"),
-    planned("stepfun"),
-    planned("together-ai"),
+    compatible("stepfun"),
+    compatible("together-ai"),
     planned("triton"),
     planned("vertex"),
-    planned("vllm"),
-    planned("yi"),
-    planned("zhipuai"),
+    compatible("vllm"),
+    compatible("yi"),
+    compatible("zhipuai"),
 ];
+
+const fn compatible(name: &'static str) -> ProviderRow {
+    ProviderRow { name, build: Some(compatible::build) }
+}
 
 const fn planned(name: &'static str) -> ProviderRow {
     ProviderRow { name, build: None }

@@ -3,7 +3,9 @@
 
 use serde_json::{Map, Value};
 
+use super::config::{Protocol, ProviderConfig};
 use super::fields::{Fields, inside};
+use super::preset::{Preset, idle};
 use super::{Note, join_path, nearest};
 use crate::error::ConfigError;
 
@@ -52,20 +54,14 @@ pub(super) fn idle_fields(fields: &Fields<'_>, notes: &mut Vec<Note>) -> Result<
     if fields.object("context")?.is_some() {
         idle("context", None);
     }
-    if matches!(fields.get("customSettings"), Some(Value::Array(items)) if !items.is_empty()) {
-        idle("customSettings", None);
-    }
-    for key in ["promoteThinkingOnEmpty", "logUpstreamErrorResponseBody"] {
-        if fields.flag(key)? {
-            idle(key, None);
-        }
-    }
-    if fields.flag("hiclawMode")? {
-        idle("hiclawMode", Some("only its `mergeConsecutiveMessages` part is"));
+    if fields.flag("logUpstreamErrorResponseBody")? {
+        idle("logUpstreamErrorResponseBody", None);
     }
     let mode = fields.text("reasoningContentMode")?.to_lowercase();
     if !matches!(mode.as_str(), "" | "passthrough") {
-        idle("reasoningContentMode", None);
+        // Higress: provider/qwen.go — no other type looks at it.
+        let hint = "in Higress only type `qwen` with `qwenEnableCompatible: false` does";
+        idle("reasoningContentMode", Some(hint));
     }
     for (key, hint) in [
         ("subPath", "`basePath` removes a prefix"),
@@ -80,6 +76,51 @@ pub(super) fn idle_fields(fields: &Fields<'_>, notes: &mut Vec<Note>) -> Result<
     }
     Ok(())
 }
+
+/// Fields that the type or the protocol has no use for; a schema is taken
+/// away from a type that does not force one.
+pub(super) fn fields_beyond(preset: &Preset, fields: &Fields<'_>, config: &mut ProviderConfig) {
+    let name = preset.name;
+    let mut beyond = |path: &str, message: String| config.notes.push(idle(path, message));
+    if config.response_format.is_some() && !preset.forces_schema {
+        beyond(
+            "responseJsonSchema",
+            format!("`responseJsonSchema` has no effect with type `{name}`, here as in Higress"),
+        );
+        config.response_format = None;
+    }
+    if preset.is_opaque {
+        for field in OF_BODIES.iter().filter(|field| is_set(fields.get(field))) {
+            beyond(field, format!("`{field}` has no effect with type `{name}`"));
+        }
+    } else if config.protocol == Protocol::Original && !config.settings.is_empty() {
+        let message =
+            "`customSettings` have no effect with `protocol: original`, here as in Higress";
+        beyond("customSettings", message.to_owned());
+    }
+}
+
+/// Whether a field asks for something.
+fn is_set(value: Option<&Value>) -> bool {
+    match value {
+        None | Some(Value::Null | Value::Bool(false)) => false,
+        Some(Value::String(text)) => !text.is_empty(),
+        Some(Value::Array(items)) => !items.is_empty(),
+        Some(Value::Object(map)) => !map.is_empty(),
+        Some(Value::Bool(true) | Value::Number(_)) => true,
+    }
+}
+
+/// What says something about APIs and bodies, which are no business of an
+/// opaque type.
+const OF_BODIES: &[&str] = &[
+    "modelMapping",
+    "capabilities",
+    "contextCleanupCommands",
+    "mergeConsecutiveMessages",
+    "promoteThinkingOnEmpty",
+    "hiclawMode",
+];
 
 /// The fields of every type.
 #[rustfmt::skip]

@@ -1,10 +1,8 @@
 //! `openai`: OpenAI itself, or any server that speaks its API.
 
-use serde_json::{Map, Value};
-
-use super::compatible::{Preset, Upstream};
 use super::fields::{Fields, checked_host, checked_path, invalid};
 use super::path::{Capabilities, PathRule, join};
+use super::preset::{Preset, Upstream, VENDOR, WithoutToken};
 use crate::api::Api;
 use crate::error::ConfigError;
 
@@ -13,13 +11,18 @@ pub(super) const PRESET: Preset = Preset {
     name: "openai",
     host: "api.openai.com",
     path: Api::default_path,
-    keeps_client_path: false,
-    custom_url: Some(CustomUrl { field: "openaiCustomUrl", fixed_suffixes: FIXED_SUFFIXES }),
-    token_scheme: "Bearer ",
-    takes_client_token: true,
-    requires_tokens: false,
+    upstream: |preset, fields| match CUSTOM_URL.read(fields, preset.path)? {
+        Some(upstream) => Ok(upstream),
+        None => preset.at_vendor(fields),
+    },
+    without_token: WithoutToken::TakesClients,
     refuses_unsupported: false,
+    forces_schema: true,
+    ..VENDOR
 };
+
+const CUSTOM_URL: CustomUrl =
+    CustomUrl { field: "openaiCustomUrl", fixed_suffixes: FIXED_SUFFIXES };
 
 /// A field that moves a provider to another server.
 #[derive(Clone, Copy)]
@@ -54,10 +57,10 @@ impl CustomUrl {
     /// whether it is asked over TLS.
     pub(super) fn read(
         &self,
-        config: &Map<String, Value>,
+        fields: &Fields<'_>,
         path: fn(Api) -> Option<&'static str>,
     ) -> Result<Option<Upstream>, ConfigError> {
-        let url = Fields { map: config }.text(self.field)?;
+        let url = fields.text(self.field)?;
         if url.is_empty() {
             return Ok(None);
         }
@@ -76,7 +79,7 @@ impl CustomUrl {
         let capabilities = under(&base, path);
         let is_fixed = self.fixed_suffixes.iter().any(|suffix| base.ends_with(suffix));
         let rule = if is_fixed { PathRule::Fixed(base) } else { PathRule::ByApi };
-        Ok(Some(Upstream { host, rule, capabilities }))
+        Ok(Some(Upstream { host: Some(host), rule, capabilities }))
     }
 }
 

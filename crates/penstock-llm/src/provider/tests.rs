@@ -69,10 +69,10 @@ fn unknown_types_are_told_with_the_nearest_one() {
 #[test]
 fn planned_types_are_known() {
     check_error(
-        json!({"type": "azure"}),
+        json!({"type": "bedrock"}),
         ConfigErrorKind::TypeNotSupported,
         "type",
-        "provider type `azure` is not supported yet",
+        "provider type `bedrock` is not supported yet",
     );
 }
 
@@ -197,15 +197,34 @@ pub(crate) fn wants_body(provider: &dyn Provider, client: &Written) -> bool {
     provider.wants_body(&client.request())
 }
 
+/// What the provider needs for a request.
+pub(crate) fn needs(provider: &dyn Provider, client: &Written) -> Vec<Fetch> {
+    let mut request = client.request();
+    if provider.wants_body(&request) {
+        request.body = client.body.as_ref();
+    }
+    provider.needs(&request)
+}
+
 /// What becomes of a request: host, path, header edits, an empty line, body;
 /// what is kept is not shown.
 pub(crate) fn sent(provider: &dyn Provider, client: &Written) -> Result<String, LlmError> {
+    sent_with(provider, client, &[])
+}
+
+/// The same, with the texts that the provider needs.
+pub(crate) fn sent_with(
+    provider: &dyn Provider,
+    client: &Written,
+    texts: &[&'static str],
+) -> Result<String, LlmError> {
+    let bodies = texts.iter().map(|text| Bytes::from_static(text.as_bytes())).collect();
     let mut request = client.request();
     if provider.wants_body(&request) {
         request.body = client.body.as_ref();
     }
     let token = provider.tokens().first().map(Token::expose);
-    let upstream = provider.request(&request, &Target { token }, &Fetched::default())?;
+    let upstream = provider.request(&request, &Target { token }, &Fetched { bodies })?;
     let mut shown = String::new();
     if let Some(host) = &upstream.host {
         shown += &format!("host: {}\n", host.to_str().unwrap());
@@ -224,4 +243,24 @@ pub(crate) fn sent(provider: &dyn Provider, client: &Written) -> Result<String, 
         shown += &format!("\n{}\n", String::from_utf8(parts.concat()).unwrap());
     }
     Ok(shown)
+}
+
+/// A provider of a type.
+pub(crate) fn provider(name: &str, mut config: Value) -> Result<Arc<dyn Provider>, ConfigError> {
+    config["type"] = json!(name);
+    build(&object(config)).map(|built| built.provider)
+}
+
+/// A provider of a type with a token and a model mapping besides the fields.
+pub(crate) fn usual(name: &str, fields: Value) -> Arc<dyn Provider> {
+    let mut config = json!({"apiTokens": ["t"], "modelMapping": {"a": "b"}});
+    config.as_object_mut().unwrap().extend(object(fields));
+    provider(name, config).unwrap()
+}
+
+/// `expected` is what changes, or the error; see [`sent`].
+#[track_caller]
+pub(crate) fn check_with(provider: &dyn Provider, request: &str, expected: &str) {
+    let sent = sent(provider, &Written::parse(request));
+    assert_eq!(sent.unwrap_or_else(|error| error.to_string()).trim_end(), expected);
 }

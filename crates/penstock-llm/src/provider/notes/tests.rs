@@ -64,11 +64,9 @@ fn fields_that_ask_for_what_nobody_does_are_told() {
             "failover",
             "retryOnFailure",
             "context",
-            "customSettings",
-            "promoteThinkingOnEmpty",
             "logUpstreamErrorResponseBody",
-            "hiclawMode: only its `mergeConsecutiveMessages` part is",
-            "reasoningContentMode",
+            "reasoningContentMode: in Higress only type `qwen` with `qwenEnableCompatible: false` \
+             does",
             "subPath: `basePath` removes a prefix",
             "authHeaderKey: the client's token is read from `x-api-key`, `x-authorization` and \
              `Authorization`",
@@ -96,7 +94,7 @@ fn fields_that_are_switched_off_are_not_told() {
 fn values_without_effect_are_told() {
     check(
         json!({"apiTokens": ["a", ""]}),
-        &["apiTokens[1]: remove it to send the client's own token"],
+        &["apiTokens[1]: put the token there, or remove the entry"],
     );
     check(
         json!({"basePath": "/a", "basePathHandling": "remove"}),

@@ -4,7 +4,14 @@ fn paths(base_path: BasePath, rule: PathRule) -> Paths {
     let mut capabilities = Capabilities::default();
     capabilities.set(Api::ChatCompletions, "/api/chat".into());
     capabilities.set(Api::RetrieveFile, "/api/files/{file_id}?k=1".into());
-    Paths { base_path, rule, capabilities, provider_base_path: String::new(), is_original: false }
+    Paths {
+        base_path,
+        rule,
+        capabilities,
+        provider_base_path: String::new(),
+        is_original: false,
+        original_is_untouched: false,
+    }
 }
 
 fn remove(prefix: &str) -> BasePath {
@@ -19,7 +26,7 @@ fn prepend(base: &str) -> BasePath {
 #[track_caller]
 fn check(paths: &Paths, path_and_query: &str, expected: &str) {
     let (path, _) = split_query(path_and_query);
-    let rewritten = paths.rewrite(Api::from_path(path), path_and_query);
+    let rewritten = paths.rewrite(Api::from_path(path), path_and_query, Some("m")).unwrap();
     assert_ne!(rewritten.as_deref(), Some(path_and_query), "unchanged is `None`");
     assert_eq!(rewritten.as_deref().unwrap_or(path_and_query), expected);
 }
@@ -73,6 +80,51 @@ fn original_keeps_the_clients_path_only_where_a_prefix_is_removed() {
     check(&original(remove("/team")), "/team/v1/chat/completions", "/v1/chat/completions");
     check(&original(remove("/team")), "/v1/chat/completions", "/v1/chat/completions");
     check(&original(prepend("/team")), "/v1/chat/completions", "/team/api/chat");
+}
+
+#[test]
+fn a_type_may_leave_the_paths_of_original_alone() {
+    let original = Paths {
+        is_original: true,
+        original_is_untouched: true,
+        ..paths(prepend("/team"), PathRule::ByApi)
+    };
+    check(&original, "/v1/chat/completions", "/team/v1/chat/completions");
+    check(&Paths { is_original: false, ..original }, "/v1/chat/completions", "/team/api/chat");
+}
+
+fn by_model() -> Paths {
+    let mut paths = paths(BasePath::None, PathRule::ByModel { query: "v=1&k=2".into() });
+    paths.capabilities.set(Api::Embeddings, "/d/{model}/embeddings".into());
+    paths
+}
+
+#[test]
+fn a_path_may_name_the_model() {
+    check(&by_model(), "/v1/embeddings?a=1", "/d/m/embeddings?a=1&v=1&k=2");
+    check(&by_model(), "/v1/files/f-1", "/api/files/f-1?k=1&v=1&k=2");
+    check(&by_model(), "/anything?k=3", "/anything?k=3&v=1");
+    check(&by_model(), "/anything", "/anything?v=1&k=2");
+    assert!(by_model().names_model(Api::Embeddings));
+    assert!(!by_model().names_model(Api::ChatCompletions));
+}
+
+#[test]
+fn a_model_is_one_segment_of_a_path() {
+    let rewrite = |model| by_model().rewrite(Some(Api::Embeddings), "/v1/embeddings", model);
+    for (model, expected) in [
+        ("gpt-4.1_x~", "gpt-4.1_x~"),
+        ("../a?b=c#d", "..%2Fa%3Fb%3Dc%23d"),
+        ("{file_id} é", "%7Bfile_id%7D%20%C3%A9"),
+        ("%2e", "%252e"),
+    ] {
+        let expected = format!("/d/{expected}/embeddings?v=1&k=2");
+        assert_eq!(rewrite(Some(model)), Ok(Some(expected)));
+    }
+    let invalid = |message: &str| Err(LlmError::InvalidRequest(message.into()));
+    assert_eq!(rewrite(None), Err(LlmError::UnsupportedApi));
+    assert_eq!(rewrite(Some("")), invalid("`model` is missing"));
+    assert_eq!(rewrite(Some("..")), invalid("`model` is no name of a model"));
 }
 
 #[test]
