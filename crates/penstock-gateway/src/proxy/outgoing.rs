@@ -37,9 +37,13 @@ pub(crate) fn prepare(
     // A clone would have to make room for them by hashing all names anew.
     let room = cx.headers.len() + edits.headers.len() + HEADERS_ADDED;
     let mut headers = HeaderMap::with_capacity(room);
-    headers.extend(cx.headers.iter().map(|(name, value)| (name.clone(), value.clone())));
-    headers.remove(X_HI_ORIGINAL_AUTH);
+    let is_sent = |name: &HeaderName| {
+        *name != X_HI_ORIGINAL_AUTH && edits.headers.iter().all(|(edited, _)| edited != name)
+    };
+    let sent = cx.headers.iter().filter(|(name, _)| is_sent(name));
+    headers.extend(sent.map(|(name, value)| (name.clone(), value.clone())));
     for (name, value) in edits.headers {
+        // One that is edited twice is what it was made last.
         match value {
             Some(value) => headers.insert(name, value),
             None => headers.remove(name),
