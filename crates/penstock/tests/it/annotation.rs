@@ -324,7 +324,7 @@ fn a_canary_takes_requests_with_its_header_or_cookie() {
         Ingress::new(name)
             .at("a.test", "Prefix", "/")
             .annotation("canary", "true")
-            .annotation(&format!("{key}"), value)
+            .annotation(key, value)
             .annotation("request-header-control-update", &format!("x-taken {name}"))
     };
     let taken = |canary: Ingress, header: Option<(&str, &str)>| {
