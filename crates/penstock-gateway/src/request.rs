@@ -41,6 +41,9 @@ pub const X_MSE_CONSUMER: HeaderName = HeaderName::from_static("x-mse-consumer")
 /// further: the upstream has no use for it.
 pub const X_HI_ORIGINAL_AUTH: HeaderName = HeaderName::from_static("x-hi-original-auth");
 
+/// The scheme that the client spoke to the first proxy.
+pub const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
 /// The addresses that a request has come through.
 pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -302,6 +305,13 @@ impl RequestContext {
     /// Whether proxies in front are believed in what they say.
     pub fn has_trusted_hops(&self) -> bool {
         self.intake.trusted_hops > 0
+    }
+
+    /// Whether the client speaks HTTPS: to the gateway, or to a proxy in front
+    /// that is believed.
+    pub fn came_encrypted(&self) -> bool {
+        let told = self.headers.get(X_FORWARDED_PROTO).map(HeaderValue::as_bytes);
+        self.is_tls || (self.has_trusted_hops() && told == Some(b"https"))
     }
 
     /// The content type in lower case; empty where there is none.

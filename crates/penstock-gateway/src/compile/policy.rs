@@ -10,7 +10,7 @@ use penstock_manifest::annotation::{
     RouteOptions, UpstreamProtocol,
 };
 use penstock_manifest::diagnostic::{
-    ANNOTATION_NOT_SUPPORTED, INVALID_ANNOTATION, ROUTE_CLOSED, SERVICE_UNKNOWN,
+    ANNOTATION_NOT_SUPPORTED, INVALID_ANNOTATION, SERVICE_UNKNOWN,
 };
 use penstock_manifest::kind::ingress::PathType;
 use penstock_manifest::kind::mcp_bridge::Protocol;
@@ -249,10 +249,8 @@ pub(super) fn add_services(
 /// The finding about a service that an annotation names and that there is
 /// not, which Higress ignores.
 fn unknown_service(resource: &Resource, key: &str, shown: &str) -> Option<Diagnostic> {
-    let mut cursors =
-        [HIGRESS, NGINX].iter().filter_map(|p| resource.annotation_cursor(&format!("{p}{key}")));
     let message = format!("there is no service `{shown}`: `{key}` has no effect");
-    Some(cursors.next()?.diagnostic(&SERVICE_UNKNOWN, message))
+    at_annotation(resource, key, |cursor| cursor.diagnostic(&SERVICE_UNKNOWN, message))
 }
 
 /// The limit of each route of an Ingress.
@@ -338,39 +336,30 @@ pub(super) fn app_root(host: &str, path: &str) -> Option<Route> {
     })
 }
 
-/// Says what is read and not acted upon, and why routes are closed for it.
+/// Says what is read and cannot be done.
 pub(super) fn report_missing(
     options: &RouteOptions,
     resource: &Resource,
     diagnostics: &mut Vec<Diagnostic>,
-) -> Option<&'static str> {
-    let mut say = |key: &str, message: &str, is_closed: bool| {
-        let cursor = [HIGRESS, NGINX]
-            .iter()
-            .find_map(|prefix| resource.annotation_cursor(&format!("{prefix}{key}")));
-        let code = if is_closed { &ROUTE_CLOSED } else { &ANNOTATION_NOT_SUPPORTED };
-        diagnostics.extend(cursor.map(|cursor| cursor.diagnostic(code, message.to_owned())));
-    };
+) {
     if matches!(options.load_balance.as_deref(), Some(LoadBalance::Passthrough)) {
-        say("load-balance", "`passthrough` is not available: endpoints take turns", false);
+        let message = "`passthrough` is not available: endpoints take turns";
+        diagnostics.extend(at_annotation(resource, "load-balance", |cursor| {
+            cursor.diagnostic(&ANNOTATION_NOT_SUPPORTED, message.to_owned())
+        }));
     }
-    let upstream = options.upstream_tls.as_deref();
-    if upstream.is_some_and(|tls| tls.client_secret.is_some()) {
-        say("proxy-ssl-secret", "no certificate is shown to upstreams yet", false);
-    }
-    let downstream = options.downstream_tls.as_deref()?;
-    if downstream.min_version.is_some() || downstream.max_version.is_some() {
-        let message = "versions of TLS are chosen for all hosts alike: 1.2 and 1.3";
-        say("tls-min-protocol-version", message, false);
-        say("tls-max-protocol-version", message, false);
-    }
-    if !downstream.ciphers.is_empty() {
-        say("ssl-cipher", "cipher suites are those of the TLS library", false);
-    }
-    downstream.ca_secret.as_ref()?;
-    let message = "certificates of clients are not asked for yet: the routes answer 503";
-    say("auth-tls-secret", message, true);
-    Some("it asks for certificates of clients")
+}
+
+/// A finding about an annotation, under the prefix under which it stands.
+fn at_annotation(
+    resource: &Resource,
+    key: &str,
+    finding: impl FnOnce(penstock_manifest::Cursor<'_>) -> Diagnostic,
+) -> Option<Diagnostic> {
+    let mut prefixes = [HIGRESS, NGINX].iter();
+    let cursor =
+        prefixes.find_map(|prefix| resource.annotation_cursor(&format!("{prefix}{key}")))?;
+    Some(finding(cursor))
 }
 
 /// The finding about a path that is no regular expression.

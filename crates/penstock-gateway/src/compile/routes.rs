@@ -84,10 +84,9 @@ pub(super) fn compile(
         if !is_of_class(&ingress, resource, inputs.options, diagnostics) {
             continue;
         }
-        let mut options = RouteOptions::parse(resource, diagnostics);
+        let options = RouteOptions::parse(resource, diagnostics);
         certificates.add(&ingress, resource, diagnostics);
-        let missing = policy::report_missing(&options, resource, diagnostics);
-        options.closed = options.closed.or(missing);
+        policy::report_missing(&options, resource, diagnostics);
         let mut builder = Builder {
             resource,
             name: route_name(resource),

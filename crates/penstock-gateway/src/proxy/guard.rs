@@ -58,7 +58,7 @@ fn redirect(policy: &RoutePolicy, cx: &RequestContext) -> Option<Reply> {
     let to_https;
     let redirect = match &policy.redirect {
         Some(redirect) => redirect,
-        None if policy.redirects_to_https && !cx.is_tls => {
+        None if policy.redirects_to_https && !cx.came_encrypted() => {
             to_https = Redirect::to_https();
             &to_https
         }

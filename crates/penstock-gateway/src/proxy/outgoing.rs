@@ -15,11 +15,12 @@ use crate::attempt;
 use crate::body::OutgoingBody;
 use crate::error::{ErrorKind, GatewayError};
 use crate::reply::X_REQUEST_ID;
-use crate::request::{RequestBody, RequestContext, X_FORWARDED_FOR, X_HI_ORIGINAL_AUTH};
+use crate::request::{
+    RequestBody, RequestContext, X_FORWARDED_FOR, X_FORWARDED_PROTO, X_HI_ORIGINAL_AUTH,
+};
 use crate::snapshot::{Service, WeightedTarget};
 
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// How many headers the gateway adds to each request, at most.
 const HEADERS_ADDED: usize = 8;

@@ -266,7 +266,7 @@ fn is_usable<'a>(row: &Row, written: &Written<'a>, annotations: &mut Annotations
                 let cursor = annotations.cursor(written);
                 annotations.diagnostics.push(cursor.diagnostic(&ANNOTATION_NOT_SUPPORTED, message));
             }
-            false
+            true
         }
         Support::Protects => {
             annotations.closed = Some(row.key);
@@ -276,7 +276,7 @@ fn is_usable<'a>(row: &Row, written: &Written<'a>, annotations: &mut Annotations
             );
             let cursor = annotations.cursor(written);
             annotations.diagnostics.push(cursor.diagnostic(&ROUTE_CLOSED, message));
-            false
+            true
         }
         Support::Acts => true,
     }

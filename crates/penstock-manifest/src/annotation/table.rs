@@ -203,7 +203,7 @@ table! {
     "app-root" Both Acts Redirect, "",
         "path: `GET /` on the host answers 302 to it";
     "auth-secret" Both Protects Auth, "", "";
-    "auth-tls-secret" Both Acts DownstreamTls, "",
+    "auth-tls-secret" Both Protects DownstreamTls, "",
         "`[NAMESPACE/]NAME`: clients must have a certificate of this Secret's `ca.crt`";
     "auth-type" Both Protects Auth, "", "";
     "backend-protocol" Both Acts UpstreamTls, "`HTTP`",
@@ -296,11 +296,11 @@ table! {
         "retries at most; `0` for none";
     "proxy-ssl-name" Both Acts UpstreamTls, "",
         "name that is sent as SNI; needs `proxy-ssl-server-name`";
-    "proxy-ssl-secret" Both Acts UpstreamTls, "",
+    "proxy-ssl-secret" Both NotYet UpstreamTls, "",
         "`[NAMESPACE/]NAME`: the certificate shown to the upstream, and `ca.crt`";
     "proxy-ssl-server-name" Both Acts UpstreamTls, "`off`",
         "`on` or `off`: whether `proxy-ssl-name` is used";
-    "proxy-ssl-verify" Both Acts UpstreamTls, "",
+    "proxy-ssl-verify" Both NotYet UpstreamTls, "",
         "`on` or `off`";
     "regex-match-header-" Higress Acts Match, "",
         "regular expression over the whole header; `*` for any value";
@@ -340,7 +340,7 @@ table! {
         "name of the cookie; its presence turns `affinity` on";
     "session-cookie-path" Both Acts LoadBalance, "`/`",
         "path of the cookie; its presence turns `affinity` on";
-    "ssl-cipher" Both Acts DownstreamTls, "",
+    "ssl-cipher" Both NotYet DownstreamTls, "",
         "cipher suites of the host by their OpenSSL names, with `:` between them";
     "ssl-passthrough" Both NotYet SslPassthrough, "`false`", "";
     "ssl-redirect" Both Acts Redirect, "`false`",
@@ -349,9 +349,9 @@ table! {
         "URL: answers 302 to it; wins over `permanent-redirect`";
     "timeout" Higress Acts Timeout, "`0`: none",
         "seconds until an unfinished request answers 504";
-    "tls-max-protocol-version" Both Acts DownstreamTls, "",
+    "tls-max-protocol-version" Both NotYet DownstreamTls, "",
         "`TLSv1.0` … `TLSv1.3`, for the host";
-    "tls-min-protocol-version" Both Acts DownstreamTls, "",
+    "tls-min-protocol-version" Both NotYet DownstreamTls, "",
         "`TLSv1.0` … `TLSv1.3`, for the host";
     "upstream-hash-by" Both Acts LoadBalance, "",
         "`$remote_addr`, `$request_uri`, `$host`, `$http_NAME` or `$arg_NAME`: equal values go to one endpoint";

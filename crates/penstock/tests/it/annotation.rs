@@ -138,6 +138,22 @@ fn redirects_lead_elsewhere() {
 }
 
 #[test]
+fn what_came_encrypted_to_a_proxy_in_front_is_not_led_in_circles() {
+    let upstream = Upstream::start(Scenario::Echo);
+    let registry = static_registry("deck", &[upstream.address]);
+    let directory = Directory::new()
+        .holding([("mcpbridges/default.yaml", bridge(&[registry]))])
+        .holding([root().annotation("ssl-redirect", "true").file()]);
+    let request = Request::get("a.test", "/")
+        .header("x-forwarded-for", "192.0.2.7")
+        .header("x-forwarded-proto", "https");
+    for (trusted_hops, expected) in [(0, 308), (1, 200)] {
+        let gateway = Serve::new(directory.path()).with("--trusted-hops", trusted_hops).start();
+        assert_eq!(gateway.send(&request).status(), expected, "{trusted_hops}");
+    }
+}
+
+#[test]
 fn who_may_not_pass_is_not_led_elsewhere_either() {
     let plugin = Plugin::key_auth()
         .default_config("{consumers: [{name: c, credential: k}], keys: [x-key], in_header: true}")
@@ -439,4 +455,52 @@ fn a_cookie_keeps_a_client_with_its_endpoint() {
             assert_eq!(again.header("set-cookie"), None);
         }
     }
+}
+
+#[test]
+fn copies_go_elsewhere_and_nobody_waits_for_them() {
+    let (main, shadow) = (Upstream::start(Scenario::Echo), Upstream::start(Scenario::Silence));
+    let registries =
+        [static_registry("deck", &[main.address]), static_registry("shadow", &[shadow.address])];
+    let directory = Directory::new()
+        .holding([("mcpbridges/default.yaml", bridge(&registries))])
+        .holding([root().annotation("mirror-target-fqdn", "shadow.static").file()]);
+    let gateway = Serve::new(directory.path()).start();
+    let answer = gateway.send(&Request::post("a.test", "/x?q=1", r#"{"a":1}"#));
+    assert_eq!(answer.status(), 200);
+    let (original, copy) = (main.received(), shadow.received());
+    assert_eq!((original.target(), copy.target()), ("/x?q=1", "/x?q=1"));
+    assert_eq!((original.text(), copy.text()), (r#"{"a":1}"#, r#"{"a":1}"#));
+    assert_eq!(copy.headers("host"), ["r-shadow"]);
+}
+
+#[test]
+fn another_service_answers_where_the_own_one_cannot() {
+    let page = Upstream::start(Scenario::Echo);
+    let main = Upstream::start(Scenario::Status(502, "{}"));
+    let port = page.address.port();
+    let service = format!(
+        "apiVersion: v1\nkind: Service\nmetadata: {{name: pages, namespace: higress-system}}\nspec:\n  ports: [{{port: {port}}}]\n"
+    );
+    let endpoints = format!(
+        "apiVersion: v1\nkind: Endpoints\nmetadata: {{name: pages, namespace: higress-system}}\nsubsets:\n- addresses: [{{ip: {}}}]\n  ports: [{{port: {port}}}]\n",
+        page.address.ip()
+    );
+    let directory = Directory::new()
+        .holding([("mcpbridges/default.yaml", bridge(&[static_registry("deck", &[main.address])]))])
+        .holding([("services/pages.yaml", service), ("endpoints/pages.yaml", endpoints)])
+        .holding([root()
+            .annotation("default-backend", "pages")
+            .annotation("custom-http-errors", "502,503")
+            .file()]);
+    let gateway = Serve::new(directory.path()).start();
+    let answer = gateway.send(&Request::post("a.test", "/x?q=1", "kept"));
+    assert_eq!(answer.status(), 200);
+    let asked = page.received();
+    assert_eq!((asked.target(), asked.text()), ("/", "kept"));
+    assert_eq!(asked.headers("host"), ["a.test"]);
+    assert_eq!(asked.headers("x-envoy-route-name"), ["r-fallback"]);
+    assert_eq!(asked.headers("x-envoy-fallback-service"), ["higress-system/pages"]);
+    main.once(Scenario::Status(404, "{}"));
+    assert_eq!(gateway.send(&Request::get("a.test", "/")).status(), 404);
 }
