@@ -257,7 +257,7 @@ fn is_usable<'a>(row: &Row, written: &Written<'a>, annotations: &mut Annotations
         Support::Marker => false,
         // Nobody knows what it asks for; it has been reported.
         Support::Acts | Support::Protects if written.is_unresolved() => {
-            annotations.closed = Some("an annotation refers to a Secret that is not there");
+            annotations.closed = Some("an annotation cannot be read");
             false
         }
         Support::NotYet => {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::annotation;
 use crate::diagnostic::{
     CONFIG_MAP_NOT_TEXT, Code, Diagnostic, INVALID_VALUE, MISSING_FIELD, NAME_DIFFERS_FROM_FILE,
     NO_NAME, Severity, UNKNOWN_API_VERSION, UNKNOWN_KIND, WRONG_TYPE, nearest,
@@ -343,8 +344,8 @@ fn is_of_another_group(api_version: &str, row: &KindRow) -> bool {
     !row.is_acted_on || (row.is_core() && group.contains('.'))
 }
 
-/// Removes from the mapping at `field` every value that is not text, or the
-/// field where it is no mapping. `null` is the empty text, as in Go.
+/// Removes from the mapping at `field` every value that is not text, and
+/// cannot be taken for one, or the field where it is no mapping. `null` is the empty text, as in Go.
 fn keep_texts(
     parent: &mut Node,
     (source, path, field): (&Source, &'static str, &str),
@@ -366,11 +367,34 @@ fn keep_texts(
         diagnostics.push(Diagnostic { code, severity: code.severity, ..finding });
     }
     if let Some(map) = map_of(parent).and_then(|map| node_of(map, field)).and_then(map_of) {
-        map.entries.retain(|entry| is_text(&entry.node));
+        if field == "annotations" {
+            map.entries.iter_mut().for_each(read_as_text);
+        }
+        map.entries.retain(|entry| {
+            is_text(&entry.node) || matches!(entry.node.value, Value::Unresolved(_))
+        });
         for entry in map.entries.iter_mut().filter(|entry| entry.node.is_null()) {
             entry.node.value = Value::String(Box::default());
         }
     }
+}
+
+/// Takes what forgotten quotes made of an annotation for the text that was
+/// meant. One that is no text at all stays as what nobody can read: it may
+/// ask for a protection.
+fn read_as_text(entry: &mut Entry) {
+    match &entry.node.value {
+        Value::Bool(flag) => entry.node.value = Value::String(flag.to_string().into()),
+        Value::Int(number) => entry.node.value = Value::String(number.to_string().into()),
+        Value::Float(_) | Value::List(_) | Value::Map(_) if is_of_gateway(&entry.key) => {
+            entry.node.value = Value::Unresolved(Box::default());
+        }
+        _ => {}
+    }
+}
+
+fn is_of_gateway(key: &str) -> bool {
+    key.starts_with(annotation::HIGRESS) || key.starts_with(annotation::NGINX)
 }
 
 fn map_of(node: &mut Node) -> Option<&mut Map> {

@@ -335,6 +335,26 @@ fn some_addresses_may_ask() {
 }
 
 #[test]
+fn a_protection_without_quotes_is_one_all_the_same() {
+    let check = |value: &str, expected: u16| {
+        let upstream = Upstream::start(Scenario::Echo);
+        let registry = static_registry("deck", &[upstream.address]);
+        let (file, text) = root().annotation("whitelist-source-range", "RANGES").file();
+        let directory = Directory::new()
+            .holding([("mcpbridges/default.yaml", bridge(&[registry]))])
+            .holding([(file, text.replace("\"RANGES\"", value))]);
+        let gateway = Serve::new(directory.path()).start();
+        assert_eq!(gateway.send(&Request::get("a.test", "/")).status(), expected, "{value}");
+        assert!(gateway.findings().iter().any(|finding| finding["code"] == "PS201"), "{value}");
+    };
+    check("[127.0.0.1, 10.0.0.1]", 503);
+    check("{a: b}", 503);
+    check("1.5", 503);
+    // What is meant can be told: nobody's address.
+    check("true", 503);
+}
+
+#[test]
 fn a_canary_takes_requests_with_its_header_or_cookie() {
     let canary = |name: &str, key: &str, value: &str| {
         Ingress::new(name)
