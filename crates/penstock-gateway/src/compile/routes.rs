@@ -278,7 +278,8 @@ impl Builder<'_> {
                             diagnostics.push(self.opens_its_base(path));
                             route.closed = Some("its base route authenticates, and it does not");
                         }
-                        snapshot.add_route(&rule.host, Some(route));
+                        let index = snapshot.add_route(&rule.host, Some(route));
+                        snapshot.move_before(&rule.host, base, index);
                     }
                     Err(reason) => {
                         diagnostics.push(policy::invalid_path(self.resource, &path.path, &reason));
@@ -454,6 +455,20 @@ impl Snapshot {
         self.routes.push(route?);
         add_to_host(&mut self.hosts, host, index);
         Some(index)
+    }
+
+    /// Puts a route of a host in front of another one: of two that rank alike,
+    /// the first is tried.
+    fn move_before(&mut self, host: &str, other: RouteIndex, index: Option<RouteIndex>) {
+        let list = match host.strip_prefix("*.") {
+            Some(parent) => self.hosts.wildcard.get_mut(parent),
+            None if host == "*" => Some(&mut self.hosts.any),
+            None => self.hosts.exact.get_mut(host),
+        };
+        let (Some(list), Some(index)) = (list, index) else { return };
+        list.retain(|known| *known != index);
+        let place = list.iter().position(|known| *known == other).unwrap_or(list.len());
+        list.insert(place, index);
     }
 }
 

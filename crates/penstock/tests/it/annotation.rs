@@ -389,6 +389,25 @@ fn a_canary_takes_requests_with_its_header_or_cookie() {
 }
 
 #[test]
+fn a_canary_is_tried_before_its_base() {
+    let conditional = |name: &str| {
+        Ingress::new(name).at("a.test", "Prefix", "/").annotation("exact-match-header-x-a", "1")
+    };
+    let site = Site::new(&[
+        conditional("base"),
+        conditional("gray")
+            .annotation("canary", "true")
+            .annotation("canary-by-header", "x-canary")
+            .annotation("request-header-control-update", "x-taken yes"),
+    ]);
+    let request = Request::get("a.test", "/").header("x-a", "1");
+    assert_eq!(site.gateway.send(&request.clone().header("x-canary", "always")).status(), 200);
+    assert_eq!(site.upstream.received().header("x-taken"), Some("yes"));
+    assert_eq!(site.gateway.send(&request).status(), 200);
+    assert_eq!(site.upstream.received().header("x-taken"), None);
+}
+
+#[test]
 fn a_canary_takes_its_share() {
     let site = Site::new(&[
         Ingress::new("base").at("a.test", "Prefix", "/"),
