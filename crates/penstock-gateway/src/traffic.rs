@@ -19,6 +19,7 @@
 mod difference;
 mod json;
 mod names;
+mod policy;
 mod text;
 mod view;
 
@@ -89,6 +90,8 @@ pub struct RouteView {
     pub targets: Vec<Target>,
     /// The `Host` that the upstream sees; `None` for the client's.
     pub upstream_host: Option<Box<str>>,
+    /// What else the route does, a sentence each: redirects, limits, rewriting.
+    pub policy: Vec<String>,
 }
 
 /// Who may use a route. Of several targets that differ in it, one is enough.
@@ -232,6 +235,7 @@ impl RouteView {
             audience: Audience::of(&view.who, names),
             targets: view.targets.clone(),
             upstream_host: view.upstream_host.clone(),
+            policy: view.policy.clone(),
         }
     }
 }

@@ -215,6 +215,7 @@ impl View {
         is_for_the_same
             && self.targets == other.targets
             && self.upstream_host == other.upstream_host
+            && self.policy == other.policy
     }
 }
 

@@ -72,6 +72,7 @@ fn view(view: &RouteView) -> Value {
         "access": access(&view.audience),
         "targets": view.targets.iter().map(target).collect::<Vec<_>>(),
         "upstreamHost": view.upstream_host,
+        "policy": view.policy,
     })
 }
 

@@ -175,6 +175,44 @@ fn routes_come_go_and_lead_elsewhere() {
 }
 
 #[test]
+fn what_else_a_route_does_is_told() {
+    let plain = setup().routes(&[annotated("chat", ("a.com", "/v1"), "one.static:80", "")]);
+    let with = |annotations: &str| {
+        setup().routes(&[annotated("chat", ("a.com", "/v1"), "one.static:80", annotations)])
+    };
+    let limited = with(", higress.io/whitelist-source-range: 10.0.0.0/8, higress.io/timeout: '5'");
+    check(
+        &plain,
+        &limited,
+        "routes:
+         ~ chat (a.com Prefix /v1): now is only for 10.0.0.0/8; now gives up after 5 s",
+    );
+    check(
+        &limited,
+        &with(", higress.io/timeout: '5', higress.io/request-header-control-update: x-key hunter2"),
+        "routes:
+         ~ chat (a.com Prefix /v1): no longer is only for 10.0.0.0/8; \
+         now sets x-key in requests",
+    );
+    let busy = with(
+        ", higress.io/temporal-redirect: 'https://b.com/x', higress.io/route-limit-rps: '3', \
+         higress.io/enable-cors: 'true', higress.io/proxy-next-upstream: http_502, \
+         higress.io/rewrite-path: /api, higress.io/mirror-target-fqdn: one.static, \
+         higress.io/ssl-redirect: 'true'",
+    );
+    check(
+        &plain,
+        &busy,
+        "routes:
+         ~ chat (a.com Prefix /v1): now takes 3 requests in 1 s, at most 15 at once; \
+         now redirects to `https://b.com/x` with 302; now redirects to HTTPS; \
+         now may be asked by pages of any origin; now repeats 502 3 times; \
+         now rewrites `/v1` of the path to `/api`; now copies 100% to one.static:80",
+    );
+    check(&busy, &busy, "");
+}
+
+#[test]
 fn consumers_gain_and_lose_routes() {
     let of = |consumers: &str, rules: &str| {
         setup()
@@ -554,7 +592,7 @@ fn programs_get_everything() {
                 "before": {
                     "access": {"kind": "consumers", "consumers": ["ada"]},
                     "targets": [{"service": "one.static:80", "weight": 100, "closed": null, "plugins": []}],
-                    "upstreamHost": null,
+                    "upstreamHost": null, "policy": [],
                 },
                 "what": ["for ada", "to one.static:80"],
             },
@@ -570,7 +608,7 @@ fn programs_get_everything() {
                             "models": {"a": "x"},
                         }],
                     }],
-                    "upstreamHost": null,
+                    "upstreamHost": null, "policy": [],
                 },
                 "what": ["for bob", "to two.dns:443"],
             },

@@ -130,6 +130,11 @@ fn changed(before: &RouteView, after: &RouteView, with_names: bool) -> Vec<Strin
         };
         what.push(format!("upstream host {} -> {}", shown(before), shown(after)));
     }
+    let only_in = |one: &RouteView, other: &RouteView| -> Vec<String> {
+        one.policy.iter().filter(|said| !other.policy.contains(said)).cloned().collect()
+    };
+    what.extend(only_in(before, after).into_iter().map(|said| format!("no longer {said}")));
+    what.extend(only_in(after, before).into_iter().map(|said| format!("now {said}")));
     let is_closed = |view: &RouteView| matches!(view.audience, Audience::Nobody(_));
     let is_told = is_closed(before) || is_closed(after);
     let is_single = after.targets.len() == 1;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::names::{NameId, Names, SetId};
-use super::{Effect, RouteId, Target};
+use super::{Effect, RouteId, Target, policy};
 use crate::plugin::{Access, Consumer};
 use crate::snapshot::{Chain, DomainPattern, PluginInstance, Route, Service, Snapshot};
 
@@ -24,6 +24,7 @@ pub(super) struct View {
     pub(super) who: Who,
     pub(super) targets: Vec<Target>,
     pub(super) upstream_host: Option<Box<str>>,
+    pub(super) policy: Vec<String>,
 }
 
 /// One plugin with one configuration, as far as it counts here.
@@ -111,7 +112,8 @@ impl<'s> Reader<'s> {
             Some(reason) => Who::Nobody(reason.into()),
             None => who.unwrap_or_else(|| Who::Nobody("it has no target".into())),
         };
-        View { who, targets, upstream_host: route.upstream_vhost.clone() }
+        let policy = policy::of(route, self.snapshot);
+        View { who, targets, upstream_host: route.upstream_vhost.clone(), policy }
     }
 
     /// Whether it is known who is no consumer: some route asks for the keys of

@@ -1,0 +1,123 @@
+//! What a route asks for besides its targets, in words. Values of headers are
+//! not shown: they may be secrets.
+
+use std::fmt::Display;
+
+use http::HeaderName;
+
+use crate::policy::{Cors, HeaderEdits, OriginMatch, Redirect, Retry, Rewrite, RoutePolicy};
+use crate::snapshot::{Route, ServiceIndex, Snapshot};
+
+/// One sentence for each thing; none for most routes.
+pub(super) fn of(route: &Route, snapshot: &Snapshot) -> Vec<String> {
+    let Some(policy) = route.policy.as_deref() else { return Vec::new() };
+    let mut said = Vec::new();
+    if let Some(sources) = &policy.allowed_sources {
+        let shown = sources.iter().map(|n| format!("{}/{}", n.address, n.prefix_bits));
+        said.push(format!("is only for {}", list(shown)));
+    }
+    if let Some(limited) = policy.rate_limit.and_then(|i| snapshot.rate_limits.get(i.0 as usize)) {
+        let limit = limited.limit;
+        let seconds = limit.interval.as_secs();
+        said.push(format!(
+            "takes {} requests in {seconds} s, at most {} at once",
+            limit.per_interval, limit.burst
+        ));
+    }
+    said.extend(answers(policy));
+    said.extend(changes(policy));
+    let service = |index: ServiceIndex| {
+        let service = snapshot.services.get(index.0 as usize);
+        service.map_or_else(|| "no service".to_owned(), |s| format!("{}:{}", s.host, s.port))
+    };
+    if let Some(fallback) = &policy.fallback {
+        let errors = fallback.errors.iter().map(|status| status.as_u16());
+        let after = match fallback.errors.is_empty() {
+            true => String::new(),
+            false => format!(", and after {}", list(errors)),
+        };
+        said.push(format!("goes to {} without endpoints{after}", service(fallback.service)));
+    }
+    if let Some(mirror) = &policy.mirror {
+        said.push(format!("copies {}% to {}", mirror.percentage, service(mirror.service)));
+    }
+    said
+}
+
+fn answers(policy: &RoutePolicy) -> Vec<String> {
+    let mut said = Vec::new();
+    said.extend(policy.redirect.as_ref().map(redirect));
+    if policy.redirects_to_https {
+        said.push("redirects to HTTPS".to_owned());
+    }
+    said.extend(policy.cors.as_ref().map(cors));
+    said.extend(policy.timeout.map(|limit| format!("gives up after {} s", limit.as_secs())));
+    said.extend(policy.retry.as_ref().map(retry));
+    said
+}
+
+fn changes(policy: &RoutePolicy) -> Vec<String> {
+    let mut said = Vec::new();
+    said.extend(policy.rewrite.as_ref().map(|rewrite| match rewrite {
+        Rewrite::Whole(with) => format!("rewrites the path to `{with}`"),
+        Rewrite::Prefix { prefix, with, .. } => {
+            format!(
+                "rewrites `{}` of the path to `{with}`",
+                if prefix.is_empty() { "/" } else { prefix }
+            )
+        }
+        Rewrite::Regex { regex, with } => {
+            format!("rewrites `{}` in the path to `{with}`", regex.as_str())
+        }
+    }));
+    said.extend(headers("requests", &policy.request_headers));
+    said.extend(headers("answers", &policy.response_headers));
+    said
+}
+
+fn redirect(redirect: &Redirect) -> String {
+    let place = match (&redirect.scheme, &redirect.authority) {
+        (Some(scheme), Some(authority)) => format!("{scheme}://{authority}"),
+        _ => String::new(),
+    };
+    let path = redirect.path.as_deref().unwrap_or_default();
+    format!("redirects to `{place}{path}` with {}", redirect.status.as_u16())
+}
+
+fn cors(cors: &Cors) -> String {
+    let origins = cors.origins.iter().map(|origin| match origin {
+        OriginMatch::Any => "any origin".to_owned(),
+        OriginMatch::Exact(whole) => whole.to_string(),
+        OriginMatch::Suffix(end) => format!("*{end}"),
+    });
+    format!("may be asked by pages of {}", list(origins))
+}
+
+fn retry(retry: &Retry) -> String {
+    let statuses = retry.statuses.iter().map(|status| status.as_u16().to_string());
+    let failures = retry.on_5xx.then(|| "failures and 5xx".to_owned());
+    let what = list(failures.into_iter().chain(statuses));
+    let methods = if retry.repeats_all_methods { ", also of POST" } else { "" };
+    format!("repeats {what} {} times{methods}", retry.times)
+}
+
+fn headers(of: &str, edits: &HeaderEdits) -> Option<String> {
+    let names = |pairs: &[(HeaderName, http::HeaderValue)]| {
+        pairs.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>()
+    };
+    let parts = [
+        ("adds", names(&edits.add)),
+        ("sets", names(&edits.set)),
+        ("removes", edits.remove.clone()),
+    ];
+    let parts: Vec<String> = parts
+        .into_iter()
+        .filter(|(_, names)| !names.is_empty())
+        .map(|(verb, names)| format!("{verb} {}", list(names)))
+        .collect();
+    (!parts.is_empty()).then(|| format!("{} in {of}", parts.join(", ")))
+}
+
+fn list(items: impl IntoIterator<Item = impl Display>) -> String {
+    items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
+}
