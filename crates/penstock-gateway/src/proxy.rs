@@ -194,11 +194,27 @@ async fn pass(
         service,
         ends_at: by_route.into_iter().chain(by_process).min(),
     };
-    let answer = async {
-        mirror::send(worker, live, &journey, cx).await?;
-        substitute::answer(worker, live, &journey, cx).await
+    let answer = match policy {
+        None => attempts::attempt_once(worker, &journey, None, cx).await,
+        // Apart, so that other requests do not carry its state with them.
+        Some(_) => Box::pin(as_asked(worker, live, &journey, route_limit, cx)).await,
     };
-    in_time(route_limit, answer).await.map(Answer::Upstream)
+    answer.map(Answer::Upstream)
+}
+
+/// The answer for a route that asks for more than its targets.
+async fn as_asked(
+    worker: &Worker,
+    live: &Live,
+    journey: &Journey<'_>,
+    limit: Option<Duration>,
+    cx: &mut RequestContext,
+) -> Result<Response<UpstreamBody>, GatewayError> {
+    let answer = async {
+        mirror::send(worker, live, journey, cx).await?;
+        substitute::answer(worker, live, journey, cx).await
+    };
+    in_time(limit, answer).await
 }
 
 /// The route of a request as it is now, and the target that was chosen.

@@ -97,7 +97,7 @@ fn is_worth_repeating(retry: &Retry, answer: &Answered) -> bool {
 }
 
 /// Tries endpoints until one takes the request.
-async fn attempt_once(
+pub(super) async fn attempt_once(
     worker: &Worker,
     journey: &Journey<'_>,
     try_timeout: Option<Duration>,
