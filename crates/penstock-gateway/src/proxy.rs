@@ -400,7 +400,7 @@ fn deliver(
         head.headers.remove(CONTENT_LENGTH);
     }
     cx.permit_origin(&mut head.headers);
-    fallback::tell(cx.fell_back_from.as_ref(), &mut head.headers);
+    fallback::tell(&cx, &mut head.headers);
     let mut recorder = cx.record;
     for Ran { instance, .. } in ran {
         recorder.add_plugin(instance);
@@ -430,15 +430,15 @@ fn hand_over(
     let Some(client) = cx.upgrade.take() else {
         return deliver_local(Reply::from(&GatewayError::new(ErrorKind::UpstreamInvalid)), cx);
     };
+    strip_hop_by_hop(&mut parts.headers);
+    fallback::tell(&cx, &mut parts.headers);
     let mut recorder = cx.record;
     for Ran { instance, .. } in ran {
         recorder.add_plugin(instance);
     }
     recorder.begin_answer(parts.status, &parts.headers, false);
-    strip_hop_by_hop(&mut parts.headers);
     parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     parts.headers.insert(UPGRADE, WEBSOCKET);
-    fallback::tell(cx.fell_back_from.as_ref(), &mut parts.headers);
     if let Ok(value) = HeaderValue::from_str(cx.request_id.as_str()) {
         parts.headers.entry(X_REQUEST_ID).or_insert(value);
     }
@@ -461,7 +461,7 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
 /// Hands the gateway's own answer to a client whose request was taken in.
 fn deliver_local(mut reply: Reply, cx: RequestContext) -> Response<ClientBody> {
     cx.permit_origin(&mut reply.headers);
-    fallback::tell(cx.fell_back_from.as_ref(), &mut reply.headers);
+    fallback::tell(&cx, &mut reply.headers);
     deliver_reply(reply, cx.audience(), &cx.request_id, cx.record)
 }
 

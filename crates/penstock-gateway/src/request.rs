@@ -23,6 +23,7 @@ use crate::policy::RoutePolicy;
 use crate::proxy::{AffinityCookie, Downstream, Received};
 use crate::reply::Audience;
 use crate::route::RouteInput;
+use crate::snapshot::Fallback;
 use crate::state::{BufferShare, Live, State};
 
 mod head;
@@ -84,13 +85,13 @@ pub struct RequestContext {
     pub scan: Option<Scan>,
     /// The head as it was received, where the request may need it once more.
     pub received: Option<Box<Received>>,
-    /// The route that failed, on the second pass.
-    pub fell_back_from: Option<HeaderValue>,
+    /// What led to the second pass, on that.
+    pub fell_back: Option<Arc<Fallback>>,
     /// What the access log will say.
     pub record: Recorder,
     /// The body as it was received, once a plugin has put another in place of
     /// it; only where a route may need it.
-    replaced_body: Option<(Bytes, BufferShare)>,
+    replaced_body: Option<Box<(Bytes, BufferShare)>>,
     keeps_replaced_body: bool,
     intake: Intake,
     state: Arc<State>,
@@ -216,7 +217,7 @@ impl RequestContext {
             provider: None,
             scan: None,
             received: None,
-            fell_back_from: None,
+            fell_back: None,
             record,
             replaced_body: None,
             keeps_replaced_body,
@@ -257,7 +258,7 @@ impl RequestContext {
             provider: None,
             scan: None,
             received: None,
-            fell_back_from: None,
+            fell_back: None,
             record: Recorder::new(record, state.clone(), None),
             replaced_body: None,
             keeps_replaced_body: false,
@@ -367,7 +368,7 @@ impl RequestContext {
         if self.keeps_replaced_body && self.replaced_body.is_none() {
             let mut share = BufferShare::new(self.state.clone());
             share.resize(replaced.len());
-            self.replaced_body = Some((replaced, share));
+            self.replaced_body = Some(Box::new((replaced, share)));
         }
         share.resize(length);
         self.scan = None;
@@ -396,14 +397,14 @@ impl RequestContext {
     /// The body as it was received, as far as it was read.
     pub fn first_body(&self) -> Option<&Bytes> {
         match &self.replaced_body {
-            Some((bytes, _)) => Some(bytes),
+            Some(replaced) => Some(&replaced.0),
             None => self.buffered_body(),
         }
     }
 
     /// Forgets what a pass found out, for one that falls back from its route.
-    pub fn begin_again(&mut self, from: HeaderValue) {
-        self.fell_back_from = Some(from);
+    pub fn begin_again(&mut self, fallback: Arc<Fallback>) {
+        self.fell_back = Some(fallback);
         self.api = Api::from_path(self.uri.path());
         self.target_roll = fastrand::u32(0..100);
         (self.policy, self.provider, self.scan) = (None, None, None);

@@ -11,7 +11,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, Method, StatusCode, Uri};
 use penstock_manifest::kind::envoy_filter::FALLBACK_HEADER;
 
 use super::{Answer, Ran, Worker, pass};
@@ -44,21 +44,34 @@ pub(super) async fn passes(
 ) -> Result<Answer, GatewayError> {
     let answer = pass(worker, live, cx, ran).await;
     let Some(received) = cx.received.take() else { return answer };
-    let Received { method, uri, headers, prepared } = *received;
-    let Some((fallback, body)) = prepared.filter(|(fallback, _)| has_failed(&answer, fallback))
-    else {
-        return answer;
-    };
-    (cx.method, cx.uri) = (method, uri);
-    if destination(live, cx, &fallback).is_none() || cx.restore_body(body.as_ref()).is_err() {
+    if !begin_again(live, *received, &answer, cx) {
         return answer;
     }
     drop(answer);
     ran.clear();
-    cx.headers = headers;
-    cx.headers.insert(X_HIGRESS_FALLBACK_FROM, fallback.from.clone());
-    cx.begin_again(fallback.from.clone());
     pass(worker, live, cx, ran).await
+}
+
+/// Makes a request that failed what it was when it was received, if another
+/// route takes it.
+fn begin_again(
+    live: &Live,
+    received: Received,
+    answer: &Result<Answer, GatewayError>,
+    cx: &mut RequestContext,
+) -> bool {
+    let Some((fallback, body)) = received.prepared else { return false };
+    if !has_failed(answer, &fallback) {
+        return false;
+    }
+    (cx.method, cx.uri) = (received.method, received.uri);
+    if destination(live, cx, &fallback).is_none() || cx.restore_body(body.as_ref()).is_err() {
+        return false;
+    }
+    cx.headers = received.headers;
+    cx.headers.insert(X_HIGRESS_FALLBACK_FROM, fallback.from.clone());
+    cx.begin_again(fallback);
+    true
 }
 
 /// Whether another route shall try. An answer of the gateway's own is a
@@ -114,7 +127,7 @@ pub(super) fn remember(live: &Live, route: Option<&Route>, cx: &mut RequestConte
         Some(route) => route.fallback.is_some(),
         None => live.snapshot.has_fallbacks,
     };
-    if !may_fall_back || cx.received.is_some() || cx.fell_back_from.is_some() {
+    if !may_fall_back || cx.received.is_some() || cx.fell_back.is_some() {
         return;
     }
     let mut headers = cx.headers.clone();
@@ -164,8 +177,59 @@ pub(crate) fn destination<'a>(
 }
 
 /// Tells the client that another route has answered.
-pub(super) fn tell(from: Option<&HeaderValue>, headers: &mut HeaderMap) {
-    if let Some(from) = from {
-        headers.insert(X_HIGRESS_FALLBACK_FROM, from.clone());
+pub(super) fn tell(cx: &RequestContext, headers: &mut HeaderMap) {
+    if let Some(fallback) = &cx.fell_back {
+        headers.insert(X_HIGRESS_FALLBACK_FROM, fallback.from.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn check(on: (bool, bool), answer: &Result<Answer, GatewayError>, expected: bool) {
+        let from = HeaderValue::from_static("r");
+        let fallback = Fallback { from, on_4xx: on.0, on_5xx: on.1, body_bytes_max: 0 };
+        assert_eq!(has_failed(answer, &fallback), expected, "{on:?}");
+    }
+
+    #[test]
+    fn denials_are_final() {
+        for status in [400, 401, 403, 413, 429, 500, 503] {
+            let status = StatusCode::from_u16(status).unwrap();
+            let reply = Box::new(reply::Reply::new(status, "code", ""));
+            check((true, true), &Ok(Answer::Local(reply)), false);
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_upstream_is_tried_elsewhere() {
+        let both = |kind: ErrorKind, expected: bool| {
+            let answer = Err(GatewayError::new(kind));
+            check((false, true), &answer, expected);
+            check((true, true), &answer, expected);
+            check((true, false), &answer, false);
+        };
+        both(ErrorKind::ServiceUnknown, true);
+        both(ErrorKind::NoEndpoint, true);
+        both(ErrorKind::ConnectFailed, true);
+        both(ErrorKind::TlsFailed, true);
+        both(ErrorKind::UpstreamClosed, true);
+        both(ErrorKind::UpstreamInvalid, true);
+        both(ErrorKind::UpstreamTimeout, true);
+        both(ErrorKind::UnsupportedApi, true);
+        both(ErrorKind::NoRoute, false);
+        both(ErrorKind::NotConfigured, false);
+        both(ErrorKind::RouteClosed, false);
+        both(ErrorKind::PluginBroken, false);
+        both(ErrorKind::BodyTooLarge, false);
+        both(ErrorKind::OutOfBuffers, false);
+        both(ErrorKind::BodyTimeout, false);
+        both(ErrorKind::ClientClosed, false);
+        both(ErrorKind::InvalidRequest, false);
+        both(ErrorKind::UpgradeRefused, false);
+        both(ErrorKind::Misdirected, false);
     }
 }

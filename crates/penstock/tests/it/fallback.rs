@@ -398,6 +398,54 @@ fn one_record_tells_both_attempts() {
 }
 
 #[test]
+fn explain_says_who_takes_what_fails() {
+    let site = by_model(FAILURE);
+    let path = site.directory.path().display().to_string();
+    let explain = |key: &str, output: &str| {
+        let mut line = vec!["explain", "--config", &path, "-o", output];
+        line.extend(["--url", "http://a.test/v1/chat/completions", "-H", key]);
+        line.extend(["-H", "content-type: application/json", "-d", r#"{"model":"p/a"}"#]);
+        let output = penstock(&line);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let text = explain("x-key: ka", "text");
+    let told = format!("fallback  on 4xx, 5xx: {OTHER}\n          100 % spare.static:80\n");
+    assert!(text.ends_with(&told), "{text}");
+    let json: Value = serde_json::from_str(&explain("x-key: ka", "json")).unwrap();
+    assert_eq!(json["passes"][0]["fallback"]["targets"][0]["service"], "spare.static:80");
+    let json: Value = serde_json::from_str(&explain("x-key: nobody", "json")).unwrap();
+    assert_eq!(json["passes"][0]["fallback"], Value::Null);
+}
+
+#[test]
+fn a_large_body_that_plugins_read_is_sent_once() {
+    let site = by_model(FAILURE);
+    let body = format!(
+        r#"{{"model":"p/a","messages":[{{"role":"user","content":"{}"}}]}}"#,
+        "x".repeat(1_024_000)
+    );
+    let request = Request::post("a.test", "/v1/chat/completions", body).header("x-key", "ka");
+    let answer = site.gateway.send(&request);
+    assert_eq!((answer.status(), answer.header(FROM)), (500, None));
+    site.spare.received_nothing();
+}
+
+#[test]
+fn a_websocket_that_is_refused_is_tried_elsewhere() {
+    let site = Site::answering(FAILURE);
+    let switched = b"HTTP/1.1 101 X\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nahoy";
+    site.spare.once(Scenario::Bytes(switched.to_vec()));
+    let request = Request::get("a.test", "/v1/x")
+        .header("Connection", "Upgrade")
+        .header("Upgrade", "websocket");
+    let mut connection = site.gateway.begin(&request);
+    let head = connection.head();
+    assert_eq!((head.status, head.header(FROM)), (101, Some(MAIN)));
+    assert_eq!(connection.read(4), b"ahoy");
+}
+
+#[test]
 fn other_filters_are_ignored_with_a_finding() {
     let site = Site::changed(FAILURE, &["5xx"], &[], |directory| {
         directory.edit(&format!("envoyfilters/{MAIN}.yaml"), "operation: MERGE", "operation: ADD");
