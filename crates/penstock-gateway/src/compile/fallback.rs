@@ -57,3 +57,56 @@ fn repeated(resource: &Resource, route: &str) -> Diagnostic {
     Diagnostic::at(&INVALID_VALUE, &resource.source, resource.name_at(), message)
         .with_severity(Severity::Warning)
 }
+
+#[cfg(test)]
+mod tests {
+    use penstock_manifest::listing::assemble;
+    use penstock_manifest::read::{FilePath, read_file};
+
+    use crate::compile::{Options, compile};
+
+    const FILTER: &str = include_str!("../../../penstock-manifest/src/kind/envoy_filter.yaml");
+
+    /// The routes with what they fall back on, and the codes of findings.
+    fn check(filters: &[String], expected: &[&str], codes: &[&str]) {
+        let ingress = |name: &str| {
+            format!(
+                "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {{name: {name}, namespace: higress-system, annotations: {{higress.io/destination: 'one.static:80'}}}}\nspec:\n  rules: [{{host: {name}.test, http: {{paths: [{{path: /, pathType: Prefix, backend: {{resource: {{apiGroup: networking.higress.io, kind: McpBridge, name: default}}}}}}]}}}}]\n"
+            )
+        };
+        let bridge = "apiVersion: networking.higress.io/v1\nkind: McpBridge\nmetadata: {name: default, namespace: higress-system}\nspec: {registries: [{name: one, type: static, domain: '127.0.0.1:1', port: 80}]}\n";
+        let documents = [&[bridge.to_owned(), ingress("r"), ingress("s")], filters].concat();
+        let read = read_file(&FilePath::standalone("all.yaml"), &documents.join("---\n"));
+        let compiled = compile(&assemble([&read]), &[], &Options::default());
+        let shown: Vec<String> = compiled
+            .snapshot
+            .routes
+            .iter()
+            .filter_map(|route| {
+                let fallback = route.fallback.as_ref()?;
+                Some(format!("{} {:?} {}", route.name, fallback.from, fallback.body_bytes_max))
+            })
+            .collect();
+        assert_eq!(shown, expected);
+        assert_eq!(compiled.snapshot.has_fallbacks, !expected.is_empty());
+        let found: Vec<&str> = compiled.diagnostics.iter().map(|d| d.code.id).collect();
+        assert_eq!(found, codes);
+    }
+
+    #[test]
+    fn a_filter_is_for_the_route_that_it_names() {
+        check(&[], &[], &[]);
+        check(&[FILTER.into()], &["r \"r\" 1024000"], &[]);
+        let of_s = FILTER.replace("{route: {name: r}}", "{route: {name: s}}");
+        check(&[of_s], &["s \"r\" 1024000"], &[]);
+        check(&[FILTER.replace("{name: r}}}", "{name: t}}}")], &[], &[]);
+        check(&[FILTER.replace("higress-system", "default")], &[], &["PS210"]);
+    }
+
+    #[test]
+    fn of_two_filters_the_first_by_name_counts() {
+        let other = FILTER.replace("metadata: {name: r", "metadata: {name: a");
+        let other = other.replace("1024000", "7");
+        check(&[FILTER.into(), other], &["r \"r\" 7"], &["PS208"]);
+    }
+}

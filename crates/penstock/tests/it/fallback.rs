@@ -348,7 +348,18 @@ fn by_model(main: Scenario) -> Site {
 
 #[test]
 fn plugins_run_again_on_what_was_received() {
+    run_again(&by_model(FAILURE));
+    // The same where another route is found before the model is known.
     let site = by_model(FAILURE);
+    site.gateway.reload(|| {
+        let (name, text) = Ingress::new("any").at("a.test", "Prefix", "/").file();
+        site.directory.write(&name, text);
+    });
+    run_again(&site);
+}
+
+#[track_caller]
+fn run_again(site: &Site) {
     site.spare.once(Scenario::Completion);
     let body = r#"{"model":"p/a-1","messages":[{"role":"user","content":"ahoy"}]}"#;
     let request = Request::post("a.test", "/v1/chat/completions", body).header("x-key", "ka");
