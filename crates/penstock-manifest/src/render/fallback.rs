@@ -97,3 +97,33 @@ fn redirect(name: &str) -> Node {
         ("response_headers_to_add", header()),
     ])
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::intent::{IntentFile, parse};
+    use crate::kind::envoy_filter;
+    use crate::render::{Options, render};
+
+    fn check(codes: &str, expected: (bool, bool)) {
+        let text = format!(
+            "providers: [{{name: one, type: openai, tokens: [t]}}]\naiRoutes: [{{name: r, upstreams: [{{provider: one, weight: 100}}], fallbackConfig: {{enabled: true, upstreams: [{{provider: one, weight: 100}}], responseCodes: {codes}}}}}]\n"
+        );
+        let (intent, _) = parse([IntentFile { name: "i.yaml", text: &text }]);
+        let rendered = render(&intent, &Options::default());
+        let mut resources = rendered.resources.iter();
+        let filter = resources.find(|resource| &*resource.key.kind == "EnvoyFilter").unwrap();
+        let mut diagnostics = Vec::new();
+        let read = envoy_filter::fallbacks(filter, &mut diagnostics);
+        assert!(diagnostics.is_empty(), "{diagnostics:?}");
+        let shown: Vec<_> =
+            read.iter().map(|f| (&*f.route, &*f.from, (f.on_4xx, f.on_5xx))).collect();
+        assert_eq!(shown, [("ai-route-r.internal", "ai-route-r.internal", expected)]);
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        check("[4xx]", (true, false));
+        check("[5xx]", (false, true));
+        check("[5xx, 4xx]", (true, true));
+    }
+}
