@@ -40,6 +40,8 @@ pub struct AccessRecord {
     pub path: Box<str>,
     /// The route, once found.
     pub route: Option<Arc<str>>,
+    /// The route that it was found to fail on before.
+    pub fallback_from: Option<Arc<str>>,
     /// The service, once chosen.
     pub service: Option<Arc<str>>,
     /// The port that destinations name the service by.
@@ -93,6 +95,7 @@ pub const FIELDS: &[&str] = &[
     "host",
     "path",
     "route",
+    "fallback_from",
     "service",
     "provider",
     "consumer",
@@ -142,6 +145,7 @@ impl AccessRecord {
             host: host.into(),
             path: path.into(),
             route: None,
+            fallback_from: None,
             service: None,
             service_port: None,
             provider: None,
@@ -166,6 +170,15 @@ impl AccessRecord {
         }
     }
 
+    /// Forgets where a request went that goes elsewhere now; the attempts and
+    /// the consumer stay.
+    pub fn fall_back(&mut self) {
+        self.fallback_from = self.route.take();
+        (self.service, self.service_port, self.provider) = (None, None, None);
+        (self.upstream_model, self.cause) = (None, None);
+        (self.upstream_began, self.upstream_head) = (None, None);
+    }
+
     /// Appends the record as a line of JSON.
     pub fn write_line(&self, line: &mut Vec<u8>) {
         let mut json = Line { out: line, is_first: true };
@@ -176,6 +189,7 @@ impl AccessRecord {
         json.text("host", &self.host);
         json.text("path", &self.path);
         json.optional_text("route", self.route.as_deref());
+        json.optional_text("fallback_from", self.fallback_from.as_deref());
         json.optional_text("service", self.service.as_deref());
         json.optional_text("provider", self.provider.as_deref());
         json.optional_text("consumer", self.consumer.as_deref());

@@ -8,6 +8,7 @@ mod backends;
 mod canary;
 mod certificates;
 mod default_backend;
+mod fallback;
 mod kubernetes;
 mod last_good;
 mod plugins;
@@ -92,6 +93,7 @@ pub fn compile(listing: &Listing, previous: &[Arc<Resource>], options: &Options)
         &mut snapshot,
         &mut diagnostics,
     );
+    fallback::compile(&of_kind(&resources, "EnvoyFilter"), &mut snapshot, &mut diagnostics);
     snapshot.services = services.into_services(&mut diagnostics);
     scrubber.scrub(&mut diagnostics);
     Compiled { snapshot, diagnostics, effective: admitted.resources }
@@ -108,7 +110,7 @@ fn of_kind<'a>(resources: &'a [Arc<Resource>], kind: &str) -> Vec<&'a Arc<Resour
 /// Says which resources are left out by [`of_kind`].
 fn report_other_namespaces(resources: &[Arc<Resource>], diagnostics: &mut Vec<Diagnostic>) {
     let is_left_out = |resource: &&Arc<Resource>| {
-        matches!(&*resource.key.kind, "McpBridge" | "WasmPlugin")
+        matches!(&*resource.key.kind, "EnvoyFilter" | "McpBridge" | "WasmPlugin")
             && &*resource.key.namespace != SYSTEM_NAMESPACE
     };
     diagnostics.extend(resources.iter().filter(is_left_out).map(|resource| {

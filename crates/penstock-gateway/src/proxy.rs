@@ -1,11 +1,13 @@
 //! The life of a request, from top to bottom.
 //!
 //! A request is a loop of passes: the route, the chain of plugins, the
-//! attempts, the head of the answer. One snapshot serves all of it. `outgoing`
-//! says what the upstream gets.
+//! attempts, the head of the answer. There is a second one where the route of
+//! the first has a `fallback`. One snapshot serves all of it. `outgoing` says
+//! what the upstream gets.
 
 mod affinity;
 mod attempts;
+mod fallback;
 mod guard;
 mod mirror;
 mod outgoing;
@@ -25,6 +27,8 @@ use penstock_llm::stage::Head;
 
 pub use self::affinity::AffinityCookie;
 use self::attempts::Journey;
+pub use self::fallback::Received;
+pub(crate) use self::fallback::destination;
 pub(crate) use self::outgoing::prepare;
 use crate::Gateway;
 use crate::attempt;
@@ -130,7 +134,8 @@ pub async fn serve(
             Err(GatewayError::new(ErrorKind::Misdirected))
         }
         Some(live) => {
-            in_time(settings.request_timeout, pass(worker, live, &mut cx, &mut ran)).await
+            in_time(settings.request_timeout, fallback::passes(worker, live, &mut cx, &mut ran))
+                .await
         }
         None => Err(GatewayError::new(ErrorKind::NotConfigured)),
     };
@@ -175,6 +180,7 @@ async fn pass(
     let Some((route, target)) = found else {
         return Err(GatewayError::new(ErrorKind::NoRoute));
     };
+    fallback::prepare(route, cx).await?;
     let service = target
         .service
         .and_then(|index| live.service(index))
@@ -223,7 +229,9 @@ fn find<'a>(
     cx: &mut RequestContext,
 ) -> Result<Option<(&'a Route, &'a WeightedTarget)>, GatewayError> {
     let found = live.snapshot.find(&cx.route_input());
-    let Some(route) = found.and_then(|index| live.snapshot.route(index)) else {
+    let found = found.and_then(|index| live.snapshot.route(index));
+    fallback::remember(live, found, cx);
+    let Some(route) = found else {
         cx.record.route = None;
         cx.policy = None;
         return Ok(None);
@@ -408,6 +416,7 @@ fn deliver(
         head.headers.remove(CONTENT_LENGTH);
     }
     cx.permit_origin(&mut head.headers);
+    fallback::tell(&cx, &mut head.headers);
     let mut recorder = cx.record;
     for Ran { instance, .. } in ran {
         recorder.add_plugin(instance);
@@ -437,12 +446,13 @@ fn hand_over(
     let Some(client) = cx.upgrade.take() else {
         return deliver_local(Reply::from(&GatewayError::new(ErrorKind::UpstreamInvalid)), cx);
     };
+    strip_hop_by_hop(&mut parts.headers);
+    fallback::tell(&cx, &mut parts.headers);
     let mut recorder = cx.record;
     for Ran { instance, .. } in ran {
         recorder.add_plugin(instance);
     }
     recorder.begin_answer(parts.status, &parts.headers, false);
-    strip_hop_by_hop(&mut parts.headers);
     parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     parts.headers.insert(UPGRADE, WEBSOCKET);
     if let Ok(value) = HeaderValue::from_str(cx.request_id.as_str()) {
@@ -467,6 +477,7 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
 /// Hands the gateway's own answer to a client whose request was taken in.
 fn deliver_local(mut reply: Reply, cx: RequestContext) -> Response<ClientBody> {
     cx.permit_origin(&mut reply.headers);
+    fallback::tell(&cx, &mut reply.headers);
     deliver_reply(reply, cx.audience(), &cx.request_id, cx.record)
 }
 

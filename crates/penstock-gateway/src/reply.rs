@@ -78,7 +78,8 @@ impl From<&GatewayError> for Reply {
     }
 }
 
-fn status_of(kind: ErrorKind) -> StatusCode {
+/// The status of an error.
+pub(crate) fn status_of(kind: ErrorKind) -> StatusCode {
     match kind {
         ErrorKind::NoRoute => StatusCode::NOT_FOUND,
         ErrorKind::NotConfigured

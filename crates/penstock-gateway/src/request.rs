@@ -20,9 +20,10 @@ use crate::body::Recorder;
 use crate::error::{ErrorKind, GatewayError};
 use crate::framing::is_bad_framing;
 use crate::policy::RoutePolicy;
-use crate::proxy::{AffinityCookie, Downstream};
+use crate::proxy::{AffinityCookie, Downstream, Received};
 use crate::reply::Audience;
 use crate::route::RouteInput;
+use crate::snapshot::Fallback;
 use crate::state::{BufferShare, Live, State};
 
 mod head;
@@ -85,8 +86,16 @@ pub struct RequestContext {
     pub provider: Option<Arc<dyn Provider>>,
     /// What one pass over a buffered JSON body found.
     pub scan: Option<Scan>,
+    /// The head as it was received, where the request may need it once more.
+    pub received: Option<Box<Received>>,
+    /// What led to the second pass, on that.
+    pub fell_back: Option<Arc<Fallback>>,
     /// What the access log will say.
     pub record: Recorder,
+    /// The body as it was received, once a plugin has put another in place of
+    /// it; only where a route may need it.
+    replaced_body: Option<Box<(Bytes, BufferShare)>>,
+    keeps_replaced_body: bool,
     intake: Intake,
     state: Arc<State>,
 }
@@ -178,6 +187,7 @@ impl RequestContext {
         let path = parts.uri.path();
         let client = client_address(&headers, downstream.address, intake.trusted_hops);
         let record = AccessRecord::begin(&request_id, client, &parts.method, &host, path);
+        let keeps_replaced_body = live.as_ref().is_some_and(|live| live.snapshot.has_fallbacks);
         let record = Recorder::new(record, state.clone(), live);
         let api = Api::from_path(path);
         let has_one_reading = has_one_host(&parts.uri, &headers) && has_one_length(&headers);
@@ -209,7 +219,11 @@ impl RequestContext {
             affinity_cookie: None,
             provider: None,
             scan: None,
+            received: None,
+            fell_back: None,
             record,
+            replaced_body: None,
+            keeps_replaced_body,
             intake,
             state: state.clone(),
         })
@@ -246,7 +260,11 @@ impl RequestContext {
             affinity_cookie: None,
             provider: None,
             scan: None,
+            received: None,
+            fell_back: None,
             record: Recorder::new(record, state.clone(), None),
+            replaced_body: None,
+            keeps_replaced_body: false,
             intake: Intake {
                 bytes_max: 1 << 20,
                 trusted_hops: 0,
@@ -356,7 +374,12 @@ impl RequestContext {
         let length = parts.iter().map(Bytes::len).sum();
         let mut joined = BytesMut::with_capacity(length);
         parts.iter().for_each(|part| joined.extend_from_slice(part));
-        *bytes = joined.freeze();
+        let replaced = std::mem::replace(bytes, joined.freeze());
+        if self.keeps_replaced_body && self.replaced_body.is_none() {
+            let mut share = BufferShare::new(self.state.clone());
+            share.resize(replaced.len());
+            self.replaced_body = Some(Box::new((replaced, share)));
+        }
         share.resize(length);
         self.scan = None;
         self.headers.remove(CONTENT_LENGTH);
@@ -371,6 +394,33 @@ impl RequestContext {
             }
             _ => true,
         }
+    }
+
+    /// The same for a smaller limit.
+    pub fn body_is_within(&self, bytes_max: usize) -> bool {
+        match &self.body {
+            RequestBody::Streaming(body) => body.size_hint().lower() <= bytes_max as u64,
+            _ => true,
+        }
+    }
+
+    /// The body as it was received, as far as it was read.
+    pub fn first_body(&self) -> Option<&Bytes> {
+        match &self.replaced_body {
+            Some(replaced) => Some(&replaced.0),
+            None => self.buffered_body(),
+        }
+    }
+
+    /// Forgets what a pass found out, for one that falls back from its route.
+    pub fn begin_again(&mut self, fallback: Arc<Fallback>) {
+        self.fell_back = Some(fallback);
+        self.api = Api::from_path(self.uri.path());
+        self.target_roll = fastrand::u32(0..100);
+        (self.policy, self.provider, self.scan) = (None, None, None);
+        (self.affinity_cookie, self.replaced_body) = (None, None);
+        self.keeps_replaced_body = false;
+        self.record.fall_back();
     }
 
     /// Puts a body that was read, and sent, back for another attempt.

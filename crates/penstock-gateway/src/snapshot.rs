@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use http::HeaderValue;
 use penstock_manifest::Revision;
 use penstock_manifest::kind::mcp_bridge::{Endpoints, Protocol};
 
@@ -35,6 +36,8 @@ pub struct Snapshot {
     /// The order of the first plugin behind those that decide who may pass:
     /// there a route's own conditions are asked.
     pub guards_at: u16,
+    /// Whether there is a route with a fallback.
+    pub has_fallbacks: bool,
     /// Whether there may be an authentication, also where no route asks for it.
     pub has_authentication: bool,
     /// Why nothing is served at all, where that is so: a document that may
@@ -101,8 +104,23 @@ pub struct Route {
     pub upstream_vhost: Option<Box<str>>,
     /// What else it asks for; most routes ask for nothing.
     pub policy: Option<Arc<RoutePolicy>>,
+    /// Whether another route tries what fails on this one.
+    pub fallback: Option<Arc<Fallback>>,
     /// Why the route answers 503, where it does.
     pub closed: Option<&'static str>,
+}
+
+/// Which requests get another pass, with a header that leads to another route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fallback {
+    /// What the header says.
+    pub from: HeaderValue,
+    /// Whether answers 400 to 499 are replaced.
+    pub on_4xx: bool,
+    /// Whether answers 500 to 599 are replaced.
+    pub on_5xx: bool,
+    /// The largest body that is kept for it, in bytes.
+    pub body_bytes_max: usize,
 }
 
 /// One destination of a route.

@@ -427,6 +427,7 @@ fn every_field_of_the_access_log_is_documented() {
     let id = RequestId::random();
     let mut record = AccessRecord::begin(&id, client, &http::Method::GET, "host", "/");
     record.attempts.push(AttemptRecord { endpoint: client, outcome: "ok" });
+    record.fallback_from = Some("a".into());
     for text in [&mut record.route, &mut record.service, &mut record.consumer] {
         *text = Some("a".into());
     }

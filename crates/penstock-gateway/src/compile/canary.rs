@@ -46,6 +46,7 @@ pub(super) fn by_condition(
         conditions: Some(Box::new(RouteConditions { methods: before.methods, others })),
         targets,
         upstream_vhost: base.upstream_vhost.clone(),
+        fallback: None,
         policy: Some(Arc::new(edited)),
         closed: base.closed.or(options.closed),
     }))

@@ -126,6 +126,7 @@ impl Origin<'_> {
             conditions: None,
             targets,
             upstream_vhost: None,
+            fallback: None,
             policy: None,
             closed: is_open.then_some(AUTHENTICATION_MISSING),
         })

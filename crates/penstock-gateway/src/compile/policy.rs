@@ -331,6 +331,7 @@ pub(super) fn app_root(host: &str, path: &str) -> Option<Route> {
             chain: crate::snapshot::Chain::default(),
         }],
         upstream_vhost: None,
+        fallback: None,
         policy: Some(Arc::new(policy)),
         closed: None,
     })

@@ -442,6 +442,7 @@ impl Builder<'_> {
             conditions: None,
             targets,
             upstream_vhost: self.options.upstream_vhost.clone(),
+            fallback: None,
             policy: None,
             closed,
         })

@@ -8,6 +8,7 @@ fn route(name: &str, path: PathMatch) -> Route {
         conditions: None,
         targets: Vec::<WeightedTarget>::new(),
         upstream_vhost: None,
+        fallback: None,
         policy: None,
         closed: None,
     }

@@ -7,6 +7,7 @@
 pub mod config_map;
 pub mod endpoint_slice;
 pub mod endpoints;
+pub mod envoy_filter;
 pub mod ingress;
 pub mod mcp_bridge;
 pub mod secret;
@@ -80,7 +81,7 @@ pub const KINDS: &[KindRow] = &[
     acted_on("ConfigMap", "configmaps", CORE),
     acted_on("EndpointSlice", "endpointslices", &["discovery.k8s.io/v1"]),
     acted_on("Endpoints", "endpoints", CORE),
-    ignored("EnvoyFilter", "envoyfilters", &["networking.istio.io/v1alpha3"]),
+    acted_on("EnvoyFilter", "envoyfilters", &["networking.istio.io/v1alpha3"]),
     ignored("Gateway", "gateways", GATEWAY_WITH_ALPHA),
     ignored("GatewayClass", "gatewayclasses", GATEWAY),
     ignored("HTTPRoute", "httproutes", GATEWAY_WITH_ALPHA),

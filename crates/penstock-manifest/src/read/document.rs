@@ -7,7 +7,7 @@ use crate::diagnostic::{
     CONFIG_MAP_NOT_TEXT, Code, Diagnostic, INVALID_VALUE, MISSING_FIELD, NAME_DIFFERS_FROM_FILE,
     NO_NAME, Severity, UNKNOWN_API_VERSION, UNKNOWN_KIND, WRONG_TYPE, nearest,
 };
-use crate::kind::{self, KindRow};
+use crate::kind::{self, KindRow, envoy_filter};
 use crate::node::{Cursor, Entry, Map, Node, Source, Value};
 use crate::read::FilePath;
 use crate::read::guess::{self, add_absent};
@@ -86,7 +86,12 @@ impl<'a> Reader<'a> {
             self.diagnostics.push(draft.finding("kind", &UNKNOWN_KIND, message));
         }
         let Draft { root, source, .. } = draft;
-        self.resources.push(Arc::new(Resource { key, source, metadata, root }));
+        let resource = Resource { key, source, metadata, root };
+        if row.kind == "EnvoyFilter" {
+            // Most of them are foreign, which is known by nothing but the content.
+            envoy_filter::fallbacks(&resource, &mut self.diagnostics);
+        }
+        self.resources.push(Arc::new(resource));
     }
 
     fn reject(&mut self, draft: &Draft<'_>, finding: Diagnostic) {

@@ -4,16 +4,11 @@
 use super::object::{Draft, flag, int, list, map, text};
 use crate::intent::AiRoute;
 use crate::intent::ai_route::Fallback;
+use crate::kind::envoy_filter::{
+    BODY_BYTES_MAX, CUSTOM_RESPONSE, FALLBACK_HEADER, REDIRECT_POLICY, STATUS_CLASS, TYPED_STRUCT,
+};
 use crate::node::Node;
 use crate::resource::Resource;
-
-const TYPED_STRUCT: &str = "type.googleapis.com/udpa.type.v1.TypedStruct";
-const CUSTOM_RESPONSE: &str =
-    "type.googleapis.com/envoy.extensions.filters.http.custom_response.v3.CustomResponse";
-const REDIRECT_POLICY: &str =
-    "type.googleapis.com/envoy.extensions.http.custom_response.redirect_policy.v3.RedirectPolicy";
-const STATUS_CLASS: &str =
-    "type.googleapis.com/envoy.type.matcher.v3.HttpResponseStatusCodeClassMatchInput";
 
 pub(super) fn envoy_filter(route: &AiRoute, fallback: &Fallback) -> Resource {
     let name = route.ingress_name();
@@ -64,7 +59,7 @@ fn filter(name: &str, codes: &[Box<str>]) -> Node {
         CUSTOM_RESPONSE,
         map([
             ("custom_response_matcher", matchers),
-            ("with_request_body", map([("max_request_bytes", int(1_024_000))])),
+            ("with_request_body", map([("max_request_bytes", int(BODY_BYTES_MAX))])),
         ]),
     )
 }
@@ -89,7 +84,7 @@ fn predicate(codes: &[Box<str>]) -> Node {
 
 fn redirect(name: &str) -> Node {
     let header = || {
-        let header = map([("key", text("x-higress-fallback-from")), ("value", text(name))]);
+        let header = map([("key", text(FALLBACK_HEADER)), ("value", text(name))]);
         list([map([("header", header), ("append", flag(false))])])
     };
     map([
@@ -101,4 +96,34 @@ fn redirect(name: &str) -> Node {
         ("request_headers_to_add", header()),
         ("response_headers_to_add", header()),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::intent::{IntentFile, parse};
+    use crate::kind::envoy_filter;
+    use crate::render::{Options, render};
+
+    fn check(codes: &str, expected: (bool, bool)) {
+        let text = format!(
+            "providers: [{{name: one, type: openai, tokens: [t]}}]\naiRoutes: [{{name: r, upstreams: [{{provider: one, weight: 100}}], fallbackConfig: {{enabled: true, upstreams: [{{provider: one, weight: 100}}], responseCodes: {codes}}}}}]\n"
+        );
+        let (intent, _) = parse([IntentFile { name: "i.yaml", text: &text }]);
+        let rendered = render(&intent, &Options::default());
+        let mut resources = rendered.resources.iter();
+        let filter = resources.find(|resource| &*resource.key.kind == "EnvoyFilter").unwrap();
+        let mut diagnostics = Vec::new();
+        let read = envoy_filter::fallbacks(filter, &mut diagnostics);
+        assert!(diagnostics.is_empty(), "{diagnostics:?}");
+        let shown: Vec<_> =
+            read.iter().map(|f| (&*f.route, &*f.from, (f.on_4xx, f.on_5xx))).collect();
+        assert_eq!(shown, [("ai-route-r.internal", "ai-route-r.internal", expected)]);
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        check("[4xx]", (true, false));
+        check("[5xx]", (false, true));
+        check("[5xx, 4xx]", (true, true));
+    }
 }

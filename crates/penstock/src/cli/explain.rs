@@ -9,7 +9,7 @@ use bytes::Bytes;
 use clap::{Args, ValueEnum};
 use http::{HeaderName, HeaderValue, Method, Request, Uri};
 use penstock_gateway::compile::{self, Options};
-use penstock_gateway::explain::{Explainer, Explanation, Outcome, Pass};
+use penstock_gateway::explain::{Explainer, Explanation, Fallback, Outcome, Pass};
 use serde_json::{Value, json};
 
 use crate::cli::target::{GatewayArguments, told};
@@ -208,6 +208,21 @@ fn text_of_pass(text: &mut String, pass: &Pass) {
             let _ = writeln!(text, "body      {body}");
         }
     }
+    if let Some(fallback) = &pass.fallback {
+        text_of_fallback(text, fallback);
+    }
+}
+
+fn text_of_fallback(text: &mut String, fallback: &Fallback) {
+    let on = fallback.on.join(", ");
+    let Some(route) = &fallback.route else {
+        let _ = writeln!(text, "fallback  on {on}: no route takes what falls back");
+        return;
+    };
+    let _ = writeln!(text, "fallback  on {on}: {route}");
+    for (weight, service) in &fallback.targets {
+        let _ = writeln!(text, "          {weight} % {service}");
+    }
 }
 
 /// The explanation for programs.
@@ -259,5 +274,13 @@ fn json_of_pass(pass: &Pass) -> Value {
         "consumer": pass.consumer,
         "provider": pass.provider,
         "outcome": outcome,
+        "fallback": pass.fallback.as_ref().map(|fallback| json!({
+            "on": fallback.on,
+            "route": fallback.route,
+            "targets": fallback.targets.iter().map(|(weight, service)| json!({
+                "weight": weight,
+                "service": service,
+            })).collect::<Vec<_>>(),
+        })),
     })
 }

@@ -34,6 +34,8 @@ mod explain;
 #[cfg(test)]
 mod export;
 #[cfg(test)]
+mod fallback;
+#[cfg(test)]
 mod file;
 #[cfg(test)]
 mod flow;
