@@ -7,6 +7,8 @@
 pub mod config_map;
 pub mod endpoint_slice;
 pub mod endpoints;
+pub mod higress_config;
+pub mod higress_https;
 pub mod ingress;
 pub mod mcp_bridge;
 pub mod secret;
