@@ -178,7 +178,7 @@ impl RequestContext {
         let path = parts.uri.path();
         let client = client_address(&headers, downstream.address, intake.trusted_hops);
         let record = AccessRecord::begin(&request_id, client, &parts.method, &host, path);
-        let tuning = live.as_ref().map(|live| live.snapshot.tuning.clone()).unwrap_or_default();
+        let tuning = live.as_ref().map(|live| live.snapshot.tuning).unwrap_or_default();
         let record = Recorder::new(record, state.clone(), live);
         let api = Api::from_path(path);
         let has_one_reading = has_one_host(&parts.uri, &headers) && has_one_length(&headers);

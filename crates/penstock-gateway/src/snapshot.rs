@@ -59,7 +59,7 @@ impl Snapshot {
 
 /// Settings of the gateway as a whole that go with the configuration; `None`
 /// leaves it to the process.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tuning {
     /// The time for a whole request, on every route and whatever it says.
     pub route_timeout: Option<Duration>,

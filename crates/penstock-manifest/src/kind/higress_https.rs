@@ -94,9 +94,9 @@ impl HigressHttps {
     /// The Secret for a host or a pattern in lower case: that of the first
     /// entry that covers it.
     pub fn secret_for(&self, host: &str) -> Option<&(Box<str>, Box<str>)> {
-        let covers = |domain: &Box<str>| is_subset(host, domain);
-        let found = self.credentials.iter().find(|entry| entry.domains.iter().any(covers));
-        found.map(|entry| &entry.secret)
+        let covers =
+            |entry: &&Credential| entry.domains.iter().any(|domain| is_subset(host, domain));
+        self.credentials.iter().find(covers).map(|entry| &entry.secret)
     }
 }
 

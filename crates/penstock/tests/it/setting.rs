@@ -54,7 +54,10 @@ impl Site {
 
     fn codes(&self) -> Vec<String> {
         let findings = self.gateway.findings();
-        findings.iter().map(|f| f["code"].as_str().unwrap().to_owned()).collect()
+        let codes = findings.iter().map(|f| f["code"].as_str().unwrap().to_owned());
+        let mut codes: Vec<String> = codes.collect();
+        codes.sort_unstable();
+        codes
     }
 }
 
@@ -90,6 +93,16 @@ fn heads_are_as_large_as_the_configuration_allows() {
     site.change("downstream: {maxRequestHeadersKb: 1}\ngzip: {enable: false}");
     assert_eq!(site.gateway.send(&large).status(), 431);
     assert_eq!(site.gateway.send(&Request::get("a.test", "/")).status(), 200);
+}
+
+#[test]
+fn idle_clients_are_kept_as_long_as_the_configuration_says() {
+    let site = Site::with(Scenario::Echo, "downstream: {idleTimeout: 1}");
+    let mut connection = site.gateway.connect();
+    connection.send(&Request::get("a.test", "/"));
+    assert_eq!(connection.answer().status(), 200);
+    let line = "penstock_connections_ended_total{reason=\"idle\"} 1";
+    eventually("its end", || site.gateway.metrics().contains(line).then_some(()));
 }
 
 #[test]
