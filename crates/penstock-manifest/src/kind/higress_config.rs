@@ -37,6 +37,9 @@ pub struct HigressConfig {
     pub adds_real_ip: bool,
 }
 
+/// What `--head-limit` allows unless it is raised, in KiB.
+const PROCESS_HEAD_KB: i64 = 64;
+
 /// Whether a resource is the one that is read.
 pub fn is_higress_config(resource: &Resource) -> bool {
     &*resource.key.kind == "ConfigMap"
@@ -56,6 +59,7 @@ impl HigressConfig {
         let root = Cursor { node: &node, source, path: format!("data.{KEY}").into() };
         let mut check = Check { is_usable: true, diagnostics };
         check.map(&root, "");
+        check.limits(&root);
         check.sections(&root);
         if !check.is_usable {
             return None;
@@ -150,6 +154,20 @@ impl Check<'_> {
             let message = format!("`{}` is not acted upon", value.path);
             let finding = value.diagnostic(&SETTING_NOT_SUPPORTED, message);
             self.diagnostics.push(finding.with_severity(Severity::Info).with_hint(hint));
+        }
+    }
+
+    /// Says what is beyond what the process allows by itself.
+    fn limits(&mut self, root: &Cursor<'_>) {
+        let size = root.descend("downstream.maxRequestHeadersKb");
+        if matches!(size.node.value, Value::Int(kb) if kb > PROCESS_HEAD_KB) {
+            let message = format!("`{}` is more than --head-limit allows by itself", size.path);
+            let finding = size.diagnostic(&SETTING_NOT_SUPPORTED, message);
+            self.diagnostics.push(
+                finding
+                    .with_severity(Severity::Info)
+                    .with_hint("raise --head-limit to the same, in bytes"),
+            );
         }
     }
 

@@ -122,6 +122,12 @@ fn what_does_not_act_is_told_unless_it_is_the_default() {
         nothing(),
         &["info PS215 7:42 data.higress.downstream.connectionBufferLimits"],
     );
+    let large = HigressConfig { head_kb_max: Some(65), ..HigressConfig::default() };
+    check(
+        "downstream: {maxRequestHeadersKb: 65}",
+        Some(large),
+        &["info PS215 7:39 data.higress.downstream.maxRequestHeadersKb"],
+    );
     check(
         "tracing: {enable: true, zipkin: {service: z.dns, port: '9411'}}",
         nothing(),
