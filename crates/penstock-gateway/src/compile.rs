@@ -15,10 +15,13 @@ mod plugins;
 mod policy;
 mod routes;
 mod services;
+mod tuning;
 
 use std::sync::Arc;
 
 use penstock_manifest::diagnostic::{OTHER_NAMESPACE, ROUTE_CLOSED};
+use penstock_manifest::kind::higress_config::{HigressConfig, is_higress_config};
+use penstock_manifest::kind::higress_https::{HigressHttps, is_higress_https};
 use penstock_manifest::kind::ingress::Ingress;
 use penstock_manifest::kind::mcp_bridge::McpBridge;
 use penstock_manifest::kind::wasm_plugin::WasmPlugin;
@@ -66,7 +69,9 @@ pub fn compile(listing: &Listing, previous: &[Arc<Resource>], options: &Options)
         .iter()
         .map(|resource| secrets.fill(resource, &mut scrubber).map_or(resource.clone(), Arc::new))
         .collect();
-    let mut snapshot = Snapshot { revision: listing.revision.clone(), ..Snapshot::default() };
+    let tuning = tuning::compile(&resources, &mut diagnostics);
+    let revision = listing.revision.clone();
+    let mut snapshot = Snapshot { revision, tuning, ..Snapshot::default() };
     let unreadable = listing.broken.iter().filter(|broken| broken.may_be_wasm_plugin);
     let mut closing: Vec<Diagnostic> = unreadable
         .map(|broken| {
@@ -124,6 +129,12 @@ fn report_other_namespaces(resources: &[Arc<Resource>], diagnostics: &mut Vec<Di
 fn is_usable(resource: &Resource, is_tls_secret: bool, diagnostics: &mut Vec<Diagnostic>) -> bool {
     match &*resource.key.kind {
         "Secret" if is_tls_secret => certificates::is_usable(resource, diagnostics),
+        "ConfigMap" if is_higress_config(resource) => {
+            HigressConfig::parse(resource, diagnostics).is_some()
+        }
+        "ConfigMap" if is_higress_https(resource) => {
+            HigressHttps::parse(resource, diagnostics).is_some()
+        }
         "Ingress" => Ingress::parse(resource, diagnostics).is_some(),
         "McpBridge" => McpBridge::parse(resource, diagnostics).is_some(),
         "WasmPlugin" => WasmPlugin::parse(resource, diagnostics).is_some(),

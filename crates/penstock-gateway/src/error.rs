@@ -46,6 +46,8 @@ pub enum ErrorKind {
     UpstreamTimeout,
     /// The body is larger than what may be buffered.
     BodyTooLarge,
+    /// The head is larger than the configuration allows.
+    HeadTooLarge,
     /// The process buffers as much as it may.
     OutOfBuffers,
     /// The client sent its body too slowly.
@@ -98,6 +100,7 @@ impl ErrorKind {
             Self::UpstreamInvalid => "upstream_invalid",
             Self::UpstreamTimeout => "upstream_timeout",
             Self::BodyTooLarge => "body_too_large",
+            Self::HeadTooLarge => "head_too_large",
             Self::OutOfBuffers => "out_of_buffers",
             Self::BodyTimeout => "body_timeout",
             Self::ClientClosed => "client_closed",
@@ -112,6 +115,7 @@ impl ErrorKind {
         match self {
             Self::NoRoute
             | Self::BodyTooLarge
+            | Self::HeadTooLarge
             | Self::BodyTimeout
             | Self::ClientClosed
             | Self::InvalidRequest
@@ -143,6 +147,7 @@ impl ErrorKind {
             Self::UpstreamInvalid => "the upstream's answer is not valid",
             Self::UpstreamTimeout => "the upstream did not answer in time",
             Self::BodyTooLarge => "the request body is larger than the gateway accepts",
+            Self::HeadTooLarge => "the request's headers are larger than the gateway accepts",
             Self::OutOfBuffers => "the gateway is busy; try again",
             Self::BodyTimeout => "the request body did not arrive in time",
             Self::ClientClosed => "the request body broke off",

@@ -41,6 +41,7 @@ pub mod upstream;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 
@@ -78,6 +79,18 @@ impl Gateway {
     /// The configuration in force; `None` before the first one.
     pub fn live(&self) -> Option<Arc<Live>> {
         self.live.load_full()
+    }
+
+    /// How long an unused upstream connection is kept.
+    pub fn pool_idle_timeout(&self) -> Duration {
+        let configured = self.live().and_then(|live| live.snapshot.tuning.pool_idle_timeout);
+        configured.unwrap_or(self.settings.pool_idle_timeout)
+    }
+
+    /// How long a client connection without a request is kept.
+    pub fn client_idle_timeout(&self) -> Duration {
+        let configured = self.live().and_then(|live| live.snapshot.tuning.client_idle_timeout);
+        configured.unwrap_or(self.settings.client_idle_timeout)
     }
 
     /// Puts a snapshot in force. Requests that are under way finish on the

@@ -113,7 +113,7 @@ async fn run(
                 connections.spawn(accepted(client, admitted).serve_tls(stream, tls.clone()));
             }
             Some(_) = connections.join_next() => {}
-            _ = sweep.tick() => worker.pool.sweep(),
+            _ = sweep.tick() => worker.pool.sweep(worker.gateway.pool_idle_timeout()),
             () = stopping.reaches(Phase::Closed) => break,
         }
     }

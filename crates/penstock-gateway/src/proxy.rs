@@ -190,7 +190,8 @@ async fn pass(
     cx.record.service = Some(service.service.host.clone());
     cx.record.service_port = Some(service.service.port);
     let settings = &worker.gateway.settings;
-    let route_limit = policy.and_then(|policy| policy.timeout);
+    let route_limit =
+        live.snapshot.tuning.route_timeout.or(policy.and_then(|policy| policy.timeout));
     let by_route = route_limit.map(|limit| Instant::now() + limit);
     let by_process = settings.request_timeout.map(|limit| cx.record.began + limit);
     let journey = Journey {

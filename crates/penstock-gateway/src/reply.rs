@@ -93,6 +93,7 @@ pub(crate) fn status_of(kind: ErrorKind) -> StatusCode {
         ErrorKind::UpstreamClosed | ErrorKind::UpstreamInvalid => StatusCode::BAD_GATEWAY,
         ErrorKind::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
         ErrorKind::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        ErrorKind::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         ErrorKind::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
         ErrorKind::ClientClosed | ErrorKind::InvalidRequest => StatusCode::BAD_REQUEST,
         ErrorKind::UnsupportedApi => StatusCode::NOT_IMPLEMENTED,

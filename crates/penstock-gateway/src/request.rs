@@ -30,7 +30,8 @@ mod head;
 
 pub(crate) use head::host_of;
 use head::{
-    client_address, has_one_host, has_one_length, is_known, lists, normalise, strip, wanted_upgrade,
+    client_address, has_one_host, has_one_length, head_bytes, is_known, lists, normalise, strip,
+    wanted_upgrade,
 };
 pub use head::{strip_hop_by_hop, strip_trailers};
 
@@ -54,6 +55,8 @@ pub struct RequestContext {
     pub request_id: RequestId,
     /// The peer's address as `X-Forwarded-For` tells it.
     pub forwarded_for: Option<HeaderValue>,
+    /// The client's address, where upstreams are to get it as `X-Real-IP`.
+    pub real_ip: Option<HeaderValue>,
     /// Whether the client's connection is encrypted.
     pub is_tls: bool,
     /// The method.
@@ -188,10 +191,14 @@ impl RequestContext {
         let client = client_address(&headers, downstream.address, intake.trusted_hops);
         let record = AccessRecord::begin(&request_id, client, &parts.method, &host, path);
         let keeps_replaced_body = live.as_ref().is_some_and(|live| live.snapshot.has_fallbacks);
+        let tuning = live.as_ref().map(|live| live.snapshot.tuning).unwrap_or_default();
         let record = Recorder::new(record, state.clone(), live);
         let api = Api::from_path(path);
         let has_one_reading = has_one_host(&parts.uri, &headers) && has_one_length(&headers);
+        let is_too_large =
+            tuning.head_bytes_max.is_some_and(|max| head_bytes(&parts.uri, &headers) > max);
         let uri = match normalise(parts.uri) {
+            _ if is_too_large => Err(GatewayError::new(ErrorKind::HeadTooLarge)),
             Some(uri) if has_one_reading && is_known(&parts.method) => Ok(uri),
             _ => Err(GatewayError::new(ErrorKind::InvalidRequest)),
         };
@@ -201,9 +208,11 @@ impl RequestContext {
         };
         headers.remove(HOST);
         strip(&mut headers);
+        let real_ip = tuning.adds_real_ip.then(|| client.ip().to_canonical().to_string());
         Ok(Self {
             request_id,
             forwarded_for: downstream.forwarded_for.clone(),
+            real_ip: real_ip.and_then(|address| HeaderValue::try_from(address).ok()),
             is_tls: downstream.tls.is_some(),
             method: parts.method,
             api: Api::from_path(uri.path()),
@@ -245,6 +254,7 @@ impl RequestContext {
         Self {
             request_id,
             forwarded_for: None,
+            real_ip: None,
             is_tls: false,
             method: Method::POST,
             api: Api::from_path(uri.path()),

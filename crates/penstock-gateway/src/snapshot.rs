@@ -4,6 +4,7 @@
 //! references, sorted slices instead of maps where order is the meaning.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderValue;
 use penstock_manifest::Revision;
@@ -38,6 +39,8 @@ pub struct Snapshot {
     pub guards_at: u16,
     /// Whether there is a route with a fallback.
     pub has_fallbacks: bool,
+    /// What `higress-config` says about the gateway as a whole.
+    pub tuning: Tuning,
     /// Whether there may be an authentication, also where no route asks for it.
     pub has_authentication: bool,
     /// Why nothing is served at all, where that is so: a document that may
@@ -55,6 +58,22 @@ impl Snapshot {
             by_domain.chain(&step.otherwise)
         })
     }
+}
+
+/// Settings of the gateway as a whole that go with the configuration; `None`
+/// leaves it to the process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tuning {
+    /// The time for a whole request, on every route and whatever it says.
+    pub route_timeout: Option<Duration>,
+    /// The largest head of a request, in bytes, within the process' own.
+    pub head_bytes_max: Option<usize>,
+    /// How long a client connection without a request is kept.
+    pub client_idle_timeout: Option<Duration>,
+    /// How long an unused upstream connection is kept.
+    pub pool_idle_timeout: Option<Duration>,
+    /// Whether upstreams get the client's address as `X-Real-IP`.
+    pub adds_real_ip: bool,
 }
 
 /// The routes of each host pattern, in the order in which they are tried.

@@ -10,7 +10,7 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -50,7 +50,7 @@ pub struct Pool {
     #[expect(clippy::vec_box, reason = "a connection is large and moves between tasks")]
     idle: Mutex<FastMap<PoolKey, Vec<Box<Connection>>>>,
     shared: http2::Shared,
-    idle_timeout: Duration,
+    idle_ms: AtomicU64,
 }
 
 /// Connections with equal keys can stand in for each other.
@@ -62,17 +62,23 @@ struct PoolKey {
     server_name: Option<Box<str>>,
 }
 
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 impl Pool {
     /// An empty pool.
     pub fn new(idle_timeout: Duration) -> Arc<Self> {
-        Arc::new(Self { idle: Mutex::default(), shared: http2::Shared::default(), idle_timeout })
+        let idle_ms = AtomicU64::new(millis(idle_timeout));
+        Arc::new(Self { idle: Mutex::default(), shared: http2::Shared::default(), idle_ms })
     }
 
     fn take(&self, key: &PoolKey) -> Option<Box<Connection>> {
+        let idle_timeout = Duration::from_millis(self.idle_ms.load(Ordering::Relaxed));
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let connections = idle.get_mut(key)?;
         while let Some(connection) = connections.pop() {
-            if connection.idle_since.elapsed() < self.idle_timeout {
+            if connection.idle_since.elapsed() < idle_timeout {
                 return Some(connection);
             }
         }
@@ -91,15 +97,16 @@ impl Pool {
         }
     }
 
-    /// Closes what has been idle for too long.
-    pub fn sweep(&self) {
+    /// Closes what has been idle for too long, from now on this long.
+    pub fn sweep(&self, idle_timeout: Duration) {
+        self.idle_ms.store(millis(idle_timeout), Ordering::Relaxed);
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.retain(|_, connections| {
-            connections.retain(|c| c.idle_since.elapsed() < self.idle_timeout);
+            connections.retain(|c| c.idle_since.elapsed() < idle_timeout);
             !connections.is_empty()
         });
         drop(idle);
-        self.shared.sweep(self.idle_timeout);
+        self.shared.sweep(idle_timeout);
     }
 }
 

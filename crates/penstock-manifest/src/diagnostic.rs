@@ -247,6 +247,10 @@ codes! {
         "Keep one copy: the next edit of only one of them makes both broken.";
     SECRET_UNRESOLVED = "PS213", Error, "a reference to a Secret leads nowhere",
         "What needs it is set aside: a consumer, a provider, a rule's configuration; a route whose annotation has it answers 503. Correct the reference, or add the Secret or its key.";
+    EMBEDDED_DOCUMENT = "PS214", Error, "the document inside a ConfigMap of the gateway cannot be used",
+        "Its last good version stays in force; without one, the defaults. Higress ignores it as a whole, too.";
+    SETTING_NOT_SUPPORTED = "PS215", Warning, "a setting of ConfigMap higress-config is known but not acted upon",
+        "The gateway works without what it asks for. The hint names the flag of `serve` that stands for it, where there is one.";
 
     ROUTE_WITHOUT_PATHS = "PS301", Warning, "an Ingress rule has no paths",
         "Higress ignores the rule. Add http.paths.";
@@ -314,6 +318,8 @@ codes! {
         "The plugin works without it.";
     RULE_NEVER_MATCHES = "PS506", Warning, "a match rule can never apply",
         "An earlier rule takes every request it names, or its target has a form that matches nothing.";
+    PLUGIN_FIELD_WITHOUT_EFFECT = "PS507", Info, "a field of a WasmPlugin is without effect",
+        "Another field takes its place, or it is about downloading a module, and plugins are built in.";
 
     AUTH_FAIL_OPEN = "PS601", Warning, "an authentication plugin says FAIL_OPEN",
         "In Higress, routes are open whenever the plugin cannot be loaded. penstock stays closed. Write failStrategy: FAIL_CLOSE.";

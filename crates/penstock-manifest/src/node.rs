@@ -331,10 +331,13 @@ impl<'a> Cursor<'a> {
     }
 
     /// Complains about every key that `known` does not list, with the nearest
-    /// known name.
+    /// known name. Keys with which rules stand inside a plugin's configuration
+    /// are never part of it (Higress: wasm-go pkg/matcher/rule_matcher.go).
     pub fn report_unknown_keys(&self, known: &[&str], diagnostics: &mut Vec<Diagnostic>) {
         let entries = self.node.as_map().map(|map| map.entries.as_slice()).unwrap_or_default();
-        for entry in entries.iter().filter(|entry| !known.contains(&&*entry.key)) {
+        let is_of_rules = |key: &str| key == "_rules_" || key.starts_with("_match_");
+        let is_unknown = |key: &str| !known.contains(&key) && !is_of_rules(key);
+        for entry in entries.iter().filter(|entry| is_unknown(&entry.key)) {
             let path = join(&self.path, &entry.key);
             let mut diagnostic = Diagnostic::at(
                 &crate::diagnostic::UNKNOWN_FIELD,

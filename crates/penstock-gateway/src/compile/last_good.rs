@@ -139,11 +139,13 @@ fn repair_plugin(
     }
     let mut repaired = new.clone();
     let mut what = Vec::new();
-    let old_config = old.root.get("spec").and_then(|spec| spec.get("defaultConfig"));
-    if let (Some(repair), Some(old_config)) = (row.repair, old_config)
-        && let Some(config) = spec_field(&mut repaired, "defaultConfig")
-    {
-        what.extend(repair(config, old_config));
+    for field in ["defaultConfig", "pluginConfig"] {
+        let old_config = old.root.get("spec").and_then(|spec| spec.get(field));
+        if let (Some(repair), Some(old_config)) = (row.repair, old_config)
+            && let Some(config) = spec_field(&mut repaired, field)
+        {
+            what.extend(repair(config, old_config));
+        }
     }
     if !is_whole {
         what.extend(restore_configs(&mut repaired, row.repair.is_none(), old));

@@ -33,6 +33,8 @@ struct Compiled {
     by_service: HashMap<Box<str>, usize>,
     /// Rules by domain, in order.
     by_domain: Vec<(usize, DomainPattern)>,
+    /// Rules by the beginning of a route's name, in order.
+    by_prefix: Vec<(usize, Box<str>)>,
 }
 
 /// A rule by route.
@@ -117,10 +119,8 @@ fn compile_plugin(
             .collect(),
         ..Compiled::default()
     };
-    // Higress' C++ plugins look at the service before the domain.
-    let service_first = plugin.plugin == "key-auth" && !plugin.is_go;
     for (index, rule) in plugin.rules.iter().enumerate() {
-        compiled.index(index, rule, service_first);
+        compiled.index(index, rule, plugin.is_cpp);
     }
     compiled
 }
@@ -137,7 +137,11 @@ fn closed(plugin: &WasmPlugin<'_>) -> Built {
     };
     Built {
         default: if has_default { broken() } else { None },
-        rules: plugin.rules.iter().map(|_| broken()).collect(),
+        rules: plugin
+            .rules
+            .iter()
+            .map(|rule| if plugin.is_cpp && rule.is_switched_off() { None } else { broken() })
+            .collect(),
     }
 }
 
@@ -168,15 +172,20 @@ fn unavailable(
 }
 
 impl Compiled {
-    /// Files a rule under the one category it belongs to.
-    fn index(&mut self, index: usize, rule: &MatchRule<'_>, service_first: bool) {
+    /// Files a rule under the one category it belongs to: route, then domain,
+    /// service, prefix in plugins in Go, and prefix, service, domain in C++.
+    fn index(&mut self, index: usize, rule: &MatchRule<'_>, is_cpp: bool) {
+        let is_by_prefix = !rule.route_prefix.is_empty()
+            && (is_cpp || (rule.domain.is_empty() && rule.service.is_empty()));
         if !rule.ingress.is_empty() {
             let services: Vec<Box<str>> = rule.service.iter().map(|s| lower(s)).collect();
             for route in &rule.ingress {
                 let rules = self.by_route.entry((*route).into()).or_default();
                 rules.push(RouteRule { index, services: services.clone() });
             }
-        } else if !rule.domain.is_empty() && (rule.service.is_empty() || !service_first) {
+        } else if is_by_prefix {
+            self.by_prefix.extend(rule.route_prefix.iter().map(|p| (index, Box::from(*p))));
+        } else if !rule.domain.is_empty() && (rule.service.is_empty() || !is_cpp) {
             self.by_domain
                 .extend(rule.domain.iter().map(|domain| (index, DomainPattern::parse(domain))));
         } else {
@@ -235,7 +244,9 @@ impl Compiled {
             let with_port = self.by_service.get(with_port.as_str()).copied();
             host.into_iter().chain(with_port).min()
         });
-        by_route.into_iter().chain(by_service).min()
+        let is_prefix = |(_, prefix): &&(usize, Box<str>)| route.starts_with(&**prefix);
+        let by_prefix = self.by_prefix.iter().find(is_prefix).map(|(index, _)| *index);
+        by_route.into_iter().chain(by_service).chain(by_prefix).min()
     }
 }
 

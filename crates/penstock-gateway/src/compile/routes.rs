@@ -75,7 +75,7 @@ pub(super) fn compile(
     let mut claimed = Claimed::new();
     let mut canaries = Vec::new();
     let mut app_roots = HashMap::new();
-    let mut certificates = certificates::Builder::new(resources);
+    let mut certificates = certificates::Builder::new(resources, diagnostics);
     let mut default_backends = DefaultBackends::default();
     for resource in ingresses {
         let Some(ingress) = Ingress::parse(resource, diagnostics) else {

@@ -1,3 +1,5 @@
+mod plugins;
+
 use penstock_manifest::listing::assemble;
 use penstock_manifest::read::{FilePath, read_file};
 

@@ -96,10 +96,11 @@ impl Activity {
         }
     }
 
-    /// Waits until the connection has to be ended.
-    pub(super) async fn must_end(&self, settings: &Settings) -> Ending {
+    /// Waits until the connection has to be ended. `idle` is how long it is
+    /// kept without a request.
+    pub(super) async fn must_end(&self, settings: &Settings, idle: Duration) -> Ending {
         loop {
-            let next = match self.look(settings) {
+            let next = match self.look(settings, idle) {
                 Ok(next) => next,
                 Err(ending) => return ending,
             };
@@ -112,10 +113,10 @@ impl Activity {
 
     /// When to look again, as time since the beginning. Whatever begins until
     /// then has at least the shortest of the times, so nothing is missed.
-    fn look(&self, settings: &Settings) -> Result<Duration, Ending> {
+    fn look(&self, settings: &Settings, idle: Duration) -> Result<Duration, Ending> {
         let now = self.now();
         let head_ms = millis(settings.head_timeout);
-        let idle_ms = millis(settings.client_idle_timeout);
+        let idle_ms = millis(idle);
         let stall_ms = millis(settings.client_stall_timeout);
         let mut next = now.saturating_add(head_ms.min(idle_ms).min(stall_ms));
         let mut check = |since: u64, limit_ms: u64, ending: Ending| {
@@ -182,7 +183,7 @@ mod tests {
     fn check(settings: &Settings, acts: impl FnOnce(&Arc<Activity>), expected: Option<Ending>) {
         let activity = Activity::new(true, settings);
         acts(&activity);
-        assert_eq!(activity.look(settings).err(), expected);
+        assert_eq!(activity.look(settings, settings.client_idle_timeout).err(), expected);
     }
 
     #[test]
@@ -218,8 +219,8 @@ mod tests {
         let activity = Activity::new(true, &none);
         let request = activity.begin();
         activity.received();
-        assert_eq!(activity.look(&none).err(), None);
+        assert_eq!(activity.look(&none, none.client_idle_timeout).err(), None);
         drop(request);
-        assert_eq!(activity.look(&none).err(), Some(Ending::Idle));
+        assert_eq!(activity.look(&none, none.client_idle_timeout).err(), Some(Ending::Idle));
     }
 }

@@ -288,12 +288,12 @@ impl Watched<'_> {
     }
 
     async fn interrupted(&mut self, is_stopping: bool) -> Interrupt {
+        let gateway = &self.worker.gateway;
+        let ending = self.activity.must_end(&gateway.settings, gateway.client_idle_timeout());
         tokio::select! {
             biased;
             () = self.stopping.reaches(self.until), if !is_stopping => Interrupt::Stop,
-            ending = self.activity.must_end(&self.worker.gateway.settings) => {
-                Interrupt::End(ending)
-            }
+            ending = ending => Interrupt::End(ending),
         }
     }
 }

@@ -103,6 +103,7 @@ fn is_about_upstream(kind: ErrorKind) -> bool {
         | ErrorKind::RouteClosed
         | ErrorKind::PluginBroken
         | ErrorKind::BodyTooLarge
+        | ErrorKind::HeadTooLarge
         | ErrorKind::OutOfBuffers
         | ErrorKind::BodyTimeout
         | ErrorKind::ClientClosed

@@ -21,9 +21,10 @@ use crate::request::{
 use crate::snapshot::{Service, WeightedTarget};
 
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// How many headers the gateway adds to each request, at most.
-const HEADERS_ADDED: usize = 8;
+const HEADERS_ADDED: usize = 9;
 
 /// The request as the upstream gets it.
 pub(crate) fn prepare(
@@ -155,6 +156,9 @@ fn add_forwarding_headers(headers: &mut HeaderMap, cx: &RequestContext) {
     if let Some(peer) = &cx.forwarded_for {
         let chain = chain_of(headers, peer);
         headers.insert(X_FORWARDED_FOR, chain.unwrap_or_else(|| peer.clone()));
+    }
+    if let Some(address) = &cx.real_ip {
+        headers.insert(X_REAL_IP, address.clone());
     }
     let is_believed = cx.has_trusted_hops();
     let told = headers.get(X_FORWARDED_PROTO).map(HeaderValue::as_bytes);

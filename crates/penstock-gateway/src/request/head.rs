@@ -199,6 +199,12 @@ pub(super) fn client_address(
     told.map_or(peer, |ip| SocketAddr::new(ip, 0))
 }
 
+/// The bytes of a head as HTTP/1.1 writes it, nearly.
+pub(super) fn head_bytes(uri: &Uri, headers: &HeaderMap) -> usize {
+    let lines = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+    lines.sum::<usize>() + uri.path_and_query().map_or(1, |path| path.as_str().len())
+}
+
 /// Removes the headers that are about one connection only.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     remove_named(headers);

@@ -3,7 +3,7 @@
 //! neither; penstock reads an AI route's `authConfig`, so that a lost key-auth
 //! rule does not open the route.
 
-use crate::diagnostic::{AI_ROUTE_JSON, Diagnostic};
+use crate::diagnostic::{AI_ROUTE_JSON, Diagnostic, EMBEDDED_DOCUMENT};
 use crate::node::{Cursor, Node, Position, Value};
 use crate::resource::Resource;
 use crate::yaml;
@@ -71,6 +71,40 @@ pub fn ai_route_json(resource: &Resource, diagnostics: &mut Vec<Diagnostic>) -> 
         Err(error) => {
             diagnostics
                 .push(data.diagnostic(&AI_ROUTE_JSON, format!("data.data is not JSON: {error}")));
+            None
+        }
+    }
+}
+
+/// The YAML document under a key of `data`, with positions as those of
+/// [`ai_route_json`]; null where there is none. `None` with a finding where
+/// it cannot be read.
+pub(super) fn embedded(
+    resource: &Resource,
+    key: &str,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<Node> {
+    let owner = resource.cursor().get("data");
+    let Some(data) = owner.as_ref().and_then(|owner| owner.get(key)) else {
+        return Some(Node::default());
+    };
+    let text = data.text(diagnostics)?;
+    let key_at = owner.and_then(|owner| Some(owner.node.as_map()?.entry(key)?.key_at));
+    let origin = origin_of(text, data.node.at, key_at.unwrap_or_default());
+    match yaml::parse_value(text, origin.unwrap_or_default()) {
+        Ok(mut node) => {
+            if origin.is_none() {
+                put_at(&mut node, data.node.at);
+            }
+            Some(node)
+        }
+        Err(error) => {
+            let message = format!("`{}` cannot be read: {}", data.path, error.message);
+            let mut finding = data.diagnostic(&EMBEDDED_DOCUMENT, message);
+            if error.at.line > 0 {
+                (finding.line, finding.column) = (error.at.line, error.at.column);
+            }
+            diagnostics.push(finding);
             None
         }
     }

@@ -8,6 +8,8 @@ pub mod config_map;
 pub mod endpoint_slice;
 pub mod endpoints;
 pub mod envoy_filter;
+pub mod higress_config;
+pub mod higress_https;
 pub mod ingress;
 pub mod mcp_bridge;
 pub mod secret;

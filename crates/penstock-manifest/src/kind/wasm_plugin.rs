@@ -2,9 +2,17 @@
 //! order (Higress: api/extensions/v1alpha1/wasmplugin.proto,
 //! pkg/ingress/config/ingress_config.go).
 
-use crate::diagnostic::{Diagnostic, INVALID_VALUE, MISSING_FIELD, RULE_WITHOUT_TARGET, nearest};
+mod inert;
+mod rule;
+
+use crate::diagnostic::{
+    Diagnostic, INVALID_VALUE, MISSING_FIELD, PLUGIN_FIELD_WITHOUT_EFFECT, Severity, nearest,
+};
 use crate::node::{Cursor, Map, Node, Position, Value};
 use crate::resource::Resource;
+
+use rule::Form;
+pub use rule::MatchRule;
 
 const FIELDS: &[&str] = &[
     "url",
@@ -25,8 +33,10 @@ const FIELDS: &[&str] = &[
     "match",
     "type",
 ];
-const RULE_FIELDS: &[&str] =
-    &["ingress", "domain", "service", "config", "configDisable", "routeType"];
+/// What holds the rules inside a configuration.
+const RULES_INSIDE: &str = "_rules_";
+const PHASES: &[&str] = &["UNSPECIFIED_PHASE", "AUTHN", "AUTHZ", "STATS"];
+const FAIL_STRATEGIES: &[&str] = &["FAIL_CLOSE", "FAIL_OPEN"];
 
 /// The built-ins that decide who may pass, in alphabetical order
 /// (Higress console: plugins of the category `auth`).
@@ -43,6 +53,21 @@ pub const AUTHENTICATIONS: &[&str] = &[
     "simple-jwt-auth",
 ];
 
+/// The built-ins whose image is the C++ build, in alphabetical order
+/// (Higress: plugins/wasm-cpp/extensions).
+const CPP: &[&str] = &[
+    "basic-auth",
+    "bot-detect",
+    "custom-response",
+    "hmac-auth",
+    "jwt-auth",
+    "key-auth",
+    "key-rate-limit",
+    "oauth",
+    "request-block",
+    "sni-misdirect",
+];
+
 /// A WasmPlugin, borrowed from its document.
 #[derive(Clone, Debug)]
 pub struct WasmPlugin<'a> {
@@ -50,6 +75,8 @@ pub struct WasmPlugin<'a> {
     pub plugin: String,
     /// Whether `url` names the Go build of it.
     pub is_go: bool,
+    /// Whether it is a C++ build: these choose among rules in another way.
+    pub is_cpp: bool,
     /// `phase`.
     pub phase: Phase,
     /// `priority`; higher runs earlier within a phase.
@@ -88,23 +115,6 @@ pub enum Phase {
     Unspecified,
 }
 
-/// One entry of `matchRules`.
-#[derive(Clone, Debug)]
-pub struct MatchRule<'a> {
-    /// Route names.
-    pub ingress: Vec<&'a str>,
-    /// Host patterns.
-    pub domain: Vec<&'a str>,
-    /// Service hosts, optionally with a port.
-    pub service: Vec<&'a str>,
-    /// The configuration; `None` where absent or null.
-    pub config: Option<Cursor<'a>>,
-    /// The rule itself, for findings.
-    pub cursor: Cursor<'a>,
-    /// The position among all of `matchRules`.
-    pub index: usize,
-}
-
 impl<'a> WasmPlugin<'a> {
     /// Reads a WasmPlugin. A rule that cannot be used is set aside with a
     /// finding; `None` where the object as a whole cannot be used.
@@ -127,24 +137,15 @@ impl<'a> WasmPlugin<'a> {
             );
             return None;
         };
-        let (plugin, is_go) = plugin_of_url(url.text(diagnostics)?);
+        let url = url.text(diagnostics)?;
+        let (plugin, is_go) = plugin_of_url(url);
+        let is_cpp = !is_go && (CPP.contains(&&*plugin) || url.contains("/wasm-cpp/"));
         let phase = parse_phase(&spec, diagnostics)?;
         let priority = parse_priority(&spec, diagnostics)?;
         let fail_strategy = spec.get("failStrategy");
         let fail_open = match &fail_strategy {
             None => false,
-            Some(cursor) => match cursor.text(diagnostics)? {
-                "FAIL_OPEN" => true,
-                "FAIL_CLOSE" | "" => false,
-                other => {
-                    diagnostics.push(
-                        cursor
-                            .diagnostic(&INVALID_VALUE, format!("`{other}` is not a failStrategy"))
-                            .with_hint("use FAIL_CLOSE or FAIL_OPEN"),
-                    );
-                    return None;
-                }
-            },
+            Some(cursor) => choice(cursor, FAIL_STRATEGIES, diagnostics)? == 1,
         };
         let default_disabled = flag(&spec, "defaultConfigDisable", diagnostics)?;
         let plugin_config = spec.get("pluginConfig");
@@ -158,9 +159,11 @@ impl<'a> WasmPlugin<'a> {
             diagnostics.push(config.wrong_type("a mapping"));
             return None;
         }
+        inert::check(&spec, url, diagnostics);
         let mut parsed = Self {
             plugin,
             is_go,
+            is_cpp,
             phase,
             priority,
             fail_open,
@@ -173,9 +176,12 @@ impl<'a> WasmPlugin<'a> {
             spec: spec.clone(),
             at: resource.name_at(),
         };
-        if plugin_config.is_none() {
+        if plugin_config.is_some() {
+            report_ignored(&spec, diagnostics);
+        } else {
             parsed.read_rules(&spec, diagnostics)?;
         }
+        parsed.read_rules_inside(diagnostics)?;
         Some(parsed)
     }
 
@@ -209,7 +215,7 @@ impl<'a> WasmPlugin<'a> {
             return None;
         }
         for (index, cursor) in rules.items().enumerate() {
-            match parse_rule(cursor, index, diagnostics) {
+            match rule::parse(cursor, index, self.form(Form::Field), diagnostics) {
                 Some((rule, true)) => self.rules.push(rule),
                 Some((rule, false)) => self.disabled_rules.push(rule),
                 None => self.rules_without_target += 1,
@@ -217,12 +223,64 @@ impl<'a> WasmPlugin<'a> {
         }
         Some(())
     }
+
+    /// Reads the rules that a configuration written by hand holds itself.
+    /// Higress: pkg/ingress/config/ingress_config.go — rules of `matchRules`
+    /// take the place of these. One that cannot be used breaks all of it, as
+    /// there, because nothing says what it was to protect.
+    fn read_rules_inside(&mut self, diagnostics: &mut Vec<Diagnostic>) -> Option<()> {
+        let Some(config) = self.default_config.clone() else {
+            return Some(());
+        };
+        let Some(rules) = config.get(RULES_INSIDE) else {
+            return Some(());
+        };
+        let is_all = config.node.as_map().is_some_and(|map| map.entries.len() == 1);
+        if is_all {
+            self.default_config = None;
+            self.default_disabled = true;
+        }
+        if !self.rules.is_empty() || self.rules_without_target > 0 {
+            let message = format!("`{}` is ignored beside spec.matchRules", rules.path);
+            let finding = rules.diagnostic(&PLUGIN_FIELD_WITHOUT_EFFECT, message);
+            diagnostics.push(finding.with_severity(Severity::Warning));
+            return Some(());
+        }
+        if rules.node.as_list().is_none() {
+            diagnostics.push(rules.wrong_type("a list"));
+            return None;
+        }
+        for (index, cursor) in rules.items().enumerate() {
+            let (rule, _) = rule::parse(cursor, index, self.form(Form::Inside), diagnostics)?;
+            self.rules.push(rule);
+        }
+        if is_all && self.rules.is_empty() {
+            let message = format!("`{}` is empty, and there is nothing else", rules.path);
+            diagnostics.push(rules.diagnostic(&INVALID_VALUE, message));
+            return None;
+        }
+        Some(())
+    }
+
+    /// How rules are read: those of what may decide who passes apply also
+    /// where Higress loses their targets.
+    fn form(&self, form: Form) -> (Form, bool) {
+        (form, self.authenticates() || self.phase <= Phase::Authz)
+    }
 }
 
-impl<'a> MatchRule<'a> {
-    /// The configuration, empty where none is written.
-    pub fn config_or_empty(&self) -> Cursor<'a> {
-        self.config.clone().unwrap_or_else(|| empty(&self.cursor, "config"))
+/// Says that `pluginConfig` takes the place of the other configurations.
+fn report_ignored(spec: &Cursor<'_>, diagnostics: &mut Vec<Diagnostic>) {
+    for field in ["defaultConfig", "matchRules"] {
+        if let Some(ignored) = spec.get(field) {
+            let message = format!("`{}` is ignored beside spec.pluginConfig", ignored.path);
+            diagnostics.push(
+                ignored
+                    .diagnostic(&PLUGIN_FIELD_WITHOUT_EFFECT, message)
+                    .with_severity(Severity::Warning)
+                    .with_hint("move pluginConfig to defaultConfig, or remove this"),
+            );
+        }
     }
 }
 
@@ -232,49 +290,6 @@ const NOTHING: &Node =
 
 fn empty<'a>(owner: &Cursor<'a>, key: &str) -> Cursor<'a> {
     owner.child(key, NOTHING)
-}
-
-/// The rule and whether it is enabled; `None` for an enabled rule whose
-/// target is lost.
-fn parse_rule<'a>(
-    cursor: Cursor<'a>,
-    index: usize,
-    diagnostics: &mut Vec<Diagnostic>,
-) -> Option<(MatchRule<'a>, bool)> {
-    if cursor.node.as_map().is_none() {
-        diagnostics.push(cursor.wrong_type("a mapping"));
-        return None;
-    }
-    cursor.report_unknown_keys(RULE_FIELDS, diagnostics);
-    // A flag that cannot be read must not switch a protection off.
-    let disabled = flag(&cursor, "configDisable", diagnostics).unwrap_or(false);
-    let ingress = texts(&cursor, "ingress", diagnostics);
-    let domain = texts(&cursor, "domain", diagnostics);
-    let service = texts(&cursor, "service", diagnostics);
-    if !disabled && ingress.is_empty() && domain.is_empty() && service.is_empty() {
-        diagnostics.push(
-            cursor
-                .diagnostic(
-                    &RULE_WITHOUT_TARGET,
-                    format!("`{}` names no ingress, domain or service", cursor.path),
-                )
-                .with_hint("name a target, or set configDisable: true"),
-        );
-        return None;
-    }
-    let config = cursor.get("config");
-    Some((MatchRule { ingress, domain, service, config, cursor, index }, !disabled))
-}
-
-fn texts<'a>(cursor: &Cursor<'a>, key: &str, diagnostics: &mut Vec<Diagnostic>) -> Vec<&'a str> {
-    let Some(list) = cursor.get(key) else {
-        return Vec::new();
-    };
-    if list.node.as_list().is_none() {
-        diagnostics.push(list.wrong_type("a list of text"));
-        return Vec::new();
-    }
-    list.items().filter_map(|item| item.text(diagnostics)).filter(|text| !text.is_empty()).collect()
 }
 
 /// A boolean that is false where absent; `None` with a finding where it is
@@ -287,25 +302,46 @@ fn flag(cursor: &Cursor<'_>, key: &str, diagnostics: &mut Vec<Diagnostic>) -> Op
 }
 
 fn parse_phase(spec: &Cursor<'_>, diagnostics: &mut Vec<Diagnostic>) -> Option<Phase> {
-    const PHASES: &[&str] = &["AUTHN", "AUTHZ", "STATS", "UNSPECIFIED_PHASE"];
     let Some(cursor) = spec.get("phase") else {
         return Some(Phase::Unspecified);
     };
-    Some(match cursor.text(diagnostics)? {
-        "AUTHN" => Phase::Authn,
-        "AUTHZ" => Phase::Authz,
-        "STATS" => Phase::Stats,
-        "" | "UNSPECIFIED_PHASE" => Phase::Unspecified,
-        other => {
-            let mut diagnostic =
-                cursor.diagnostic(&INVALID_VALUE, format!("`{other}` is not a phase"));
-            if let Some(nearest) = nearest(other, PHASES.iter().copied()) {
-                diagnostic = diagnostic.with_hint(format!("did you mean `{nearest}`?"));
-            }
-            diagnostics.push(diagnostic);
-            return None;
-        }
+    Some(match choice(&cursor, PHASES, diagnostics)? {
+        1 => Phase::Authn,
+        2 => Phase::Authz,
+        3 => Phase::Stats,
+        _ => Phase::Unspecified,
     })
+}
+
+/// The place of a value among the names of an enumeration, in the order of
+/// their numbers, which count as well.
+fn choice(
+    cursor: &Cursor<'_>,
+    names: &[&'static str],
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<usize> {
+    let number = |number: i64| usize::try_from(number).ok().filter(|index| *index < names.len());
+    if let Value::Int(value) = cursor.node.value
+        && let Some(index) = number(value)
+    {
+        return Some(index);
+    }
+    let text = cursor.text(diagnostics)?;
+    if text.is_empty() {
+        return Some(0);
+    }
+    let found = names.iter().position(|name| *name == text);
+    if found.is_none() {
+        let field = cursor.path.rsplit('.').next().unwrap_or_default();
+        let message = format!("`{text}` is not a {field}");
+        let folded = names.iter().find(|name| name.eq_ignore_ascii_case(text)).copied();
+        let hint = match folded.or_else(|| nearest(text, names.iter().copied())) {
+            Some(meant) if names.len() > 2 => format!("did you mean `{meant}`?"),
+            _ => format!("use {}", names.join(" or ")),
+        };
+        diagnostics.push(cursor.diagnostic(&INVALID_VALUE, message).with_hint(hint));
+    }
+    found
 }
 
 fn parse_priority(spec: &Cursor<'_>, diagnostics: &mut Vec<Diagnostic>) -> Option<i64> {
@@ -314,6 +350,11 @@ fn parse_priority(spec: &Cursor<'_>, diagnostics: &mut Vec<Diagnostic>) -> Optio
     };
     let number = match &cursor.node.value {
         Value::Int(number) => Some(*number),
+        // Protocol buffers take 10.0 for 10.
+        #[expect(clippy::cast_possible_truncation, reason = "looked at first")]
+        Value::Float(number) if number.fract() == 0.0 && number.abs() < 1e15 => {
+            Some(*number as i64)
+        }
         Value::String(text) => text.trim().parse().ok(),
         _ => None,
     };
@@ -359,3 +400,6 @@ fn name_of_file<'a>(segments: &[&'a str]) -> &'a str {
         _ => last,
     }
 }
+
+#[cfg(test)]
+mod tests;

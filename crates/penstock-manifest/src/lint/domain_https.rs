@@ -14,6 +14,19 @@ pub(super) fn run(model: &Model<'_>, diagnostics: &mut Vec<Diagnostic>) {
         let domains = hosts.into_iter().filter_map(|host| model.domain(host));
         diagnostics.extend(domains.filter_map(|domain| check(route, domain)));
     }
+    diagnostics.extend(model.real_domains().filter_map(without_certificate));
+}
+
+/// HTTPS that is asked for without a certificate is none.
+fn without_certificate(domain: &Domain<'_>) -> Option<Diagnostic> {
+    let data = domain.resource.cursor().get("data")?;
+    let https = data
+        .get("enableHttps")
+        .filter(|https| https.node.as_str().is_some_and(|text| matches!(text, "on" | "force")))?;
+    let cert = data.node.get("cert").and_then(Node::as_str).unwrap_or_default();
+    let message = format!("domain `{}` asks for HTTPS, but names no certificate", domain.text);
+    cert.is_empty()
+        .then(|| https.diagnostic(&DOMAIN_HTTPS, message).with_hint("name its Secret under `cert`"))
 }
 
 fn check(route: &Route<'_>, domain: &Domain<'_>) -> Option<Diagnostic> {

@@ -194,7 +194,7 @@ fn unrelated(model: &Model<'_>, plugin: &Plugin<'_>, rule: &MatchRule<'_>) -> Op
             return None;
         }
         let requests: Vec<Request<'_>> = route.requests();
-        if requests.iter().any(|request| matches(rule, request, plugin.wasm.is_go)) {
+        if requests.iter().any(|request| matches(rule, request, !plugin.wasm.is_cpp)) {
             return None;
         }
         services.extend(route.upstreams.iter().map(|upstream| upstream.host.as_str()));

@@ -80,6 +80,8 @@ mod scenario;
 #[cfg(test)]
 mod service;
 #[cfg(test)]
+mod setting;
+#[cfg(test)]
 mod stream;
 #[cfg(test)]
 mod support;

@@ -95,6 +95,39 @@ fn a_plugin_config_replaces_default_and_rules() {
     site.check("quay.test", [401, 200, 401]);
 }
 
+#[test]
+fn rules_may_stand_inside_the_configuration() {
+    let consumers = CONSUMERS.strip_suffix('}').unwrap();
+    let inside = |field: &str, rule: &str| {
+        Plugin::key_auth()
+            .field(field, &format!("{consumers}, _rules_: [{{{rule}, allow: [a]}}]}}"))
+    };
+    let check = |plugin: Plugin, pier: [u16; 3], quay: [u16; 3]| {
+        let site = Site::with(&[plugin]);
+        site.check("pier.test", pier);
+        site.check("quay.test", quay);
+    };
+    for field in ["pluginConfig", "defaultConfig"] {
+        check(inside(field, "_match_route_: [pier]"), ONLY_A, EVERYBODY);
+        check(inside(field, "_match_domain_: [\"q*\"]"), EVERYBODY, ONLY_A);
+        check(inside(field, "_match_service_: [\"dock.static:80\"]"), EVERYBODY, ONLY_A);
+        check(inside(field, "_match_route_prefix_: [pi]"), ONLY_A, EVERYBODY);
+        // Nothing says what this was to protect.
+        check(inside(field, "_match_route_: []"), CLOSED, CLOSED);
+    }
+    let rule = "{ingress: [quay], config: {allow: [b]}}";
+    check(inside("defaultConfig", "_match_route_: [pier]").rule(rule), EVERYBODY, ONLY_B);
+}
+
+#[test]
+fn a_rule_for_grpc_still_protects() {
+    let rule = "{ingress: [pier], routeType: GRPC, config: {allow: [a]}}";
+    let site = Site::guarded_by(&[rule]);
+    site.check("pier.test", ONLY_A);
+    site.check("quay.test", EVERYBODY);
+    assert_eq!(site.finding("PS506")["severity"], "warning");
+}
+
 /// key-auth that wants a key of nobody and says who it is.
 fn gatekeeper(name: &str, phase: &str, priority: &str) -> Plugin {
     Plugin::new(name, "key-auth").field("phase", phase).field("priority", priority).default_config(

@@ -11,7 +11,8 @@ use crate::kind::wasm_plugin::MatchRule;
 pub(super) struct RuleIndex {
     by_ingress: HashMap<Box<str>, Vec<usize>>,
     by_service: HashMap<String, Vec<usize>>,
-    /// Rules that name domains and no Ingress; patterns cannot be looked up.
+    /// Rules that name domains or beginnings of routes and no Ingress;
+    /// patterns cannot be looked up.
     by_domain: Vec<usize>,
 }
 
@@ -25,7 +26,7 @@ impl RuleIndex {
             if !rule.ingress.is_empty() {
                 continue;
             }
-            if !rule.domain.is_empty() {
+            if !rule.domain.is_empty() || !rule.route_prefix.is_empty() {
                 index.by_domain.push(place);
             }
             for service in &rule.service {

@@ -50,8 +50,7 @@ impl<'a> Plugin<'a> {
 
     /// The first enabled rule that a request meets.
     pub(crate) fn rule_for(&self, request: &Request<'_>) -> Option<&MatchRule<'a>> {
-        let is_go = self.wasm.is_go || self.wasm.plugin != "key-auth";
-        self.rules.first(&self.wasm.rules, request, is_go)
+        self.rules.first(&self.wasm.rules, request, !self.wasm.is_cpp)
     }
 
     /// The first enabled rule that names an Ingress.
@@ -78,8 +77,7 @@ impl<'a> Plugin<'a> {
 
 /// Whether a rule takes its requests out of an authentication.
 pub(crate) fn is_switched_off(rule: &MatchRule<'_>) -> bool {
-    let flag = rule.config.as_ref().and_then(|config| config.node.get("_disable_"));
-    flag.and_then(Node::as_bool) == Some(true)
+    rule.is_switched_off()
 }
 
 /// What a rule is matched against.
@@ -103,11 +101,15 @@ pub(crate) fn matches(rule: &MatchRule<'_>, request: &Request<'_>, is_go: bool) 
     if !rule.ingress.is_empty() {
         return rule.ingress.contains(&request.route) && (rule.service.is_empty() || service());
     }
+    let prefix = || rule.route_prefix.iter().any(|prefix| request.route.starts_with(prefix));
+    if !is_go && !rule.route_prefix.is_empty() {
+        return prefix();
+    }
     match (rule.domain.is_empty(), rule.service.is_empty()) {
         (false, false) if is_go => domain(),
         (_, false) => service(),
         (false, true) => domain(),
-        (true, true) => false,
+        (true, true) => prefix(),
     }
 }
 
@@ -136,7 +138,7 @@ pub(crate) fn service_covers(listed: &str, host: &str, port: Option<u16>) -> boo
 
 /// The targets of one field of a rule, with their places.
 pub(crate) fn targets<'a>(rule: &MatchRule<'a>, field: &str) -> Vec<(Cursor<'a>, &'a str)> {
-    let Some(list) = rule.cursor.get(field) else {
+    let Some(list) = rule.written(field) else {
         return Vec::new();
     };
     list.items()
@@ -324,6 +326,7 @@ mod tests {
                 ingress: ingress.to_vec(),
                 domain: domain.to_vec(),
                 service: service.to_vec(),
+                route_prefix: Vec::new(),
                 config: None,
                 cursor: Cursor::root(&node, &source),
                 index: 0,
