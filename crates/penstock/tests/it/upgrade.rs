@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
 
 use crate::support::certificates::Authority;
 use crate::support::load::{Asking, Live, Way};
@@ -40,10 +42,18 @@ fn neither_a_request_nor_a_stream_notices_two_upgrades() {
 
 /// Replaces a program file by another text or by nothing.
 fn replace(directory: &Directory, text: &str) {
-    directory.write(".penstock.new", text);
+    directory.write(".penstock.text", text);
     let new = directory.file(".penstock.new");
+    copy(&directory.file(".penstock.text"), &new);
     fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).unwrap();
     fs::rename(new, directory.file(".penstock-binary")).unwrap();
+}
+
+/// Copies a program, in a process of its own: what this one has open for
+/// writing, children of other tests inherit for a moment, and a file that
+/// anybody has open for writing cannot be executed.
+fn copy(from: &Path, to: &Path) {
+    assert!(Command::new("cp").args([from, to]).status().unwrap().success());
 }
 
 /// A gateway from a file of its own, which may be replaced.
@@ -51,7 +61,7 @@ fn replaceable(threads: usize) -> Harbor {
     let upstream = Upstream::start(Scenario::Completion);
     let directory = Directory::harbor(upstream.address);
     let program = directory.file(".penstock-binary");
-    fs::copy(env!("CARGO_BIN_EXE_penstock"), &program).unwrap();
+    copy(Path::new(env!("CARGO_BIN_EXE_penstock")), &program);
     let serve = Serve::new(directory.path()).program(&program);
     let serve = serve.with("--threads", threads).with("--upgrade-timeout", 5);
     let gateway = serve.start();
