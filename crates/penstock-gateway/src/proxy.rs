@@ -186,7 +186,7 @@ async fn pass(
         .and_then(|index| live.service(index))
         .ok_or_else(|| GatewayError::new(ErrorKind::ServiceUnknown))?;
     let policy = route.policy.as_deref();
-    let service = substitute::of_empty(live, policy, service);
+    let service = substitute::of_empty(live, policy, service, cx);
     cx.record.service = Some(service.service.host.clone());
     cx.record.service_port = Some(service.service.port);
     let settings = &worker.gateway.settings;

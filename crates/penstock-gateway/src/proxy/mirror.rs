@@ -4,8 +4,7 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 
-use http::HeaderValue;
-use http::header::HOST;
+use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 use http_body::Body;
 
 use super::Worker;
@@ -37,6 +36,7 @@ pub(super) async fn send(
     let copy = prepare(journey.upstream_vhost, journey.target, cx);
     cx.restore_body(body.as_ref())?;
     let mut copy = copy?;
+    withhold_credentials(copy.headers_mut());
     if let Some(host) = copy.headers().get(HOST).and_then(shadow) {
         copy.headers_mut().insert(HOST, host);
     }
@@ -62,6 +62,16 @@ pub(super) async fn send(
         }
     });
     Ok(())
+}
+
+/// A provider's token is for the provider only. Envoy copies it, too.
+fn withhold_credentials(headers: &mut HeaderMap) {
+    let is_secret =
+        |(name, value): (&HeaderName, &HeaderValue)| value.is_sensitive().then(|| name.clone());
+    let names: Vec<HeaderName> = headers.iter().filter_map(is_secret).collect();
+    for name in names {
+        headers.remove(name);
+    }
 }
 
 /// Envoy marks the host of copies.

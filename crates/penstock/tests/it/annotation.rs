@@ -1,5 +1,6 @@
 //! What annotations make of requests and answers, on the wire.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::support::*;
@@ -511,6 +512,33 @@ fn copies_go_elsewhere_and_nobody_waits_for_them() {
     assert_eq!((original.target(), copy.target()), ("/x?q=1", "/x?q=1"));
     assert_eq!((original.text(), copy.text()), (r#"{"a":1}"#, r#"{"a":1}"#));
     assert_eq!(copy.headers("host"), ["r-shadow"]);
+}
+
+/// The scenario with another service of this address, `other.static:80`, and
+/// annotations that lead to it.
+fn harbor_beside(upstream: SocketAddr, other: SocketAddr, annotations: &str) -> Directory {
+    let directory = Directory::harbor(upstream);
+    let registry = format!("  registries:\n  - {}\n", static_registry("other", &[other]));
+    directory.edit("mcpbridges/default.yaml", "  registries:\n", &registry);
+    let annotations = format!("  annotations:\n{annotations}");
+    directory.edit("ingresses/ai-route-pier.internal.yaml", "  annotations:\n", &annotations);
+    directory
+}
+
+#[test]
+fn a_copy_has_the_providers_form_and_not_its_token() {
+    let (main, shadow) = (Upstream::start(Scenario::Echo), Upstream::start(Scenario::Echo));
+    let mirror = "    higress.io/mirror-target-fqdn: other.static\n";
+    let directory = harbor_beside(main.address, shadow.address, mirror);
+    let gateway = Serve::new(directory.path()).start();
+    let body = r#"{"model":"gull","messages":[]}"#;
+    let request = Request::post(HOST, "/v1/chat/completions", body);
+    gateway.send(&request.header("authorization", &format!("Bearer {HERON_KEY}")));
+    let (original, copy) = (main.received(), shadow.received());
+    assert_eq!(original.headers("authorization"), [format!("Bearer {TOKEN}")]);
+    assert_eq!(copy.text(), original.text());
+    let sent = format!("{copy:?}");
+    assert!(!sent.contains(TOKEN) && !sent.contains(HERON_KEY), "{sent}");
 }
 
 #[test]
