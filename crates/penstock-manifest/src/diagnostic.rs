@@ -12,6 +12,9 @@ use std::sync::Arc;
 
 use crate::node::{Position, Source};
 
+/// The longest message, path or hint; longer ones are cut.
+const TEXT_BYTES_MAX: usize = 600;
+
 /// How bad a finding is. Ordered: `Error` is the greatest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
@@ -99,7 +102,7 @@ impl Diagnostic {
             line: at.line,
             column: at.column,
             path: String::new(),
-            message: message.into(),
+            message: shortened(message.into()),
             hint: None,
         }
     }
@@ -120,13 +123,13 @@ impl Diagnostic {
 
     /// The same finding with a key path.
     pub fn with_path(mut self, path: impl Into<String>) -> Self {
-        self.path = path.into();
+        self.path = shortened(path.into());
         self
     }
 
     /// The same finding with a fix.
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.hint = Some(shortened(hint.into()));
         self
     }
 
@@ -135,6 +138,15 @@ impl Diagnostic {
         self.severity = severity;
         self
     }
+}
+
+/// What quotes a value of 100 KB is cut: nobody reads it, and every log has it.
+fn shortened(mut text: String) -> String {
+    if text.len() > TEXT_BYTES_MAX {
+        text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
+        text.push('…');
+    }
+    text
 }
 
 /// `file:line:column: error[PS101]: message (path)`, then the hint.
@@ -281,6 +293,8 @@ codes! {
         "Clients refuse it for that host. Use a certificate that names it.";
     TLS_HOST_UNUSED = "PS315", Warning, "a TLS entry of an Ingress is without effect for a host",
         "Its hosts have to be written exactly as those of the rules of the same Ingress, and the oldest Ingress with TLS for a host decides.";
+    ANNOTATION_UNUSED = "PS320", Warning, "an annotation has no effect, as another one says or is missing",
+        "Higress ignores it without a word. Add what it needs, or remove it.";
 
     DESTINATION_UNKNOWN_SERVICE = "PS401", Error, "a destination names a service that does not exist",
         "Requests get 503. Name a registry of McpBridge `default` as NAME.TYPE:PORT.";

@@ -1,7 +1,7 @@
 //! Ingresses that take a part of another one's requests
 //! (Higress: annotations/canary.go).
 
-use super::table::Key;
+use super::table::{Family, Key};
 use super::view::{Annotations, is_token, parse_int};
 
 const ENABLE: Key = Key::of("canary");
@@ -59,6 +59,9 @@ pub enum CanaryValue {
 
 pub(super) fn parse(annotations: &mut Annotations<'_, '_>) -> Option<Box<Canary>> {
     if annotations.flag(ENABLE) != Some(true) {
+        if annotations.has(ENABLE) {
+            annotations.pass_over(Family::Canary);
+        }
         return None;
     }
     let header = annotations.read(HEADER, "the name of a header", |text| {

@@ -1,6 +1,6 @@
 //! Requests from pages of other origins (Higress: annotations/cors.go).
 
-use super::table::Key;
+use super::table::{Family, Key};
 use super::view::{Annotations, is_token, is_url_text, items};
 
 const ENABLE: Key = Key::of("enable-cors");
@@ -63,6 +63,9 @@ pub enum AllowOrigin {
 
 pub(super) fn parse(annotations: &mut Annotations<'_, '_>) -> Option<Box<Cors>> {
     if annotations.flag(ENABLE) != Some(true) {
+        if annotations.has(ENABLE) {
+            annotations.pass_over(Family::Cors);
+        }
         return None;
     }
     let owned = |names: &[&str]| names.iter().map(|name| Box::from(*name)).collect();

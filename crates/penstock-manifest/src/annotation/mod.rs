@@ -170,6 +170,7 @@ impl RouteOptions {
         options.read_matching(families, &mut annotations);
         options.read_answers(families, &mut annotations);
         options.read_upstreams(families, &mut annotations);
+        annotations.report_unused();
         options.closed = annotations.closed;
         options
     }

@@ -10,6 +10,11 @@ const TARGET: Key = Key::of("rewrite-target");
 const USE_REGEX: Key = Key::of("use-regex");
 const VHOST: Key = Key::of("upstream-vhost");
 
+/// The longest name of DNS, and a port.
+const HOST_BYTES_MAX: usize = 253 + ":65535".len();
+/// Most servers refuse a longer request line.
+const PATH_BYTES_MAX: usize = 8 << 10;
+
 /// The path that the upstream sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rewrite {
@@ -89,10 +94,11 @@ pub(super) fn parse(annotations: &mut Annotations<'_, '_>) -> RewriteOptions {
     }
 }
 
-/// `HOST[:PORT]`.
+/// `HOST[:PORT]`, no longer than DNS has names.
 fn parse_host(text: &str) -> Option<Box<str>> {
     let is_bad = |c: char| c.is_whitespace() || c.is_control() || c == '/';
-    (!text.is_empty() && !text.contains(is_bad)).then(|| text.into())
+    let is_usable = (1..=HOST_BYTES_MAX).contains(&text.len()) && !text.contains(is_bad);
+    is_usable.then(|| text.into())
 }
 
 fn parse_rewrite(annotations: &mut Annotations<'_, '_>) -> Option<Box<Rewrite>> {
@@ -100,7 +106,7 @@ fn parse_rewrite(annotations: &mut Annotations<'_, '_>) -> Option<Box<Rewrite>> 
         return None;
     }
     let path = annotations.read(PATH, "a path that begins with `/`", |text| {
-        (text.starts_with('/') && is_url_text(text)).then(|| Box::from(text))
+        (text.starts_with('/') && is_path_text(text)).then(|| Box::from(text))
     });
     let mut rewrite = Rewrite { path, target: None, trigger: RegexTrigger::None };
     if let Some((written, text)) = annotations.text(TARGET) {
@@ -121,11 +127,16 @@ fn parse_rewrite(annotations: &mut Annotations<'_, '_>) -> Option<Box<Rewrite>> 
     (rewrite.path.is_some() || rewrite.trigger != RegexTrigger::None).then(|| Box::new(rewrite))
 }
 
+/// Text of a path that a server may take.
+fn is_path_text(text: &str) -> bool {
+    text.len() <= PATH_BYTES_MAX && is_url_text(text)
+}
+
 /// Higress: rewrite.go, `convertToRE2` — one `$` before a digit makes every
 /// `$` a backslash; without one, they are ordinary text. What comes out is
 /// RE2's form, where `\N` is a group and `\\` a backslash.
 fn convert(target: &str) -> Option<Box<str>> {
-    if !is_url_text(target) {
+    if !is_path_text(target) {
         return None;
     }
     let has_reference =

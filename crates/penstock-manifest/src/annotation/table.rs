@@ -94,6 +94,33 @@ pub enum Family {
     UpstreamTls,
 }
 
+impl Family {
+    /// Which keys of a family need or overrule which, where they do.
+    pub(super) fn order(self) -> Option<&'static str> {
+        Some(match self {
+            Family::Canary => {
+                "it needs `canary: \"true\"`; a header wins over a cookie, a cookie over the weight"
+            }
+            Family::Cors => "it needs `enable-cors: \"true\"`",
+            Family::LoadBalance => {
+                "`affinity` wins over `upstream-hash-by`, that over `load-balance`; \
+                 the age of the cookie needs `affinity`"
+            }
+            Family::LocalRateLimit => {
+                "`route-limit-rpm` wins over `route-limit-rps`; the multiplier needs one of them"
+            }
+            Family::Mirror => {
+                "it needs a target; `mirror-target-fqdn` wins over `mirror-target-service`"
+            }
+            Family::Redirect => {
+                "`temporal-redirect` wins over `permanent-redirect`, whose code needs it"
+            }
+            Family::UpstreamTls => "`proxy-ssl-name` needs `proxy-ssl-server-name: \"on\"`",
+            _ => return None,
+        })
+    }
+}
+
 /// A set of families, so that those of which an Ingress has no key cost
 /// nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -145,6 +172,32 @@ impl Key {
 
     pub(super) fn row(self) -> Option<&'static Row> {
         ANNOTATIONS.get(self.0)
+    }
+}
+
+/// A set of keys.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Keys(u128);
+
+const _: () = assert!(ANNOTATIONS.len() <= u128::BITS as usize);
+
+impl Keys {
+    pub(super) fn contains(self, key: Key) -> bool {
+        self.0 & Self::from(key).0 != 0
+    }
+}
+
+impl From<Key> for Keys {
+    fn from(Key(index): Key) -> Self {
+        Self(1 << index)
+    }
+}
+
+impl BitOr for Keys {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
     }
 }
 

@@ -8,10 +8,11 @@
 //! Invariant: no message holds a value, which may come out of a Secret.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 
-use super::table::{Family, Key, Prefixes};
+use super::table::{Family, Key, Keys, Prefixes, Support};
 use super::{HIGRESS, NGINX, parse_bool};
-use crate::diagnostic::{Diagnostic, INVALID_ANNOTATION, ROUTE_CLOSED};
+use crate::diagnostic::{ANNOTATION_UNUSED, Diagnostic, INVALID_ANNOTATION, ROUTE_CLOSED};
 use crate::node::{Cursor, Entry, Node, Source, Value, join};
 
 /// The annotations of an Ingress that have a row and act.
@@ -23,6 +24,8 @@ pub(super) struct Annotations<'a, 'd> {
     pub(super) diagnostics: &'d mut Vec<Diagnostic>,
     pub(super) source: &'a Source,
     written: Vec<Written<'a>>,
+    /// The keys that something has asked for.
+    asked: Cell<Keys>,
 }
 
 /// One annotation as it stands in a document.
@@ -83,7 +86,14 @@ impl<'a, 'd> Annotations<'a, 'd> {
         source: &'a Source,
         diagnostics: &'d mut Vec<Diagnostic>,
     ) -> Self {
-        Self { namespace, closed: None, diagnostics, source, written: Vec::new() }
+        Self {
+            namespace,
+            closed: None,
+            diagnostics,
+            source,
+            written: Vec::new(),
+            asked: Cell::default(),
+        }
     }
 
     pub(super) fn add(&mut self, written: Written<'a>) {
@@ -97,11 +107,41 @@ impl<'a, 'd> Annotations<'a, 'd> {
 
     /// Whether a key is there in either form, usable or not.
     pub(super) fn has(&self, key: Key) -> bool {
+        self.ask(key);
         self.written.iter().any(|written| written.key == key)
+    }
+
+    fn ask(&self, key: Key) {
+        self.asked.set(self.asked.get() | key.into());
+    }
+
+    /// Everything of a family stays without effect, as another of its
+    /// annotations says.
+    pub(super) fn pass_over(&self, family: Family) {
+        self.of_family(family);
+    }
+
+    /// Reports what nothing has asked for: an annotation that is overruled by
+    /// another one, or lacks the one that it belongs to.
+    pub(super) fn report_unused(&mut self) {
+        let asked = self.asked.get();
+        for written in &self.written {
+            let Some(row) = written.key.row() else { continue };
+            if row.support != Support::Acts || asked.contains(written.key) {
+                continue;
+            }
+            let message = format!("`{}` has no effect here", written.name);
+            let unused = self.cursor(written).diagnostic(&ANNOTATION_UNUSED, message);
+            self.diagnostics.push(match row.family.order() {
+                Some(order) => unused.with_hint(order),
+                None => unused,
+            });
+        }
     }
 
     /// What is written under a key: the nginx form, then the Higress form.
     pub(super) fn forms(&self, key: Key) -> [Option<Written<'a>>; 2] {
+        self.ask(key);
         let form = |is_nginx| {
             self.written.iter().find(|one| one.key == key && one.is_nginx == is_nginx).copied()
         };
@@ -114,7 +154,9 @@ impl<'a, 'd> Annotations<'a, 'd> {
     /// Everything that is written under the keys of a family.
     pub(super) fn of_family(&self, family: Family) -> Vec<Written<'a>> {
         let is_of = |one: &&Written<'_>| one.key.row().is_some_and(|row| row.family == family);
-        self.written.iter().filter(is_of).copied().collect()
+        let written: Vec<_> = self.written.iter().filter(is_of).copied().collect();
+        written.iter().for_each(|one| self.ask(one.key));
+        written
     }
 
     /// The first form of a key that `parse` takes; the others are reported as
