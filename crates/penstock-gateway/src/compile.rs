@@ -69,9 +69,9 @@ pub fn compile(listing: &Listing, previous: &[Arc<Resource>], options: &Options)
         .iter()
         .map(|resource| secrets.fill(resource, &mut scrubber).map_or(resource.clone(), Arc::new))
         .collect();
-    let tuning = tuning::compile(&resources, &mut diagnostics);
+    let (tuning, gzip) = tuning::compile(&resources, &mut diagnostics);
     let revision = listing.revision.clone();
-    let mut snapshot = Snapshot { revision, tuning, ..Snapshot::default() };
+    let mut snapshot = Snapshot { revision, tuning, gzip, ..Snapshot::default() };
     let unreadable = listing.broken.iter().filter(|broken| broken.may_be_wasm_plugin);
     let mut closing: Vec<Diagnostic> = unreadable
         .map(|broken| {

@@ -50,6 +50,8 @@ mod get;
 #[cfg(test)]
 mod grpc;
 #[cfg(test)]
+mod gzip;
+#[cfg(test)]
 mod header;
 #[cfg(test)]
 mod http2;
