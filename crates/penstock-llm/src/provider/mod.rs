@@ -138,9 +138,10 @@ pub trait Provider: Send + Sync {
         fetched: &Fetched,
     ) -> Result<UpstreamRequest, LlmError>;
 
-    /// How long a streaming request may wait for the first byte of its answer;
-    /// 0 is forever.
-    fn first_byte_timeout_ms(&self) -> u64 {
+    /// How long this request may wait for the first byte of its answer, as
+    /// those do that stream; 0 leaves it to the gateway.
+    fn first_byte_timeout_ms(&self, request: &LlmRequest<'_>) -> u64 {
+        let _ = request;
         0
     }
 

@@ -79,7 +79,8 @@ fn generic_sends_what_it_gets() {
         "firstByteTimeout": 500,
     });
     let generic = usual("generic", all);
-    assert_eq!(generic.first_byte_timeout_ms(), 500);
+    let get = Written::parse("GET /anything");
+    assert_eq!(generic.first_byte_timeout_ms(&get.request()), 500);
     let expected = "host: g.test:8443\npath: /v1/chat/completions\nauthorization: Bearer t";
     let stream = "POST /team/v1/chat/completions\n\n{\"model\":\"a\",\"stream\":true}";
     check_with(&*generic, stream, expected);
