@@ -11,6 +11,7 @@ mod fallback;
 mod guard;
 mod mirror;
 mod outgoing;
+mod side_file;
 mod substitute;
 
 use std::future::Future;
@@ -181,6 +182,9 @@ async fn pass(
         return Err(GatewayError::new(ErrorKind::NoRoute));
     };
     fallback::prepare(route, cx).await?;
+    if cx.provider.as_ref().is_some_and(|provider| !provider.may_need().is_empty()) {
+        Box::pin(side_file::fetch(worker, live, cx)).await?;
+    }
     let service = target
         .service
         .and_then(|index| live.service(index))

@@ -10,7 +10,7 @@ use http::{Method, Uri};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
-use penstock_llm::provider::{LlmRequest, Provider};
+use penstock_llm::provider::{Fetched, LlmRequest, Provider};
 use penstock_llm::scan::Scan;
 use penstock_llm::stage::Head;
 use penstock_llm::{Api, LlmError};
@@ -88,6 +88,8 @@ pub struct RequestContext {
     pub affinity_cookie: Option<AffinityCookie>,
     /// Who is asked, once ai-proxy has found it.
     pub provider: Option<Arc<dyn Provider>>,
+    /// What was fetched for it.
+    pub fetched: Fetched,
     /// What one pass over a buffered JSON body found.
     pub scan: Option<Scan>,
     /// The head as it was received, where the request may need it once more.
@@ -232,6 +234,7 @@ impl RequestContext {
             policy: None,
             affinity_cookie: None,
             provider: None,
+            fetched: Fetched::default(),
             scan: None,
             received: None,
             fell_back: None,
@@ -275,6 +278,7 @@ impl RequestContext {
             policy: None,
             affinity_cookie: None,
             provider: None,
+            fetched: Fetched::default(),
             scan: None,
             received: None,
             fell_back: None,

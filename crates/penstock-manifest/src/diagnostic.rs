@@ -362,6 +362,8 @@ codes! {
         "Correct the regular expression. The provider is set aside until then.";
     PROVIDER_TYPE_NOT_SUPPORTED = "PS708", Error, "a provider type is known but not supported yet",
         "Its routes answer 503; others are not affected.";
+    CONTEXT_UNKNOWN_SERVICE = "PS709", Error, "the context of a provider names a service that does not exist",
+        "Its chat requests get 500. Name a registry of McpBridge `default`: `serviceName` is NAME.TYPE, `servicePort` its port.";
 
     DOMAIN_UNUSED = "PS801", Warning, "a domain is used by no route",
         "Requests for it get 404. Give a route this host, or remove the domain.";

@@ -164,6 +164,13 @@ impl Provider for Compatible {
         has_use && !self.must_translate(request.api) && self.body_kind(request).is_some()
     }
 
+    fn may_need(&self) -> &[Fetch] {
+        match self.paths.is_original || self.preset.is_opaque {
+            true => &[],
+            false => self.context.as_slice(),
+        }
+    }
+
     fn needs(&self, request: &LlmRequest<'_>) -> Vec<Fetch> {
         let context = self.context.as_ref().filter(|_| self.wants_context(request));
         context.cloned().into_iter().collect()

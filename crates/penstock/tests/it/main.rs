@@ -22,6 +22,8 @@ mod completion;
 #[cfg(test)]
 mod connection;
 #[cfg(test)]
+mod context;
+#[cfg(test)]
 mod cut;
 #[cfg(test)]
 mod day2;
