@@ -305,6 +305,8 @@ codes! {
         "Requests get 503. Add the Service and its EndpointSlices to the source.";
     SERVICE_WITHOUT_ENDPOINTS = "PS412", Warning, "a Service that requests are sent to has no endpoints",
         "Requests get 503 until it has some. Endpoints come from EndpointSlices, or from Endpoints where it has no slice, or from its clusterIP where it has neither.";
+    EXTERNAL_NAME_UNKNOWN = "PS413", Warning, "an ExternalName names a Service of the cluster that the source does not have",
+        "The name is asked of DNS, which only knows it inside the cluster. Add the Service to the source.";
 
     PLUGIN_UNKNOWN = "PS501", Error, "a WasmPlugin names a plugin that penstock does not have",
         "Requests it covers follow failStrategy; a plugin that authenticates answers 503.";
