@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::header::CONTENT_ENCODING;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use penstock_llm::answer::AnswerReader;
@@ -19,6 +19,7 @@ use penstock_llm::stage::{BodyStage, Output, Piece, Step};
 use penstock_llm::usage::Reading;
 
 use crate::access_log::AccessRecord;
+use crate::gzip::{Compressible, Encoder, Offer, Polled};
 use crate::request::strip_trailers;
 use crate::snapshot::PluginInstance;
 use crate::state::{BufferShare, Live, State};
@@ -214,11 +215,16 @@ impl Recorder {
         self.plugins.push(plugin);
     }
 
-    fn saw(&mut self, data: &Bytes) {
+    /// The client gets these bytes of the body.
+    fn sent(&mut self, data: &Bytes) {
         if self.record.first_byte.is_none() {
             self.record.first_byte = Some(self.record.began.elapsed());
         }
         self.record.response_bytes += data.len() as u64;
+    }
+
+    /// The answer says this, before it is compressed.
+    fn read(&mut self, data: &Bytes) {
         if let Some(reader) = &mut self.reader {
             reader.push(data, &mut |text| show(&mut self.observers, text));
         }
@@ -266,7 +272,9 @@ impl Recorder {
     ) -> (serde_json::Value, String) {
         self.begin_answer(status, headers, false);
         for chunk in chunks {
-            self.saw(&Bytes::copy_from_slice(chunk));
+            let data = Bytes::copy_from_slice(chunk);
+            self.read(&data);
+            self.sent(&data);
         }
         self.conclude();
         let mut line = Vec::new();
@@ -299,6 +307,8 @@ pub struct ClientBody {
     source: Source,
     /// Absent where somebody else keeps the record.
     recorder: Option<Recorder>,
+    /// What compresses it.
+    encoder: Option<Box<Encoder>>,
     is_complete: bool,
 }
 
@@ -312,12 +322,12 @@ impl ClientBody {
     /// A body that the gateway wrote.
     pub fn whole(bytes: Bytes, recorder: Recorder) -> Self {
         let source = Source::Whole(Some(bytes).filter(|bytes| !bytes.is_empty()));
-        Self { source, recorder: Some(recorder), is_complete: false }
+        Self { source, recorder: Some(recorder), encoder: None, is_complete: false }
     }
 
     /// No body, of an answer whose record goes on.
     pub fn none() -> Self {
-        Self { source: Source::Whole(None), recorder: None, is_complete: true }
+        Self { source: Source::Whole(None), recorder: None, encoder: None, is_complete: true }
     }
 
     /// An upstream's body through stages; without stages it passes as it
@@ -334,7 +344,25 @@ impl ClientBody {
                 Source::Staged(Box::new(Staged::new(body, stages, decoder)))
             }
         };
-        Self { source, recorder: Some(recorder), is_complete: false }
+        Self { source, recorder: Some(recorder), encoder: None, is_complete: false }
+    }
+
+    /// Changes the head of the answer that this is the body of, and
+    /// compresses it, where the client takes that.
+    pub fn compress(&mut self, offer: &Offer, method: &Method, head: (StatusCode, &mut HeaderMap)) {
+        let (status, headers) = head;
+        let length = self.size_hint().exact();
+        self.encoder = offer.take(Compressible { method, status, headers, length });
+    }
+}
+
+impl Source {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Polled {
+        match self {
+            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Upstream(body) => Pin::new(body).poll_frame(cx),
+            Self::Staged(staged) => staged.poll_frame(cx),
+        }
     }
 }
 
@@ -347,15 +375,23 @@ impl Body for ClientBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
-        let frame = match &mut this.source {
-            Source::Whole(bytes) => bytes.take().map(|bytes| Ok(Frame::data(bytes))),
-            Source::Upstream(body) => ready!(Pin::new(body).poll_frame(cx)),
-            Source::Staged(staged) => ready!(staged.poll_frame(cx)),
+        let mut read = || {
+            let polled = this.source.poll_frame(cx);
+            if let (Poll::Ready(Some(Ok(frame))), Some(recorder)) = (&polled, &mut this.recorder)
+                && let Some(data) = frame.data_ref()
+            {
+                recorder.read(data);
+            }
+            polled
+        };
+        let frame = match &mut this.encoder {
+            None => ready!(read()),
+            Some(encoder) => ready!(encoder.poll_frame(read)),
         };
         match &frame {
             Some(Ok(frame)) => {
                 if let (Some(data), Some(recorder)) = (frame.data_ref(), &mut this.recorder) {
-                    recorder.saw(data);
+                    recorder.sent(data);
                 }
                 // Nothing comes behind trailers, and nobody asks.
                 this.is_complete |= frame.is_trailers();
@@ -373,6 +409,9 @@ impl Body for ClientBody {
     }
 
     fn is_end_stream(&self) -> bool {
+        if let Some(encoder) = &self.encoder {
+            return encoder.is_over();
+        }
         match &self.source {
             Source::Whole(bytes) => bytes.is_none(),
             Source::Upstream(body) => body.is_end_stream(),
@@ -381,6 +420,9 @@ impl Body for ClientBody {
     }
 
     fn size_hint(&self) -> SizeHint {
+        if self.encoder.is_some() {
+            return SizeHint::default();
+        }
         match &self.source {
             Source::Whole(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))

@@ -19,6 +19,7 @@ mod tuning;
 
 use std::sync::Arc;
 
+use penstock_llm::provider::Fetch;
 use penstock_manifest::diagnostic::{OTHER_NAMESPACE, ROUTE_CLOSED};
 use penstock_manifest::kind::higress_config::{HigressConfig, is_higress_config};
 use penstock_manifest::kind::higress_https::{HigressHttps, is_higress_https};
@@ -69,9 +70,9 @@ pub fn compile(listing: &Listing, previous: &[Arc<Resource>], options: &Options)
         .iter()
         .map(|resource| secrets.fill(resource, &mut scrubber).map_or(resource.clone(), Arc::new))
         .collect();
-    let tuning = tuning::compile(&resources, &mut diagnostics);
+    let (tuning, gzip) = tuning::compile(&resources, &mut diagnostics);
     let revision = listing.revision.clone();
-    let mut snapshot = Snapshot { revision, tuning, ..Snapshot::default() };
+    let mut snapshot = Snapshot { revision, tuning, gzip, ..Snapshot::default() };
     let unreadable = listing.broken.iter().filter(|broken| broken.may_be_wasm_plugin);
     let mut closing: Vec<Diagnostic> = unreadable
         .map(|broken| {
@@ -98,6 +99,11 @@ pub fn compile(listing: &Listing, previous: &[Arc<Resource>], options: &Options)
         &mut snapshot,
         &mut diagnostics,
     );
+    // Services that only a plugin leads to are there, too.
+    for file in snapshot.instances().flat_map(|instance| instance.plugin.files()) {
+        let Fetch::ContextFile { service, port, .. } = file;
+        services.of_host(service, *port);
+    }
     fallback::compile(&of_kind(&resources, "EnvoyFilter"), &mut snapshot, &mut diagnostics);
     snapshot.services = services.into_services(&mut diagnostics);
     scrubber.scrub(&mut diagnostics);

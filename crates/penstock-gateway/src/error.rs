@@ -50,6 +50,8 @@ pub enum ErrorKind {
     HeadTooLarge,
     /// The process buffers as much as it may.
     OutOfBuffers,
+    /// What the provider wants to have read first cannot be had.
+    ContextUnavailable,
     /// The client sent its body too slowly.
     BodyTimeout,
     /// The client's body broke off.
@@ -102,6 +104,7 @@ impl ErrorKind {
             Self::BodyTooLarge => "body_too_large",
             Self::HeadTooLarge => "head_too_large",
             Self::OutOfBuffers => "out_of_buffers",
+            Self::ContextUnavailable => "context_unavailable",
             Self::BodyTimeout => "body_timeout",
             Self::ClientClosed => "client_closed",
             Self::InvalidRequest => "invalid_request",
@@ -132,6 +135,7 @@ impl ErrorKind {
             | Self::PluginBroken
             | Self::ServiceUnknown
             | Self::NoEndpoint
+            | Self::ContextUnavailable
             | Self::OutOfBuffers => Side::Gateway,
         }
     }
@@ -149,6 +153,7 @@ impl ErrorKind {
             Self::BodyTooLarge => "the request body is larger than the gateway accepts",
             Self::HeadTooLarge => "the request's headers are larger than the gateway accepts",
             Self::OutOfBuffers => "the gateway is busy; try again",
+            Self::ContextUnavailable => "the context of this route cannot be loaded",
             Self::BodyTimeout => "the request body did not arrive in time",
             Self::ClientClosed => "the request body broke off",
             Self::InvalidRequest => "the request cannot be understood",

@@ -20,6 +20,7 @@ pub mod compile;
 pub mod error;
 pub mod explain;
 pub mod framing;
+pub mod gzip;
 pub mod listener;
 pub mod metrics;
 pub mod plugin;

@@ -11,6 +11,7 @@ mod fallback;
 mod guard;
 mod mirror;
 mod outgoing;
+mod side_file;
 mod substitute;
 
 use std::future::Future;
@@ -181,6 +182,9 @@ async fn pass(
         return Err(GatewayError::new(ErrorKind::NoRoute));
     };
     fallback::prepare(route, cx).await?;
+    if cx.provider.as_ref().is_some_and(|provider| !provider.may_need().is_empty()) {
+        Box::pin(side_file::fetch(worker, live, cx)).await?;
+    }
     let service = target
         .service
         .and_then(|index| live.service(index))
@@ -429,7 +433,11 @@ fn deliver(
     {
         head.headers.insert(X_REQUEST_ID, value);
     }
-    let mut response = Response::new(ClientBody::upstream(body, stages, recorder));
+    let mut body = ClientBody::upstream(body, stages, recorder);
+    if let Some(offer) = &cx.offer {
+        body.compress(offer, &cx.method, (head.status, &mut head.headers));
+    }
+    let mut response = Response::new(body);
     *response.status_mut() = head.status;
     *response.headers_mut() = head.headers;
     response
@@ -479,7 +487,11 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
 fn deliver_local(mut reply: Reply, cx: RequestContext) -> Response<ClientBody> {
     cx.permit_origin(&mut reply.headers);
     fallback::tell(&cx, &mut reply.headers);
-    deliver_reply(reply, cx.audience(), &cx.request_id, cx.record)
+    let response = deliver_reply(reply, cx.audience(), &cx.request_id, cx.record);
+    let Some(offer) = &cx.offer else { return response };
+    let (mut parts, mut body) = response.into_parts();
+    body.compress(offer, &cx.method, (parts.status, &mut parts.headers));
+    Response::from_parts(parts, body)
 }
 
 /// Hands the gateway's own answer to the client.

@@ -82,6 +82,8 @@ impl From<&GatewayError> for Reply {
 pub(crate) fn status_of(kind: ErrorKind) -> StatusCode {
     match kind {
         ErrorKind::NoRoute => StatusCode::NOT_FOUND,
+        // Higress: ai-proxy, provider/context.go.
+        ErrorKind::ContextUnavailable => StatusCode::INTERNAL_SERVER_ERROR,
         ErrorKind::NotConfigured
         | ErrorKind::RouteClosed
         | ErrorKind::PluginBroken

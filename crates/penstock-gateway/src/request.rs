@@ -10,7 +10,7 @@ use http::{Method, Uri};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
-use penstock_llm::provider::{LlmRequest, Provider};
+use penstock_llm::provider::{Fetched, LlmRequest, Provider};
 use penstock_llm::scan::Scan;
 use penstock_llm::stage::Head;
 use penstock_llm::{Api, LlmError};
@@ -19,6 +19,7 @@ use crate::access_log::AccessRecord;
 use crate::body::Recorder;
 use crate::error::{ErrorKind, GatewayError};
 use crate::framing::is_bad_framing;
+use crate::gzip::Offer;
 use crate::policy::RoutePolicy;
 use crate::proxy::{AffinityCookie, Downstream, Received};
 use crate::reply::Audience;
@@ -87,12 +88,16 @@ pub struct RequestContext {
     pub affinity_cookie: Option<AffinityCookie>,
     /// Who is asked, once ai-proxy has found it.
     pub provider: Option<Arc<dyn Provider>>,
+    /// What was fetched for it.
+    pub fetched: Fetched,
     /// What one pass over a buffered JSON body found.
     pub scan: Option<Scan>,
     /// The head as it was received, where the request may need it once more.
     pub received: Option<Box<Received>>,
     /// What led to the second pass, on that.
     pub fell_back: Option<Arc<Fallback>>,
+    /// How the answer may be compressed.
+    pub offer: Option<Offer>,
     /// What the access log will say.
     pub record: Recorder,
     /// The body as it was received, once a plugin has put another in place of
@@ -192,6 +197,8 @@ impl RequestContext {
         let record = AccessRecord::begin(&request_id, client, &parts.method, &host, path);
         let keeps_replaced_body = live.as_ref().is_some_and(|live| live.snapshot.has_fallbacks);
         let tuning = live.as_ref().map(|live| live.snapshot.tuning).unwrap_or_default();
+        let gzip = live.as_ref().and_then(|live| live.snapshot.gzip.as_ref());
+        let offer = gzip.map(|gzip| Offer::new(gzip, &headers));
         let record = Recorder::new(record, state.clone(), live);
         let api = Api::from_path(path);
         let has_one_reading = has_one_host(&parts.uri, &headers) && has_one_length(&headers);
@@ -227,9 +234,11 @@ impl RequestContext {
             policy: None,
             affinity_cookie: None,
             provider: None,
+            fetched: Fetched::default(),
             scan: None,
             received: None,
             fell_back: None,
+            offer,
             record,
             replaced_body: None,
             keeps_replaced_body,
@@ -269,9 +278,11 @@ impl RequestContext {
             policy: None,
             affinity_cookie: None,
             provider: None,
+            fetched: Fetched::default(),
             scan: None,
             received: None,
             fell_back: None,
+            offer: None,
             record: Recorder::new(record, state.clone(), None),
             replaced_body: None,
             keeps_replaced_body: false,

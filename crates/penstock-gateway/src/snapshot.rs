@@ -13,6 +13,7 @@ use penstock_manifest::kind::mcp_bridge::{Endpoints, Protocol};
 use crate::FastMap;
 use crate::balance::Balance;
 use crate::certificate::Certificates;
+use crate::gzip::Gzip;
 use crate::plugin::Plugin;
 use crate::policy::{HeaderEdits, RateLimit, RoutePolicy};
 use crate::route::{PathMatch, RouteConditions};
@@ -41,6 +42,8 @@ pub struct Snapshot {
     pub has_fallbacks: bool,
     /// What `higress-config` says about the gateway as a whole.
     pub tuning: Tuning,
+    /// How answers are compressed, where they are.
+    pub gzip: Option<Arc<Gzip>>,
     /// Whether there may be an authentication, also where no route asks for it.
     pub has_authentication: bool,
     /// Why nothing is served at all, where that is so: a document that may

@@ -4,10 +4,12 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
+use penstock_llm::provider::Fetch;
 use penstock_manifest::kind::mcp_bridge::Endpoints;
 use tokio::sync::Notify;
 
@@ -26,9 +28,31 @@ pub struct Live {
     services: Vec<Arc<ServiceState>>,
     /// The tokens of [`Snapshot::rate_limits`], by index.
     buckets: Vec<Arc<Bucket>>,
+    /// What its plugins may have to fetch.
+    files: Vec<Arc<SideFile>>,
+}
+
+/// A file that is fetched when a request needs it, and then kept.
+pub struct SideFile {
+    /// What it is.
+    pub fetch: Fetch,
+    /// Its content, once it has come.
+    pub text: OnceLock<Bytes>,
 }
 
 impl Live {
+    /// A file of this snapshot.
+    pub fn file(&self, fetch: &Fetch) -> Option<&Arc<SideFile>> {
+        self.files.iter().find(|file| file.fetch == *fetch)
+    }
+
+    /// The state of a service by its name, for what is no route's.
+    pub fn service_of(&self, host: &str, port: u16) -> Option<&Arc<ServiceState>> {
+        let is_it =
+            |state: &&Arc<ServiceState>| *state.service.host == *host && state.service.port == port;
+        self.services.iter().find(is_it)
+    }
+
     /// The state of a service of this snapshot.
     pub fn service(&self, index: ServiceIndex) -> Option<&Arc<ServiceState>> {
         self.services.get(index.0 as usize)
@@ -53,6 +77,7 @@ pub struct State {
     pub access_log: Option<Arc<AccessLog>>,
     services: Mutex<HashMap<Service, Weak<ServiceState>>>,
     buckets: Mutex<HashMap<LimitedRoute, Weak<Bucket>>>,
+    files: Mutex<HashMap<Fetch, Weak<SideFile>>>,
     /// Absent where nothing is ever sent.
     resolver: Option<Arc<Resolver>>,
     buffered_bytes: AtomicUsize,
@@ -71,6 +96,7 @@ impl State {
             access_log,
             services: Mutex::default(),
             buckets: Mutex::default(),
+            files: Mutex::default(),
             resolver: Some(resolver),
             buffered_bytes: AtomicUsize::new(0),
             buffered_bytes_max,
@@ -84,6 +110,7 @@ impl State {
             access_log: None,
             services: Mutex::default(),
             buckets: Mutex::default(),
+            files: Mutex::default(),
             resolver: None,
             buffered_bytes: AtomicUsize::new(0),
             buffered_bytes_max: usize::MAX,
@@ -109,7 +136,26 @@ impl State {
             .collect();
         drop(known);
         let buckets = self.bind_limits(&snapshot);
-        Live { snapshot, services, buckets }
+        let files = self.bind_files(&snapshot);
+        Live { snapshot, services, buckets, files }
+    }
+
+    /// A file that is named as before does not have to be fetched anew.
+    fn bind_files(&self, snapshot: &Snapshot) -> Vec<Arc<SideFile>> {
+        let mut known = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut files: Vec<Arc<SideFile>> = Vec::new();
+        for fetch in snapshot.instances().flat_map(|instance| instance.plugin.files()) {
+            if files.iter().any(|file| file.fetch == *fetch) {
+                continue;
+            }
+            let file = known.get(fetch).and_then(Weak::upgrade).unwrap_or_else(|| {
+                let file = Arc::new(SideFile { fetch: fetch.clone(), text: OnceLock::new() });
+                known.insert(fetch.clone(), Arc::downgrade(&file));
+                file
+            });
+            files.push(file);
+        }
+        files
     }
 
     /// A limit that is the same as before keeps its count.
@@ -138,6 +184,10 @@ impl State {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .retain(|_, bucket| bucket.strong_count() > 0);
+        self.files
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|_, file| file.strong_count() > 0);
     }
 
     /// The bytes of request bodies that are buffered now.

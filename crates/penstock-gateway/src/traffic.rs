@@ -9,7 +9,7 @@
 //! for others is told by those consumers alone.
 //!
 //! Not compared: plugins that neither decide who may pass nor where requests
-//! go, order among routes, what fails and is tried on another route, and whether a credential has ended by the clock.
+//! go, order among routes, and whether a credential has ended by the clock.
 //!
 //! Invariant: routes and consumers are never paired one by one; what many
 //! share is compared once, and where consumers differ on too many routes in

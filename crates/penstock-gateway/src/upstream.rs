@@ -420,6 +420,9 @@ pub enum BodyError {
     /// A stage could not go on.
     #[error("{0}")]
     Stage(#[from] penstock_llm::LlmError),
+    /// It could not be compressed.
+    #[error("the answer cannot be compressed")]
+    NotCompressed,
 }
 
 impl BodyError {
@@ -429,7 +432,7 @@ impl BodyError {
             Self::Broken(_) => "upstream_broke_off",
             Self::Stalled => "upstream_stalled",
             Self::OutOfTime => "request_timeout",
-            Self::Stage(_) => "answer_invalid",
+            Self::Stage(_) | Self::NotCompressed => "answer_invalid",
         }
     }
 }

@@ -319,6 +319,8 @@ codes! {
         "Requests get 503. Add the Service and its EndpointSlices to the source.";
     SERVICE_WITHOUT_ENDPOINTS = "PS412", Warning, "a Service that requests are sent to has no endpoints",
         "Requests get 503 until it has some. Endpoints come from EndpointSlices, or from Endpoints where it has no slice, or from its clusterIP where it has neither.";
+    EXTERNAL_NAME_UNKNOWN = "PS413", Warning, "an ExternalName names a Service of the cluster that the source does not have",
+        "The name is asked of DNS, which only knows it inside the cluster. Add the Service to the source.";
 
     PLUGIN_UNKNOWN = "PS501", Error, "a WasmPlugin names a plugin that penstock does not have",
         "Requests it covers follow failStrategy; a plugin that authenticates answers 503.";
@@ -376,6 +378,8 @@ codes! {
         "Correct the regular expression. The provider is set aside until then.";
     PROVIDER_TYPE_NOT_SUPPORTED = "PS708", Error, "a provider type is known but not supported yet",
         "Its routes answer 503; others are not affected.";
+    CONTEXT_UNKNOWN_SERVICE = "PS709", Error, "the context of a provider names a service that does not exist",
+        "Its chat requests get 500. Name a registry of McpBridge `default`: `serviceName` is NAME.TYPE, `servicePort` its port.";
 
     DOMAIN_UNUSED = "PS801", Warning, "a domain is used by no route",
         "Requests for it get 404. Give a route this host, or remove the domain.";

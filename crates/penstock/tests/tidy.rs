@@ -61,6 +61,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("notify::", &["penstock/src/store/directory/"]),
     ("saphyr_parser", &["penstock-manifest/src/yaml.rs", "penstock-manifest/src/yaml/"]),
     ("ureq::", &["penstock/src/target/remote.rs"]),
+    ("zlib_rs::", &["penstock-gateway/src/gzip.rs", "penstock-gateway/src/gzip/"]),
 ];
 
 /// Where there is no I/O, no clock and no randomness.

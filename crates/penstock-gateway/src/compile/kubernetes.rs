@@ -4,7 +4,8 @@
 //! Only what a route or a plugin leads to is read: a source may hold
 //! thousands of Services that nothing needs. Endpoints come from the
 //! EndpointSlices of a Service; from Endpoints where it has no slice; from
-//! its cluster IP where it has neither.
+//! its cluster IP where it has neither. An ExternalName that is the name of
+//! another Service has that one's endpoints, as DNS and kube-proxy give them.
 //!
 //! Invariant: slices and Endpoints that are there count, also where they
 //! have nothing ready or cannot be read. Nothing else stands in for them then.
@@ -14,7 +15,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use penstock_manifest::diagnostic::SERVICE_WITHOUT_ENDPOINTS;
+use penstock_manifest::diagnostic::{EXTERNAL_NAME_UNKNOWN, SERVICE_WITHOUT_ENDPOINTS};
 use penstock_manifest::kind::endpoint_slice::EndpointSlice;
 use penstock_manifest::kind::endpoints::{Endpoints as EndpointsResource, Subset};
 use penstock_manifest::kind::mcp_bridge::Endpoints;
@@ -56,6 +57,18 @@ pub(super) struct Port {
     index: OnceCell<ServiceIndex>,
     /// The finding that there are no endpoints.
     lack: Option<Diagnostic>,
+}
+
+/// What an external name means.
+enum Meant<'a> {
+    /// An address, or a name for DNS; empty where none is written.
+    Outside(Box<str>),
+    /// A Service that the source does not have: a name for DNS.
+    Missing(Box<str>),
+    /// Itself.
+    Loop,
+    /// A Service that is no ExternalName; `None` where it cannot be read.
+    Service(Key<'a>, Option<Box<ServiceResource>>),
 }
 
 /// Whether a resource can be read at all, where it is one of those that are
@@ -157,12 +170,32 @@ impl<'a> Kubernetes<'a> {
     }
 
     fn read(&self, resource: &Resource) -> Vec<Port> {
-        let mut diagnostics = self.diagnostics.borrow_mut();
-        let Some(service) = ServiceResource::parse(resource, &mut diagnostics) else {
+        let mut diagnostics = Vec::new();
+        let ports = self.read_with(resource, &mut diagnostics);
+        self.diagnostics.borrow_mut().append(&mut diagnostics);
+        ports
+    }
+
+    fn read_with(&self, resource: &Resource, diagnostics: &mut Vec<Diagnostic>) -> Vec<Port> {
+        let Some(service) = ServiceResource::parse(resource, diagnostics) else {
             return Vec::new();
         };
         let key = (&*resource.key.namespace, &*resource.key.name);
-        let subsets = self.subsets(key, &mut diagnostics);
+        if let Some(name) = &service.external_name {
+            let meant = self.follow(key, name);
+            if let Meant::Missing(name) = &meant {
+                let message = format!("{} stands for `{name}`, which is not there", resource.key);
+                let at = resource.name_at();
+                diagnostics.push(Diagnostic::at(
+                    &EXTERNAL_NAME_UNKNOWN,
+                    &resource.source,
+                    at,
+                    message,
+                ));
+            }
+            return self.external_ports(resource, &service, &meant);
+        }
+        let subsets = self.subsets(key, diagnostics);
         let host: Arc<str> = format!("{}.{}{CLUSTER_DOMAIN}", key.1, key.0).into();
         let ports = service.ports.iter().map(|port| {
             let endpoints = endpoints(&service, port, subsets.as_deref());
@@ -190,6 +223,118 @@ impl<'a> Kubernetes<'a> {
         ports.collect()
     }
 
+    /// What an external name means, through as many more of them as there
+    /// are: DNS follows them, too.
+    fn follow(&self, from: Key<'a>, name: &str) -> Meant<'a> {
+        let mut seen = vec![from];
+        let mut name: Box<str> = name.into();
+        loop {
+            let Some((namespace, service)) = split_host(&name) else {
+                return Meant::Outside(name);
+            };
+            let found = self.services.get(namespace).and_then(|named| named.get(service));
+            let Some(entry) = found else { return Meant::Missing(name) };
+            let key = (&*entry.resource.key.namespace, &*entry.resource.key.name);
+            if seen.contains(&key) {
+                return Meant::Loop;
+            }
+            seen.push(key);
+            // What is wrong with it is told where it is read as itself.
+            let Some(parsed) = ServiceResource::parse(entry.resource, &mut Vec::new()) else {
+                return Meant::Service(key, None);
+            };
+            match parsed.external_name {
+                Some(next) => name = next,
+                None => return Meant::Service(key, Some(Box::new(parsed))),
+            }
+        }
+    }
+
+    /// The ports of an ExternalName: they are its own, where they lead is what
+    /// the name means.
+    fn external_ports(
+        &self,
+        resource: &Resource,
+        service: &ServiceResource,
+        meant: &Meant<'a>,
+    ) -> Vec<Port> {
+        let key = &resource.key;
+        let host: Arc<str> = format!("{}.{}{CLUSTER_DOMAIN}", key.name, key.namespace).into();
+        let name = service.external_name.clone().unwrap_or_default();
+        let is_name = !name.is_empty() && name.parse::<IpAddr>().is_err();
+        let ports = service.ports.iter().map(|port| {
+            let (endpoints, hint) = self.endpoints_of(meant, port.port);
+            Port {
+                name: port.name.clone(),
+                lack: hint.map(|hint| no_endpoint(resource, port).with_hint(hint)),
+                index: OnceCell::new(),
+                service: Service {
+                    host: host.clone(),
+                    port: port.port,
+                    protocol: port.protocol,
+                    sni: is_name.then(|| name.clone()),
+                    endpoints,
+                    balance: Balance::default(),
+                },
+            }
+        });
+        ports.collect()
+    }
+
+    /// The endpoints of what an external name means, at a port; what to do
+    /// where there are none.
+    fn endpoints_of(&self, meant: &Meant<'a>, port: u16) -> (Endpoints, Option<String>) {
+        let nothing = |hint: &str| (Endpoints::Static(Vec::new()), Some(hint.to_owned()));
+        let (key, service) = match meant {
+            Meant::Outside(name) | Meant::Missing(name) => {
+                return match name.parse::<IpAddr>() {
+                    Ok(ip) => (Endpoints::Static(vec![SocketAddr::new(ip, port)]), None),
+                    Err(_) if name.is_empty() => {
+                        nothing("write the name that stands for it into `externalName`")
+                    }
+                    Err(_) => (Endpoints::Dns(vec![name.clone()]), None),
+                };
+            }
+            Meant::Loop => return nothing("its `externalName` leads back to itself"),
+            Meant::Service(key, service) => (*key, service),
+        };
+        let shown = format!("Service {}/{}", key.0, key.1);
+        // It is no ExternalName, so that this leads no further; and what is
+        // wrong with it is told.
+        let ports = self.ports(key.0, key.1).unwrap_or_default();
+        let Some(service) = service else {
+            return nothing(&format!("{shown} cannot be read"));
+        };
+        if service.is_headless {
+            return match self.addresses(key, service, port) {
+                addresses if addresses.is_empty() => {
+                    nothing(&format!("{shown}, which it stands for, has no endpoint"))
+                }
+                addresses => (Endpoints::Static(addresses), None),
+            };
+        }
+        match ports.iter().find(|known| known.service.port == port) {
+            None => nothing(&format!("{shown}, which it stands for, has no such port")),
+            Some(known) => {
+                let hint = known.lack.as_ref().map(|lack| lack.hint.clone().unwrap_or_default());
+                let hint = hint.map(|hint| format!("{shown}, which it stands for: {hint}"));
+                (known.service.endpoints.clone(), hint)
+            }
+        }
+    }
+
+    /// The endpoints of a headless Service, at any port: its name stands for
+    /// their addresses, and nobody translates the port.
+    fn addresses(&self, key: Key<'a>, service: &ServiceResource, port: u16) -> Vec<SocketAddr> {
+        let subsets = self.subsets(key, &mut Vec::new()).unwrap_or_default();
+        let ips = subsets.iter().flat_map(|subset| &subset.addresses);
+        let mut addresses: Vec<_> = ips.map(|ip| SocketAddr::new(*ip, port)).collect();
+        keep_family(&mut addresses, service);
+        addresses.sort_unstable();
+        addresses.dedup();
+        addresses
+    }
+
     /// The endpoints of a Service; `None` where nothing in the source says
     /// anything about them.
     fn subsets(&self, key: Key<'_>, diagnostics: &mut Vec<Diagnostic>) -> Option<Vec<Subset>> {
@@ -208,13 +353,6 @@ fn endpoints(
     port: &ServicePort,
     subsets: Option<&[Subset]>,
 ) -> Endpoints {
-    if let Some(name) = &service.external_name {
-        return match name.parse::<IpAddr>() {
-            Ok(address) => Endpoints::Static(vec![SocketAddr::new(address, port.port)]),
-            Err(_) if name.is_empty() => Endpoints::Static(Vec::new()),
-            Err(_) => Endpoints::Dns(vec![name.clone()]),
-        };
-    }
     let Some(subsets) = subsets else {
         let address = service.cluster_ip.map(|address| SocketAddr::new(address, port.port));
         return Endpoints::Static(address.into_iter().collect());
@@ -264,23 +402,24 @@ fn keep_family(addresses: &mut Vec<SocketAddr>, service: &ServiceResource) {
     }
 }
 
-/// The finding that a port has no endpoints.
+fn no_endpoint(resource: &Resource, port: &ServicePort) -> Diagnostic {
+    let message = format!("{} has no endpoint for port {}", resource.key, port.port);
+    Diagnostic::at(
+        &SERVICE_WITHOUT_ENDPOINTS,
+        &resource.source,
+        resource.name_at(),
+        format!("{message}: its routes answer 503"),
+    )
+}
+
+/// The finding that a port has no endpoints, and why.
 fn lack(
     resource: &Resource,
     service: &ServiceResource,
     port: &ServicePort,
     subsets: Option<&[Subset]>,
 ) -> Diagnostic {
-    let message = format!("{} has no endpoint for port {}", resource.key, port.port);
-    let diagnostic = Diagnostic::at(
-        &SERVICE_WITHOUT_ENDPOINTS,
-        &resource.source,
-        resource.name_at(),
-        format!("{message}: its routes answer 503"),
-    );
-    if service.external_name.is_some() {
-        return diagnostic.with_hint("write the name that stands for it into `externalName`");
-    }
+    let diagnostic = no_endpoint(resource, port);
     let Some(subsets) = subsets else {
         let hint = match service.has_selector {
             true => "add its EndpointSlices to the source: penstock does not look at Pods",

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use penstock_llm::error::{ConfigError, ConfigErrorKind};
-use penstock_llm::provider::{self, Provider};
+use penstock_llm::provider::{self, Fetch, Provider};
 use penstock_manifest::diagnostic::{
     MODEL_MAPPING_INVALID, PLUGIN_FIELD_NOT_SUPPORTED, PROVIDER_DUPLICATE, PROVIDER_INVALID,
     PROVIDER_TYPE_NOT_SUPPORTED, PROVIDER_TYPE_UNKNOWN, UNKNOWN_FIELD,
@@ -208,6 +208,10 @@ impl Plugin for AiProxy {
 
     fn destination(&self) -> Option<Destination> {
         Some(self.destination.clone())
+    }
+
+    fn files(&self) -> &[Fetch] {
+        self.provider.may_need()
     }
 }
 

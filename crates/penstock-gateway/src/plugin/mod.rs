@@ -19,6 +19,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use penstock_llm::provider::Fetch;
 use penstock_llm::stage::BodyStage;
 use penstock_manifest::kind::wasm_plugin::WasmPlugin;
 use penstock_manifest::{Cursor, Diagnostic, Node, Position, Source, Value, diagnostic};
@@ -63,6 +64,11 @@ pub trait Plugin: Send + Sync {
     /// decides where they go and what they ask for.
     fn destination(&self) -> Option<Destination> {
         None
+    }
+
+    /// What it may have to fetch for a request.
+    fn files(&self) -> &[Fetch] {
+        &[]
     }
 
     /// What this instance does, for tests: `check`, `503`, ….

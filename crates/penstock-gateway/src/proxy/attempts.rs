@@ -170,7 +170,11 @@ pub(super) fn send_limits(
     journey: &Journey<'_>,
     cx: &RequestContext,
 ) -> SendLimits {
-    let first_byte_timeout = match cx.provider.as_ref().map_or(0, |p| p.first_byte_timeout_ms()) {
+    let of_provider = cx
+        .provider
+        .as_ref()
+        .map_or(0, |provider| provider.first_byte_timeout_ms(&cx.llm_request()));
+    let first_byte_timeout = match of_provider {
         0 => settings.first_byte_timeout,
         millis => Duration::from_millis(millis),
     };

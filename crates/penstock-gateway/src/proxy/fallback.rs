@@ -97,6 +97,7 @@ fn is_about_upstream(kind: ErrorKind) -> bool {
         | ErrorKind::UpstreamClosed
         | ErrorKind::UpstreamInvalid
         | ErrorKind::UpstreamTimeout
+        | ErrorKind::ContextUnavailable
         | ErrorKind::UnsupportedApi => true,
         ErrorKind::NoRoute
         | ErrorKind::NotConfigured
@@ -220,6 +221,7 @@ mod tests {
         both(ErrorKind::UpstreamClosed, true);
         both(ErrorKind::UpstreamInvalid, true);
         both(ErrorKind::UpstreamTimeout, true);
+        both(ErrorKind::ContextUnavailable, true);
         both(ErrorKind::UnsupportedApi, true);
         both(ErrorKind::NoRoute, false);
         both(ErrorKind::NotConfigured, false);

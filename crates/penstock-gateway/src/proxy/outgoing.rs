@@ -8,7 +8,7 @@ use http::header::{
 use http::uri::Scheme;
 use http::{Method, Request, Uri};
 use penstock_llm::LlmError;
-use penstock_llm::provider::{BodyEdit, Fetched, Provider, Target, UpstreamRequest};
+use penstock_llm::provider::{BodyEdit, Provider, Target, UpstreamRequest};
 
 use super::WEBSOCKET;
 use crate::attempt;
@@ -141,7 +141,7 @@ fn ask(provider: &dyn Provider, cx: &RequestContext) -> Result<UpstreamRequest, 
     let sticky = sticky.filter(|_| cx.api.is_some_and(|api| api.is_stateful()));
     let token = tokens.get(attempt::choose_token(tokens.len(), sticky, fastrand::u64(..)));
     let target = Target { token: token.map(|token| token.expose()) };
-    provider.request(&cx.llm_request(), &target, &Fetched::default()).map_err(|error| match error {
+    provider.request(&cx.llm_request(), &target, &cx.fetched).map_err(|error| match error {
         LlmError::InvalidRequest(message) => {
             GatewayError::new(ErrorKind::InvalidRequest).saying(message)
         }

@@ -1,16 +1,61 @@
 //! What a route asks for besides its targets, in words. Values of headers are
 //! not shown: they may be secrets.
 
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Display;
+use std::sync::Arc;
 
 use http::HeaderName;
+use penstock_manifest::annotation::Subject;
+use penstock_manifest::kind::envoy_filter::FALLBACK_HEADER;
 
 use crate::policy::{Cors, HeaderEdits, OriginMatch, Redirect, Retry, Rewrite, RoutePolicy};
-use crate::snapshot::{Route, ServiceIndex, Snapshot};
+use crate::route::CompiledMatcher;
+use crate::snapshot::{Fallback, Route, ServiceIndex, Snapshot};
+
+/// The names of the routes that take what fell back, by what their condition
+/// asks the header for.
+pub(super) type FallbackNames = HashMap<Box<str>, BTreeSet<Arc<str>>>;
+
+/// Finds the routes that others fall back on.
+pub(super) fn fallback_names(snapshot: &Snapshot) -> FallbackNames {
+    let mut names = FallbackNames::new();
+    for route in snapshot.routes.iter().filter(|_| snapshot.has_fallbacks) {
+        for condition in route.conditions.iter().flat_map(|conditions| &conditions.others) {
+            if let (Subject::Header(header), CompiledMatcher::Exact(value)) =
+                (&condition.subject, &condition.matcher)
+                && **header == *FALLBACK_HEADER
+            {
+                names.entry(value.clone()).or_default().insert(route.name.clone());
+            }
+        }
+    }
+    names
+}
 
 /// One sentence for each thing; none for most routes.
-pub(super) fn of(route: &Route, snapshot: &Snapshot) -> Vec<String> {
-    let Some(policy) = route.policy.as_deref() else { return Vec::new() };
+pub(super) fn of(route: &Route, snapshot: &Snapshot, names: &FallbackNames) -> Vec<String> {
+    let own_timeout = route.policy.as_ref().and_then(|policy| policy.timeout);
+    let timeout = snapshot.tuning.route_timeout.or(own_timeout);
+    let gives_up = timeout.map(|limit| format!("gives up after {} s", limit.as_secs()));
+    let falls_back = route.fallback.as_ref().map(|fallback| falls_back(fallback, names));
+    let said = route.policy.as_deref().map(|policy| asks_for(policy, snapshot));
+    said.into_iter().flatten().chain(gives_up).chain(falls_back).collect()
+}
+
+fn falls_back(fallback: &Fallback, names: &FallbackNames) -> String {
+    let classes = [(fallback.on_4xx, "4xx"), (fallback.on_5xx, "5xx")];
+    let classes = classes.into_iter().filter(|(is_one, _)| *is_one).map(|(_, class)| class);
+    let known = fallback.from.to_str().ok().and_then(|from| names.get(from));
+    let place = match known {
+        Some(names) => format!("to {}", list(names)),
+        None => "to no route".to_owned(),
+    };
+    let bytes_max = fallback.body_bytes_max;
+    format!("falls back {place} after {}, with bodies up to {bytes_max} bytes", list(classes))
+}
+
+fn asks_for(policy: &RoutePolicy, snapshot: &Snapshot) -> Vec<String> {
     let mut said = Vec::new();
     if let Some(sources) = &policy.allowed_sources {
         let shown = sources.iter().map(|n| format!("{}/{}", n.address, n.prefix_bits));
@@ -51,7 +96,6 @@ fn answers(policy: &RoutePolicy) -> Vec<String> {
         said.push("redirects to HTTPS".to_owned());
     }
     said.extend(policy.cors.as_ref().map(cors));
-    said.extend(policy.timeout.map(|limit| format!("gives up after {} s", limit.as_secs())));
     said.extend(policy.retry.as_ref().map(retry));
     said
 }

@@ -213,6 +213,72 @@ fn what_else_a_route_does_is_told() {
 }
 
 #[test]
+fn a_time_for_all_routes_is_told_of_all() {
+    let two = [route("chat", "a.com", "/v1", "one.static:80"), {
+        let own = ", higress.io/timeout: '5'";
+        annotated("own", ("a.com", "/own"), "one.static:80", own)
+    }];
+    let with = |seconds: u32| {
+        setup().routes(&two).with(&format!(
+            "
+apiVersion: v1
+kind: ConfigMap
+metadata: {{name: higress-config, namespace: higress-system}}
+data: {{higress: 'downstream: {{routeTimeout: {seconds}}}'}}
+---
+"
+        ))
+    };
+    check(
+        &with(0),
+        &with(60),
+        "routes:
+         ~ chat (a.com Prefix /v1): now gives up after 60 s
+         ~ own (a.com Prefix /own): no longer gives up after 5 s; now gives up after 60 s",
+    );
+    check(
+        &with(60),
+        &with(90),
+        "routes:
+         ~ chat (a.com Prefix /v1), own (a.com Prefix /own): \
+         no longer gives up after 60 s; now gives up after 90 s",
+    );
+    check(&with(60), &with(60), "");
+}
+
+#[test]
+fn a_fallback_is_told() {
+    let filter = |change: (&str, &str)| {
+        let text = include_str!("../../../penstock-manifest/src/kind/envoy_filter.yaml");
+        assert!(text.contains(change.0), "{}", change.0);
+        format!("{}\n---\n", text.replace(change.0, change.1))
+    };
+    let condition = ", higress.io/exact-match-header-x-higress-fallback-from: r";
+    let routes = [
+        route("r", "a.com", "/v1", "one.static:80"),
+        annotated("other", ("a.com", "/v1"), "two.dns:443", condition),
+    ];
+    let without = setup().routes(&routes);
+    let with = without.clone().with(&filter(("", "")));
+    check(
+        &without,
+        &with,
+        "routes:
+         ~ r (a.com Prefix /v1): now falls back to other after 4xx, 5xx, with bodies up to 1024000 bytes",
+    );
+    let smaller = without.clone().with(&filter(("1024000", "10")));
+    check(
+        &with,
+        &smaller,
+        "routes:
+         ~ r (a.com Prefix /v1): \
+         no longer falls back to other after 4xx, 5xx, with bodies up to 1024000 bytes; \
+         now falls back to other after 4xx, 5xx, with bodies up to 10 bytes",
+    );
+    check(&with, &with, "");
+}
+
+#[test]
 fn consumers_gain_and_lose_routes() {
     let of = |consumers: &str, rules: &str| {
         setup()

@@ -38,6 +38,7 @@ struct Instance {
 pub(super) struct Reader<'s> {
     snapshot: &'s Snapshot,
     services: Vec<Arc<str>>,
+    fallbacks: policy::FallbackNames,
     instances: HashMap<*const PluginInstance, Instance>,
     /// The sets of those that authentications recognise, by their addresses.
     known: HashMap<*const Consumer, SetId>,
@@ -52,6 +53,7 @@ impl<'s> Reader<'s> {
         Self {
             snapshot,
             services: service_names(&snapshot.services),
+            fallbacks: policy::fallback_names(snapshot),
             instances: HashMap::new(),
             known: HashMap::new(),
             credentials: BTreeMap::new(),
@@ -112,7 +114,7 @@ impl<'s> Reader<'s> {
             Some(reason) => Who::Nobody(reason.into()),
             None => who.unwrap_or_else(|| Who::Nobody("it has no target".into())),
         };
-        let policy = policy::of(route, self.snapshot);
+        let policy = policy::of(route, self.snapshot, &self.fallbacks);
         View { who, targets, upstream_host: route.upstream_vhost.clone(), policy }
     }
 

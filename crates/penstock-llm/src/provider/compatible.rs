@@ -144,8 +144,14 @@ impl Provider for Compatible {
         &self.tokens
     }
 
-    fn first_byte_timeout_ms(&self) -> u64 {
-        self.first_byte_timeout_ms
+    fn first_byte_timeout_ms(&self, request: &LlmRequest<'_>) -> u64 {
+        let says_stream = request.scan.is_some_and(|scan| scan.stream);
+        let is_streaming = request.api.is_some_and(|api| api.is_streaming(says_stream));
+        // Higress: provider/generic.go — it asks nothing of the body.
+        match self.preset.is_opaque || is_streaming {
+            true => self.first_byte_timeout_ms,
+            false => 0,
+        }
     }
 
     fn wants_body(&self, request: &LlmRequest<'_>) -> bool {
@@ -156,6 +162,13 @@ impl Provider for Compatible {
             false => !self.paths.is_original || self.first_byte_timeout_ms > 0,
         };
         has_use && !self.must_translate(request.api) && self.body_kind(request).is_some()
+    }
+
+    fn may_need(&self) -> &[Fetch] {
+        match self.paths.is_original || self.preset.is_opaque {
+            true => &[],
+            false => self.context.as_slice(),
+        }
     }
 
     fn needs(&self, request: &LlmRequest<'_>) -> Vec<Fetch> {

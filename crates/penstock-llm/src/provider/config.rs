@@ -115,10 +115,11 @@ fn check_context(context: &Fields<'_>) -> Result<(), ConfigError> {
         return Err(invalid("context", "missing serviceName in context config"));
     }
     let port = context.count("servicePort").map_err(|error| inside("context", error))?;
-    if port == 0 {
-        return Err(invalid("context", "missing servicePort in context config"));
+    match u16::try_from(port) {
+        Ok(0) => Err(invalid("context", "missing servicePort in context config")),
+        Ok(_) => Ok(()),
+        Err(_) => Err(invalid("context.servicePort", "servicePort must be 65535 at most")),
     }
-    Ok(())
 }
 
 fn protocol(fields: &Fields<'_>) -> Result<Protocol, ConfigError> {
@@ -244,7 +245,8 @@ fn context(fields: &Fields<'_>) -> Result<Option<Fetch>, ConfigError> {
     let end = url.find(['?', '#']).unwrap_or(url.len());
     Ok(Some(Fetch::ContextFile {
         url: url.get(..end).unwrap_or_default().to_owned(),
-        service: format!("{service}:{port}"),
+        service,
+        port: u16::try_from(port).unwrap_or_default(),
         timeout_ms: match fields.count("timeout")? {
             0 => FETCH_TIMEOUT_MS,
             timeout_ms => timeout_ms,

@@ -59,15 +59,17 @@ pub struct Target<'a> {
 }
 
 /// Something that must be at hand before the request can be built.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Fetch {
     /// A text file: `url` asked of `service` with GET. It may be kept for the
     /// life of the configuration; without it the request must not be sent.
     ContextFile {
         /// Scheme, host and path of the file, without a query.
         url: String,
-        /// The service that serves it: `FQDN:port`.
+        /// The host of the service that serves it.
         service: String,
+        /// The service's port.
+        port: u16,
         /// How long that may take.
         timeout_ms: u64,
     },
@@ -120,8 +122,13 @@ pub trait Provider: Send + Sync {
     /// with the head only.
     fn wants_body(&self, request: &LlmRequest<'_>) -> bool;
 
-    /// What must be fetched first. Most providers need nothing. Asked with the
-    /// body.
+    /// All that may ever have to be fetched.
+    fn may_need(&self) -> &[Fetch] {
+        &[]
+    }
+
+    /// What must be fetched first, out of [`Provider::may_need`]. Most
+    /// providers need nothing. Asked with the body.
     fn needs(&self, request: &LlmRequest<'_>) -> Vec<Fetch> {
         let _ = request;
         Vec::new()
@@ -138,9 +145,10 @@ pub trait Provider: Send + Sync {
         fetched: &Fetched,
     ) -> Result<UpstreamRequest, LlmError>;
 
-    /// How long a streaming request may wait for the first byte of its answer;
-    /// 0 is forever.
-    fn first_byte_timeout_ms(&self) -> u64 {
+    /// How long this request may wait for the first byte of its answer, as
+    /// those do that stream; 0 leaves it to the gateway.
+    fn first_byte_timeout_ms(&self, request: &LlmRequest<'_>) -> u64 {
+        let _ = request;
         0
     }
 

@@ -51,9 +51,6 @@ pub(super) fn idle_fields(fields: &Fields<'_>, notes: &mut Vec<Note>) -> Result<
             }
         }
     }
-    if fields.object("context")?.is_some() {
-        idle("context", None);
-    }
     if fields.flag("logUpstreamErrorResponseBody")? {
         idle("logUpstreamErrorResponseBody", None);
     }

@@ -160,7 +160,7 @@ pub(crate) struct Written {
     method: Method,
     path_and_query: String,
     headers: HeaderMap,
-    body: Option<Bytes>,
+    pub(crate) body: Option<Bytes>,
 }
 
 impl Written {
@@ -180,7 +180,7 @@ impl Written {
         }
     }
 
-    fn request(&self) -> LlmRequest<'_> {
+    pub(crate) fn request(&self) -> LlmRequest<'_> {
         let (path, _) = crate::api::split_query(&self.path_and_query);
         LlmRequest {
             api: Api::from_path(path),

@@ -94,6 +94,7 @@ pub(super) const TYPES: &[TypeRow] = &[
     })),
     host("doubao", "ark.cn-beijing.volces.com"),
     beyond_console(host("fireworks", "api.fireworks.ai")),
+    beyond_console(host("galadriel", "api.galadriel.com")),
     host("gemini", "generativelanguage.googleapis.com"),
     beyond_console(settings("generic", false, |raw| match text(raw, "genericHost") {
         Some(host) => bare_host("genericHost", host),
@@ -102,6 +103,7 @@ pub(super) const TYPES: &[TypeRow] = &[
     host("github", "models.inference.ai.azure.com"),
     host("grok", "api.x.ai"),
     host("groq", "api.groq.com"),
+    beyond_console(settings("hunyuan", false, hunyuan)),
     beyond_console(host("longcat", "api.longcat.chat")),
     host("minimax", "api.minimax.chat"),
     host("mistral", "api.mistral.ai"),
@@ -308,6 +310,14 @@ fn bedrock(raw: &Map) -> Result<Endpoint, Wrong> {
     bare_host("awsRegion", &format!("bedrock-runtime.{region}.amazonaws.com"))
 }
 
+/// Higress: provider/hunyuan.go — with an account it speaks its own API.
+fn hunyuan(raw: &Map) -> Result<Endpoint, Wrong> {
+    match text(raw, "hunyuanAuthId").or_else(|| text(raw, "hunyuanAuthKey")) {
+        Some(_) => Ok(https("hunyuan.tencentcloudapi.com")),
+        None => Ok(https("api.hunyuan.cloud.tencent.com")),
+    }
+}
+
 fn vertex(raw: &Map) -> Result<Endpoint, Wrong> {
     for key in ["vertexRegion", "vertexProjectId", "vertexAuthKey"] {
         if text(raw, key).is_none() {
@@ -345,19 +355,44 @@ pub(super) fn set_default(raw: &mut Map, key: &str, value: Value) {
 
 #[cfg(test)]
 mod tests {
+    use penstock_llm::error::ConfigErrorKind;
+    use penstock_llm::provider::PROVIDERS;
+
     use super::*;
     use crate::node::Position;
     use crate::yaml;
 
+    /// The types of ai-proxy that have no row: none of them is served, and the
+    /// console cannot make any of them.
+    const WITHOUT_ENDPOINT: [&str; 4] = ["deepl", "kling", "spark", "triton"];
+
     #[test]
-    fn the_table_is_sorted_and_its_types_are_ai_proxys() {
+    fn the_table_has_the_types_of_ai_proxy() {
         assert!(TYPES.is_sorted_by(|a, b| a.name < b.name));
+        let mut names: Vec<&str> = TYPES.iter().map(|row| row.name).collect();
+        names.extend(WITHOUT_ENDPOINT);
+        names.sort_unstable();
+        let known: Vec<&str> = PROVIDERS.iter().map(|row| row.name).collect();
+        assert_eq!(names, known);
+        for row in PROVIDERS.iter().filter(|row| WITHOUT_ENDPOINT.contains(&row.name)) {
+            assert!(row.build.is_none(), "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn tokens_are_needed_where_the_plugin_needs_them() {
         for row in TYPES {
-            assert!(
-                penstock_llm::provider::PROVIDERS.iter().any(|known| known.name == row.name),
-                "{}",
-                row.name
-            );
+            let object = serde_json::json!({
+                "type": row.name, "azureServiceUrl": "https://a.test/openai/deployments/d/chat/completions?api-version=1",
+                "cloudflareAccountId": "a", "ollamaServerHost": "o.test", "ollamaServerPort": 1,
+            });
+            let outcome = penstock_llm::provider::build(object.as_object().unwrap());
+            let needs_tokens = match outcome {
+                Err(error) if error.kind == ConfigErrorKind::TypeNotSupported => continue,
+                Err(error) => error.message.contains("no apiToken"),
+                Ok(_) => false,
+            };
+            assert_eq!(row.needs_tokens, needs_tokens, "{}", row.name);
         }
     }
 
@@ -400,6 +435,9 @@ mod tests {
             "{vertexRegion: GLOBAL, vertexProjectId: p, vertexAuthKey: k}",
             "dns aiplatform.googleapis.com 443 https",
         );
+        check("hunyuan", "{}", "dns api.hunyuan.cloud.tencent.com 443 https");
+        check("hunyuan", "{hunyuanAuthId: i}", "dns hunyuan.tencentcloudapi.com 443 https");
+        check("galadriel", "{}", "dns api.galadriel.com 443 https");
         check("claude", "{providerDomain: 'c.example:8443'}", "dns c.example 8443 https");
         check("azure", "{}", "azureServiceUrl is required");
         check(

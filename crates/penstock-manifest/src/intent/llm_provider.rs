@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use penstock_llm::provider::PROVIDERS;
+use penstock_llm::error::ConfigErrorKind;
+use penstock_llm::provider::{self, PROVIDERS};
 
 use super::endpoint::{self, Endpoint, TypeRow};
 use super::secret::{self, SecretText, SecretValue, Use};
@@ -136,6 +137,7 @@ impl LlmProvider {
         };
         let mut raw_configs = raw_configs.unwrap_or_default();
         normalise(row.name, &mut raw_configs);
+        report_mode(row.name, &raw_configs, raw.as_ref().unwrap_or(&fields.cursor), diagnostics);
         Some(Self {
             place: Place::of(&fields.get("name")?),
             name,
@@ -240,6 +242,34 @@ fn type_row(kind: &Cursor<'_>, diagnostics: &mut Vec<Diagnostic>) -> Option<&'st
         ));
     }
     row
+}
+
+/// Says where the settings ask for a mode of the type that is not built.
+fn report_mode(kind: &str, raw: &Map, at: &Cursor<'_>, diagnostics: &mut Vec<Diagnostic>) {
+    let mut object = serde_json::Map::new();
+    for entry in &raw.entries {
+        object.insert(entry.key.to_string(), entry.node.to_json());
+    }
+    // A secret is not known yet, and the plugin counts its letters.
+    for (key, length) in [("hunyuanAuthId", 36), ("hunyuanAuthKey", 32)] {
+        if endpoint::has_text(raw, key) {
+            object.insert(key.into(), "x".repeat(length).into());
+        }
+    }
+    object.insert("type".into(), kind.into());
+    object.insert("apiTokens".into(), vec!["token"].into());
+    let Err(error) = provider::build(&object) else { return };
+    // Of the type itself it has been said.
+    if error.kind != ConfigErrorKind::TypeNotSupported || error.path == "type" {
+        return;
+    }
+    let at = at.get(&error.path).unwrap_or_else(|| at.clone());
+    let message = format!("penstock does not serve this: {}", error.message);
+    diagnostics.push(
+        at.diagnostic(&PROVIDER_TYPE_NOT_SUPPORTED, message)
+            .with_severity(Severity::Warning)
+            .with_hint("Higress does; in penstock its routes answer 503"),
+    );
 }
 
 /// Higress: the plugin refuses a failover without a model to check with.

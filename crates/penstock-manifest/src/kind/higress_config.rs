@@ -4,8 +4,10 @@
 //! The document counts as a whole or not at all, as in Higress. The keys
 //! `mesh` and `meshNetworks` are Istio's and are not read.
 
+mod gzip;
 mod table;
 
+pub use self::gzip::{Gzip, Strategy};
 use self::table::{Effect, FIELDS, Field, Form};
 use super::config_map::embedded;
 use crate::diagnostic::{
@@ -35,6 +37,8 @@ pub struct HigressConfig {
     pub pool_idle_timeout_s: Option<u32>,
     /// `addXRealIpHeader`: whether upstreams get `X-Real-IP`.
     pub adds_real_ip: bool,
+    /// `gzip`: how answers are compressed; `None` where they are not.
+    pub gzip: Option<Gzip>,
 }
 
 /// What `--head-limit` allows unless it is raised, in KiB.
@@ -53,7 +57,7 @@ impl HigressConfig {
     pub fn parse(resource: &Resource, diagnostics: &mut Vec<Diagnostic>) -> Option<Self> {
         let node = embedded(resource, KEY, diagnostics)?;
         if node.is_null() {
-            return Some(Self::default());
+            return Some(Self { gzip: Some(Gzip::default()), ..Self::default() });
         }
         let source = &resource.source;
         let root = Cursor { node: &node, source, path: format!("data.{KEY}").into() };
@@ -61,6 +65,9 @@ impl HigressConfig {
         check.map(&root, "");
         check.limits(&root);
         check.sections(&root);
+        if let Some(gzip) = root.get("gzip") {
+            check.compression(&gzip);
+        }
         if !check.is_usable {
             return None;
         }
@@ -77,6 +84,7 @@ impl HigressConfig {
             client_idle_timeout_s: number("downstream", "idleTimeout"),
             pool_idle_timeout_s: number("upstream", "idleTimeout"),
             adds_real_ip: is_true(&node, "addXRealIpHeader"),
+            gzip: Gzip::of(&node),
         })
     }
 }
@@ -171,22 +179,29 @@ impl Check<'_> {
         }
     }
 
-    /// Says which functions are switched on and not there.
-    fn sections(&mut self, root: &Cursor<'_>) {
-        let gzip = root.get("gzip");
-        let place = gzip.as_ref().unwrap_or(root);
-        let switch = place.get("enable").filter(|_| gzip.is_some());
-        // Higress: configmap/gzip.go — it is on unless it is switched off.
-        if switch.as_ref().is_none_or(|flag| flag.node.as_bool() == Some(true)) {
-            let message = "the gateway does not compress answers, which Higress does by default";
-            let finding = switch.as_ref().unwrap_or(place);
-            let finding = finding.diagnostic(&SETTING_NOT_SUPPORTED, message);
+    /// Higress: configmap/gzip.go — an empty list of types is a mistake; what
+    /// the size of a piece may be only Envoy knows.
+    fn compression(&mut self, gzip: &Cursor<'_>) {
+        if let Some(chunk) = gzip.get("chunkSize")
+            && matches!(chunk.node.value, Value::Int(n) if !gzip::CHUNK_BYTES.contains(&n))
+        {
+            let message = format!("`{}` is beyond what Envoy takes: 4096 to 65536", chunk.path);
+            let finding = chunk.diagnostic(&SETTING_NOT_SUPPORTED, message);
             self.diagnostics.push(
-                finding.with_severity(Severity::Info).with_hint(
-                    "an upstream's compressed answers pass; say `gzip: {enable: false}`",
-                ),
+                finding.with_severity(Severity::Info).with_hint("the nearest of these is used"),
             );
         }
+        if let Some(types) = gzip.get("contentType")
+            && types.node.as_list().is_some_and(<[_]>::is_empty)
+        {
+            let message = format!("`{}` must not be empty", types.path);
+            let finding = types.diagnostic(&INVALID_VALUE, message);
+            self.refuse(finding.with_hint("to compress nothing, say `gzip: {enable: false}`"));
+        }
+    }
+
+    /// Says which functions are switched on and not there.
+    fn sections(&mut self, root: &Cursor<'_>) {
         let sections = [
             ("tracing", "no traces are sent", "say `tracing: {enable: false}`"),
             ("mcpServer", "there are no MCP servers", "say `mcpServer: {enable: false}`"),

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use super::endpoints::{is_tcp, port_number};
 use super::mcp_bridge::Protocol;
 use crate::diagnostic::{Diagnostic, INVALID_VALUE, MISSING_FIELD, nearest};
-use crate::node::{Cursor, Value};
+use crate::node::{Cursor, Node, Value};
 use crate::resource::Resource;
 
 const TYPES: &[&str] = &["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"];
@@ -50,6 +50,8 @@ pub struct Service {
     pub ports: Vec<ServicePort>,
     /// The address that the cluster gave it; `None` for headless ones.
     pub cluster_ip: Option<IpAddr>,
+    /// Whether its name stands for its endpoints themselves.
+    pub is_headless: bool,
     /// The name in lower case, or the address, that stands for it; only of
     /// the type ExternalName.
     pub external_name: Option<Box<str>>,
@@ -116,6 +118,7 @@ impl Service {
         Some(Self {
             ports,
             cluster_ip: cluster_ip(&spec, diagnostics),
+            is_headless: spec.node.get("clusterIP").and_then(Node::as_str) == Some("None"),
             external_name,
             prefers_ipv6: family.map(|family| family == "IPv6"),
             has_selector: spec.get("selector").is_some_and(|selector| {

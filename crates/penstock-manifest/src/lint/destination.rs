@@ -85,7 +85,7 @@ fn unknown(model: &Model<'_>, host: &str, port: Option<u16>, at: &Cursor<'_>) ->
     }
 }
 
-fn hint(model: &Model<'_>, host: &str, port: Option<u16>) -> Option<String> {
+pub(super) fn hint(model: &Model<'_>, host: &str, port: Option<u16>) -> Option<String> {
     let Some((meant, right_port)) = model.services.meant(host) else {
         let (nearest, port) = model.services.nearest(host)?;
         return Some(format!("the nearest is `{}`", address(nearest, port)));
@@ -131,7 +131,7 @@ fn without_port(host: &str, ports: &[u16], at: &Cursor<'_>) -> Diagnostic {
     at.diagnostic(&DESTINATION_PORT, message).with_hint(format!("write `{right}`"))
 }
 
-fn address(host: &str, port: Option<u16>) -> String {
+pub(super) fn address(host: &str, port: Option<u16>) -> String {
     match port {
         Some(port) => format!("{host}:{port}"),
         None => host.to_owned(),

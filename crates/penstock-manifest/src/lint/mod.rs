@@ -33,6 +33,7 @@ mod ingress_service;
 mod label;
 mod model;
 mod provider;
+mod provider_context;
 mod provider_registry;
 mod rule_order;
 mod rule_target;
@@ -89,6 +90,7 @@ pub const RULES: &[Rule] = &[
     rule(&[&codes::GLOBAL_AUTH_UNSET], auth_global::run),
     rule(&[&codes::PROVIDER_UNKNOWN, &codes::PROVIDER_WITHOUT_RULE], provider::run),
     rule(&[&codes::PROVIDER_REGISTRY_MISMATCH], provider_registry::run),
+    rule(&[&codes::CONTEXT_UNKNOWN_SERVICE], provider_context::run),
     rule(
         &[&codes::DOMAIN_UNUSED, &codes::HOST_WITHOUT_DOMAIN, &codes::HOST_IS_PROVIDER],
         domain::run,

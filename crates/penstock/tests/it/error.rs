@@ -1,6 +1,8 @@
 //! What a client is told when it gets no answer of an upstream, and what it
 //! is never told.
 
+use std::time::Duration;
+
 use crate::support::certificates::Authority;
 use crate::support::*;
 
@@ -189,6 +191,12 @@ fn an_upstream_that_is_too_slow_is_504() {
     let answer =
         harbor.gateway.send(&Request::post(HOST, "/v1/chat/completions", body).key(HERON_KEY));
     check(&answer, 504, "timeout_error", "upstream_timeout");
+    // What does not stream takes the time that it takes.
+    let steps = harbor.upstream.stepped();
+    let mut client = harbor.gateway.begin(&chat());
+    std::thread::sleep(Duration::from_millis(300));
+    steps.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}");
+    assert_eq!(client.answer().status(), 200);
 }
 
 #[test]

@@ -158,13 +158,18 @@ fn endpoints_of_a_service_without_selector_and_an_external_name() {
     let rules = [
         rule("crane.test", "/", "crane", "name: web"),
         rule("tug.test", "/", "tug", &format!("number: {port}")),
+        rule("ferry.test", "/", "ferry", &format!("number: {port}")),
     ];
+    let other = format!(
+        "apiVersion: v1\nkind: Service\nmetadata: {{name: ferry, namespace: quay}}\nspec: {{type: ExternalName, externalName: crane.quay.svc.cluster.local, ports: [{{port: {port}}}]}}\n"
+    );
     let directory = Directory::new()
         .holding([service("crane", "  clusterIP: None")])
         .holding([("endpoints/crane.yaml", endpoints), ("services/tug.yaml", external)])
+        .holding([("services/ferry.yaml", other)])
         .holding([ingress("crane", &format!("rules: [{}]", rules.join(", ")))]);
     let gateway = Serve::new(directory.path()).start();
-    for host in ["crane.test", "tug.test"] {
+    for host in ["crane.test", "tug.test", "ferry.test"] {
         assert_eq!(gateway.send(&Request::get(host, "/")).text(), "outside", "{host}");
     }
 }

@@ -22,6 +22,8 @@ mod completion;
 #[cfg(test)]
 mod connection;
 #[cfg(test)]
+mod context;
+#[cfg(test)]
 mod cut;
 #[cfg(test)]
 mod day2;
@@ -49,6 +51,8 @@ mod framing;
 mod get;
 #[cfg(test)]
 mod grpc;
+#[cfg(test)]
+mod gzip;
 #[cfg(test)]
 mod header;
 #[cfg(test)]

@@ -18,19 +18,19 @@ fn config_map(name: &str, key: &str, document: &str) -> (String, String) {
     )
 }
 
-fn higress_config(document: &str) -> (String, String) {
+pub(crate) fn higress_config(document: &str) -> (String, String) {
     config_map("higress-config", "higress", document)
 }
 
 /// A gateway with one route to an upstream, on `a.test`.
-struct Site {
-    gateway: Gateway,
-    upstream: Upstream,
+pub(crate) struct Site {
+    pub(crate) gateway: Gateway,
+    pub(crate) upstream: Upstream,
     directory: Directory,
 }
 
 impl Site {
-    fn with(scenario: Scenario, document: &str) -> Self {
+    pub(crate) fn with(scenario: Scenario, document: &str) -> Self {
         let upstream = Upstream::start(scenario);
         let registry = static_registry("deck", &[upstream.address]);
         let route = Ingress::new("r").at("a.test", "Prefix", "/").annotation("timeout", "100");
@@ -41,7 +41,7 @@ impl Site {
         Self { gateway, upstream, directory }
     }
 
-    fn change(&self, document: &str) {
+    pub(crate) fn change(&self, document: &str) {
         let (name, text) = higress_config(document);
         self.gateway.reload(|| self.directory.replace(&name, text));
     }
@@ -112,7 +112,7 @@ fn what_is_broken_from_the_start_leaves_the_defaults() {
     assert_eq!(site.codes(), ["PS214"]);
     site.change("addXRealIpHeader: true");
     assert_eq!(site.real_ip(&Request::get("a.test", "/")), ["127.0.0.1"]);
-    assert_eq!(site.codes(), ["PS215"], "answers are not compressed");
+    assert_eq!(site.codes(), Vec::<String>::new());
 }
 
 /// The status of a request over HTTPS; `None` where there is no handshake.

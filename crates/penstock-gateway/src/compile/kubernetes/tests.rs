@@ -206,6 +206,68 @@ fn an_external_name_is_resolved_or_is_an_address() {
 }
 
 #[test]
+fn an_external_name_may_be_that_of_another_service() {
+    let external = |name: &str, target: &str, rest: &str| {
+        format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: store}}\nspec: {{type: ExternalName, externalName: {target}{CLUSTER_DOMAIN}, {rest}}}\n---\n"
+        )
+    };
+    let other = |spec: &str| {
+        format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: back, namespace: yard}}\nspec: {{{spec}}}\n---\n"
+        )
+    };
+    let slice = slice(
+        "a",
+        "endpoints: [{addresses: [10.0.0.2, 10.0.0.1]}]\nports: [{name: web, port: 8080}]",
+    )
+    .replace("namespace: store", "namespace: yard")
+    .replace("service-name: shop", "service-name: back");
+    let check = |documents: &[String], expected: &str, findings: &[(&str, &str)]| {
+        let text = format!("{}{}", ingress("number: 443"), documents.concat());
+        let compiled = compile_text(&text);
+        assert_eq!(leads_to(&compiled), format!("shop.store:443 {expected}"), "{text}");
+        let shown: Vec<_> = compiled
+            .diagnostics
+            .iter()
+            .map(|d| (d.code.id, d.hint.as_deref().unwrap_or_default()))
+            .collect();
+        assert_eq!(shown, findings, "{text}");
+    };
+    let shop = external("shop", "back.yard", "ports: [{port: 443, appProtocol: https}]");
+    let web = "clusterIP: 10.9.0.1, ports: [{name: web, port: 443, targetPort: 8080}]";
+    let pods = "Https [10.0.0.1:8080, 10.0.0.2:8080]";
+    check(&[shop.clone(), other(web), slice.clone()], pods, &[]);
+    check(&[shop.replace("back.yard", "BACK.yard"), other(web), slice.clone()], pods, &[]);
+    // Without endpoints in the source there is the cluster IP.
+    check(&[shop.clone(), other(web)], "Https [10.9.0.1:443]", &[]);
+    // The name of a headless Service stands for its endpoints, at the port
+    // that was asked for.
+    let headless = web.replace("10.9.0.1", "None");
+    let direct = "Https [10.0.0.1:443, 10.0.0.2:443]";
+    check(&[shop.clone(), other(&headless), slice.clone()], direct, &[]);
+    let far = external("shop", "middle.store", "ports: [{port: 443, appProtocol: https}]");
+    let middle = external("middle", "back.yard", "ports: [{port: 1}]");
+    check(&[far.clone(), middle.clone(), other(web), slice.clone()], pods, &[]);
+    let outside = middle.replace(&format!("back.yard{CLUSTER_DOMAIN}"), "a.example.com");
+    check(&[far.clone(), outside.clone()], "Https [\"a.example.com\"]", &[]);
+    let address = outside.replace("a.example.com", "10.1.1.1");
+    check(&[far.clone(), address], "Https [10.1.1.1:443]", &[]);
+
+    let other_port = "clusterIP: 10.9.0.1, ports: [{name: web, port: 80}]";
+    let no_port = "Service yard/back, which it stands for, has no such port";
+    check(&[shop.clone(), other(other_port), slice], "Https []", &[("PS412", no_port)]);
+    let empty = "Service yard/back, which it stands for, has no endpoint";
+    check(&[shop.clone(), other(&headless)], "Https []", &[("PS412", empty)]);
+    let back = external("middle", "shop.store", "ports: [{port: 1}]");
+    let back_to_itself = "its `externalName` leads back to itself";
+    check(&[far, back], "Https []", &[("PS412", back_to_itself)]);
+    let itself = external("shop", "shop.store", "ports: [{port: 443, appProtocol: https}]");
+    check(&[itself], "Https []", &[("PS412", back_to_itself)]);
+    check(&[shop], "Https [\"back.yard.svc.cluster.local\"]", &[("PS413", "")]);
+}
+
+#[test]
 fn slices_of_names_are_resolved_at_the_port_of_the_service() {
     let check = |port: u16, expected: &str, findings: &[&str]| {
         let rest = format!(

@@ -79,7 +79,8 @@ fn generic_sends_what_it_gets() {
         "firstByteTimeout": 500,
     });
     let generic = usual("generic", all);
-    assert_eq!(generic.first_byte_timeout_ms(), 500);
+    let get = Written::parse("GET /anything");
+    assert_eq!(generic.first_byte_timeout_ms(&get.request()), 500);
     let expected = "host: g.test:8443\npath: /v1/chat/completions\nauthorization: Bearer t";
     let stream = "POST /team/v1/chat/completions\n\n{\"model\":\"a\",\"stream\":true}";
     check_with(&*generic, stream, expected);
@@ -180,10 +181,11 @@ fn a_context_file_goes_into_chat_requests() {
         "POST /v1/chat/completions\n\n{\"model\":\"a\",\"messages\":[{\"role\":\"user\"}]}",
     );
     let file = |timeout_ms| {
-        let (url, service) = ("http://files.test/a/b.txt".into(), "files.dns:8080".into());
-        [Fetch::ContextFile { url, service, timeout_ms }]
+        let (url, service) = ("http://files.test/a/b.txt".into(), "files.dns".into());
+        [Fetch::ContextFile { url, service, port: 8080, timeout_ms }]
     };
     assert_eq!(needs(&*with_context, &chat), file(500));
+    assert_eq!(with_context.may_need(), file(500));
     assert_eq!(needs(&*groq(json!({ "context": context })), &chat), file(120_000));
     let sent = sent_with(&*with_context, &chat, &["Be\nbrief."]).unwrap();
     let (_, body) = sent.split_once("\n\n").unwrap();

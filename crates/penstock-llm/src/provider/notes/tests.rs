@@ -63,7 +63,6 @@ fn fields_that_ask_for_what_nobody_does_are_told() {
         &[
             "failover",
             "retryOnFailure",
-            "context",
             "logUpstreamErrorResponseBody",
             "reasoningContentMode: in Higress only type `qwen` with `qwenEnableCompatible: false` \
              does",

@@ -3,7 +3,8 @@ use serde_json::json;
 
 use crate::error::LlmError;
 use crate::provider::tests::{Written, object, sent, wants_body};
-use crate::provider::{Provider, build};
+use crate::provider::{LlmRequest, Provider, build};
+use crate::scan::Scan;
 
 fn provider(mut config: serde_json::Value) -> std::sync::Arc<dyn Provider> {
     config["type"] = json!("openai");
@@ -288,13 +289,26 @@ fn original_leaves_the_body_alone() {
     let provider = provider(config.clone());
     let request = "POST /v1/chat/completions\n\n{\"stream\":true,\"model\":\"a\"}";
     check(config, request, "host: api.openai.com\nauthorization: Bearer t");
-    assert_eq!(provider.first_byte_timeout_ms(), 0);
+    assert_eq!(provider.first_byte_timeout_ms(&Written::parse(request).request()), 0);
 }
 
 #[test]
 fn a_first_byte_timeout_needs_to_know_whether_the_answer_streams() {
     let config = json!({"protocol": "original", "firstByteTimeout": "500"});
-    assert_eq!(provider(config.clone()).first_byte_timeout_ms(), 500);
+    let check_timeout = |request: &str, expected: u64| {
+        let client = Written::parse(request);
+        let scan = client.body.as_ref().and_then(|body| Scan::of(body).ok());
+        let request = LlmRequest { scan: scan.as_ref(), ..client.request() };
+        assert_eq!(provider(config.clone()).first_byte_timeout_ms(&request), expected);
+    };
+    let body = "{\"stream\":true,\"model\":\"a\"}";
+    check_timeout(&format!("POST /v1/chat/completions\n\n{body}"), 500);
+    check_timeout(&format!("POST /v1/responses\n\n{body}"), 500);
+    check_timeout(&format!("POST /v1/embeddings\n\n{body}"), 0);
+    check_timeout(&format!("POST /elsewhere\n\n{body}"), 0);
+    check_timeout("POST /v1/chat/completions\n\n{\"stream\":false}", 0);
+    check_timeout("POST /v1/chat/completions\n\n{\"stream\":\"true\"}", 0);
+    check_timeout("GET /v1/models", 0);
     let client = Written::parse("POST /v1/chat/completions\n\n{not JSON");
     assert!(wants_body(&*provider(config.clone()), &client));
     assert!(!wants_body(&*provider(json!({"protocol": "original"})), &client));

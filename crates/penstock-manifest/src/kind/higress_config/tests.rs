@@ -3,7 +3,7 @@ use crate::listing::assemble;
 use crate::read::{FilePath, read_file};
 
 /// What is read of a document, `SEVERITY CODE LINE:COLUMN PATH` of each
-/// finding but that about compression.
+/// finding.
 #[track_caller]
 fn check(document: &str, expected: Option<HigressConfig>, findings: &[&str]) {
     let indented: String = document.lines().map(|line| format!("    {line}\n")).collect();
@@ -16,7 +16,6 @@ fn check(document: &str, expected: Option<HigressConfig>, findings: &[&str]) {
     assert!(is_higress_config(resource));
     let mut found = Vec::new();
     let parsed = HigressConfig::parse(resource, &mut found);
-    found.retain(|finding| !finding.message.contains("compress"));
     let shown: Vec<String> = found
         .iter()
         .map(|d| format!("{} {} {}:{} {}", d.severity, d.code.id, d.line, d.column, d.path))
@@ -26,7 +25,7 @@ fn check(document: &str, expected: Option<HigressConfig>, findings: &[&str]) {
 }
 
 fn nothing() -> Option<HigressConfig> {
-    Some(HigressConfig::default())
+    Some(HigressConfig { gzip: Some(Gzip::default()), ..HigressConfig::default() })
 }
 
 #[test]
@@ -46,6 +45,7 @@ fn what_acts_is_read() {
         client_idle_timeout_s: Some(90),
         pool_idle_timeout_s: Some(5),
         adds_real_ip: true,
+        gzip: Some(Gzip::default()),
     };
     check(document, Some(expected), &[]);
     check("downstream: {routeTimeout: 0, idleTimeout: 0}", nothing(), &[]);
@@ -122,7 +122,7 @@ fn what_does_not_act_is_told_unless_it_is_the_default() {
         nothing(),
         &["info PS215 7:42 data.higress.downstream.connectionBufferLimits"],
     );
-    let large = HigressConfig { head_kb_max: Some(65), ..HigressConfig::default() };
+    let large = HigressConfig { head_kb_max: Some(65), ..nothing().unwrap() };
     check(
         "downstream: {maxRequestHeadersKb: 65}",
         Some(large),
@@ -149,18 +149,50 @@ fn what_does_not_act_is_told_unless_it_is_the_default() {
 }
 
 #[test]
-fn answers_are_not_compressed() {
-    let told = |document: &str| {
-        let text = format!(
-            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: higress-config}}\ndata: {{higress: \"{document}\"}}\n"
-        );
-        let listing = assemble([&read_file(&FilePath::standalone("c.yaml"), &text)]);
-        let mut found = Vec::new();
-        HigressConfig::parse(&listing.resources[0], &mut found).unwrap();
-        found.iter().map(|d| format!("{} {}", d.severity, d.path)).collect::<Vec<_>>()
+fn answers_are_compressed_unless_that_is_switched_off() {
+    let with = |gzip: Option<Gzip>| Some(HigressConfig { gzip, ..HigressConfig::default() });
+    for document in ["gzip:", "gzip: {}", "gzip: {enable: true}", "gzip: {contentType: null}"] {
+        check(document, nothing(), &[]);
+    }
+    check("gzip: {enable: false, windowBits: 9}", with(None), &[]);
+    let all = Gzip {
+        min_content_length: 1,
+        content_types: vec!["text/event-stream".into(), "text/a".into()],
+        disable_on_etag_header: false,
+        memory_level: 9,
+        window_bits: 15,
+        chunk_bytes: 65_536,
+        level: 3,
+        strategy: Strategy::HuffmanOnly,
     };
-    assert_eq!(told("gzip: {enable: true}"), ["info data.higress.gzip.enable"]);
-    assert_eq!(told("gzip: {minContentLength: 5}"), ["info data.higress.gzip"]);
-    assert_eq!(told("addXRealIpHeader: false"), ["info data.higress"]);
-    assert_eq!(told("gzip: {enable: false}"), Vec::<String>::new());
+    check(
+        "gzip: {minContentLength: 1, contentType: [text/event-stream, ' text/a '], disableOnEtagHeader: false, memoryLevel: 9, windowBits: 15, chunkSize: 65536, compressionLevel: COMPRESSION_LEVEL_3, compressionStrategy: HUFFMAN_ONLY}",
+        with(Some(all)),
+        &[],
+    );
+    for (name, level) in [
+        ("BEST_COMPRESSION", 9),
+        ("BEST_SPEED", 1),
+        ("COMPRESSION_LEVEL_1", 1),
+        ("COMPRESSION_LEVEL_9", 9),
+    ] {
+        let gzip = Gzip { level, ..Gzip::default() };
+        check(&format!("gzip: {{compressionLevel: {name}}}"), with(Some(gzip)), &[]);
+    }
+    for (name, strategy) in [
+        ("DEFAULT_STRATEGY", Strategy::Default),
+        ("FILTERED", Strategy::Filtered),
+        ("FIXED", Strategy::Fixed),
+        ("HUFFMAN_ONLY", Strategy::HuffmanOnly),
+        ("RLE", Strategy::Rle),
+    ] {
+        let gzip = Gzip { strategy, ..Gzip::default() };
+        check(&format!("gzip: {{compressionStrategy: {name}}}"), with(Some(gzip)), &[]);
+    }
+    for (bytes, chunk_bytes) in [(1, 4096), (65_537, 65_536)] {
+        let gzip = Gzip { chunk_bytes, ..Gzip::default() };
+        let finding = "info PS215 7:23 data.higress.gzip.chunkSize";
+        check(&format!("gzip: {{chunkSize: {bytes}}}"), with(Some(gzip)), &[finding]);
+    }
+    check("gzip: {contentType: []}", None, &["error PS208 7:25 data.higress.gzip.contentType"]);
 }
