@@ -12,13 +12,13 @@ use bytes::Bytes;
 use http::header::CONTENT_ENCODING;
 use http::{HeaderMap, StatusCode};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use penstock_llm::answer::AnswerReader;
 use penstock_llm::sse::SseDecoder;
 use penstock_llm::stage::{BodyStage, Output, Piece, Step};
 use penstock_llm::usage::Reading;
 
 use crate::access_log::AccessRecord;
+use crate::incoming::{Incoming, IncomingError};
 use crate::request::strip_trailers;
 use crate::snapshot::PluginInstance;
 use crate::state::{BufferShare, Live, State};
@@ -93,18 +93,21 @@ impl OutgoingBody {
 
     /// The client's body as it comes.
     pub fn streaming(incoming: Incoming) -> Self {
+        if let Incoming::Whole(bytes) = incoming {
+            return Self::parts(vec![bytes], None);
+        }
         Self { content: Content::Streaming { incoming, keeps_trailers: false }, share: None }
     }
 }
 
 impl Body for OutgoingBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = IncomingError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, IncomingError>>> {
         match &mut self.content {
             Content::Parts(parts) => {
                 Poll::Ready(parts.pop_front().map(|part| Ok(Frame::data(part))))

@@ -22,7 +22,6 @@ use http::header::{
     CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, Request, Response, StatusCode};
-use hyper::body::Incoming;
 use penstock_llm::stage::Head;
 
 pub use self::affinity::AffinityCookie;
@@ -35,6 +34,7 @@ use crate::attempt;
 use crate::body::{ClientBody, Recorder};
 use crate::certificate::Certificates;
 use crate::error::{ErrorKind, GatewayError};
+use crate::incoming::Incoming;
 use crate::plugin::Flow;
 use crate::reply::{self, Audience, Reply, X_REQUEST_ID};
 use crate::request::{Intake, RequestContext, RequestId, ResponseContext, strip_hop_by_hop};

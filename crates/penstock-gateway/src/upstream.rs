@@ -32,14 +32,13 @@ use crate::error::{ErrorKind, GatewayError};
 use crate::metrics::Metrics;
 use crate::settings::Settings;
 use crate::state::ServiceState;
+use crate::stream::Stream;
 
 pub mod http1;
 mod http2;
-mod stream;
 mod tls;
 
 pub use http1::Connection;
-pub use stream::Stream;
 pub use tls::{ClientTls, Verify, trusted_certificates};
 
 /// The most idle connections that a worker keeps to one endpoint.
@@ -230,7 +229,8 @@ impl Dialer<'_> {
         }
         let name = service.service.sni.as_deref().unwrap_or(host);
         let connector = self.tls.connector(service.service.protocol.is_http2());
-        Ok(Stream::Tls(Box::new(self.handshake(connector, tcp, name, endpoint).await?)))
+        let stream = self.handshake(connector, tcp, name, endpoint).await?;
+        Ok(Stream::Tls(Box::new(stream.into())))
     }
 
     async fn handshake(

@@ -204,8 +204,11 @@ fn a_body_that_is_not_in_memory_is_not_sent_again() {
     let upstream = Http2Upstream::start();
     let gateway = serve(&upstream);
     upstream.refuse(2);
-    let answer = gateway.send(&Request::post("plain.test", "/", "{}"));
-    assert_eq!((answer.status(), upstream.refusals()), (502, 1));
+    let mut client = gateway.connect();
+    client.write(b"POST / HTTP/1.1\r\nHost: plain.test\r\nTransfer-Encoding: chunked\r\n\r\n");
+    client.write_chunk(b"{}");
+    client.write(b"0\r\n\r\n");
+    assert_eq!((client.answer().status(), upstream.refusals()), (502, 1));
     upstream.received_nothing();
 }
 
