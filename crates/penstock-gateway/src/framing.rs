@@ -271,6 +271,12 @@ pub(crate) fn header_of(
     }
 }
 
+/// Whether a header line lists a word, in any case.
+pub(crate) fn lists(value: &HeaderValue, word: &str) -> bool {
+    let mut words = value.as_bytes().split(|byte| *byte == b',');
+    words.any(|known| known.trim_ascii().eq_ignore_ascii_case(word.as_bytes()))
+}
+
 /// The length that a `Content-Length` states.
 pub(crate) fn length_of(value: &HeaderValue) -> Option<u64> {
     let digits = value.as_bytes();

@@ -548,17 +548,15 @@ impl RequestId {
     /// generator is enough.
     pub fn random() -> Self {
         const HEX: &[u8; 16] = b"0123456789abcdef";
+        const PLACES: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
         let bits = fastrand::u128(..);
         let bits = (bits & !(0xf << 76) & !(0b11 << 62)) | (4 << 76) | (0b10 << 62);
         let mut text = [b'-'; 36];
-        let mut nibble = 32;
-        for (index, character) in text.iter_mut().enumerate() {
-            if matches!(index, 8 | 13 | 18 | 23) {
-                continue;
+        for (byte, place) in bits.to_be_bytes().into_iter().zip(PLACES) {
+            let digit = |value: u8| HEX.get(usize::from(value & 0xf)).copied().unwrap_or(b'0');
+            if let Some(pair) = text.get_mut(place..place + 2) {
+                pair.copy_from_slice(&[digit(byte >> 4), digit(byte)]);
             }
-            nibble -= 1;
-            let value = (bits >> (nibble * 4)) & 0xf;
-            *character = HEX.get(value as usize).copied().unwrap_or(b'0');
         }
         Self(text)
     }

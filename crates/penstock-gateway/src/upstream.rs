@@ -155,14 +155,15 @@ impl Dialer<'_> {
         };
         let key = PoolKey { service: service.id, endpoint, server_name };
         if service.service.protocol.is_http2() {
-            return self.share(service, host, key).await.map(Ready::Http2);
+            return Box::pin(self.share(service, host, key)).await.map(Ready::Http2);
         }
         while may_reuse && let Some(mut connection) = self.pool.take(&key) {
             if connection.is_alive().await {
                 return Ok(Ready::Http1 { connection, is_reused: true });
             }
         }
-        let stream = self.open(service, endpoint, host).await?;
+        // Apart, so that requests on kept connections do not carry its state.
+        let stream = Box::pin(self.open(service, endpoint, host)).await?;
         Ok(Ready::Http1 { connection: Box::new(Connection::new(stream, key)), is_reused: false })
     }
 
@@ -277,7 +278,7 @@ impl Ready {
                 sent.await?.map(|answering| Source::Http1(Box::new(answering)))
             }
             Self::Http2(share) => {
-                let response = share.send(request, limits.first_byte_timeout).await?;
+                let response = Box::pin(share.send(request, limits.first_byte_timeout)).await?;
                 response.map(|incoming| Source::Http2 { incoming, _share: share })
             }
         };

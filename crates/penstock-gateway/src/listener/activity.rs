@@ -69,6 +69,11 @@ impl Activity {
         }
     }
 
+    /// What came was not the beginning of a head.
+    pub(super) fn waits(&self) {
+        self.is_receiving_head.store(false, Ordering::Relaxed);
+    }
+
     /// Bytes could be written, or could not.
     pub(super) fn wrote(&self, is_stuck: bool) {
         let was_stuck = self.stuck_since.load(Ordering::Relaxed) != NEVER;

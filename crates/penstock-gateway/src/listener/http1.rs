@@ -30,7 +30,7 @@ use self::head::{Head, HeadLimits, HeadReader, Refused, Wishes};
 pub(super) use self::receiving::READ_BYTES_MIN;
 pub use self::receiving::Receiving;
 use self::receiving::{NoHead, Shared, Socket, body_of, lock};
-use self::sending::{Ending, Occasion, Output, write_head};
+use self::sending::{BodyEnd, Occasion, Output, write_head};
 use super::activity::Activity;
 use super::admission::Admitted;
 use crate::body::ClientBody;
@@ -208,14 +208,14 @@ impl<'a> Connection<'a> {
         })
         .await;
         let occasion = Occasion { method, wishes, length, is_last };
-        let (ending, is_last) = write_head(&parts, &occasion, &mut self.output);
+        let (end, is_last) = write_head(&parts, &occasion, &mut self.output);
         parts.headers.clear();
         if parts.headers.capacity() <= SPARE_HEADERS_MAX {
             self.spare = parts.headers;
         }
-        let is_drained = ending == Ending::None && length.is_none();
-        let is_sent = ending != Ending::None && length != Some(0);
-        let mut sending = Sending { body: (is_drained || is_sent).then_some(body), ending };
+        let is_drained = end == BodyEnd::None && length.is_none();
+        let is_sent = end != BodyEnd::None && length != Some(0);
+        let mut sending = Sending { body: (is_drained || is_sent).then_some(body), end };
         poll_fn(|cx| self.poll_send(&mut sending, cx)).await?;
         Ok(!is_last)
     }
@@ -252,7 +252,7 @@ impl<'a> Connection<'a> {
 struct Sending {
     /// What is to come; `None` at the end.
     body: Option<ClientBody>,
-    ending: Ending,
+    end: BodyEnd,
 }
 
 impl Sending {
@@ -278,19 +278,19 @@ impl Sending {
             };
             if is_over || trailers.is_some() {
                 self.body = None;
-                self.end(trailers, output)?;
+                self.finish(trailers, output)?;
             }
         }
         Poll::Ready(Ok(()))
     }
 
     fn push(&mut self, data: Bytes, output: &mut Output) -> io::Result<()> {
-        match &mut self.ending {
+        match &mut self.end {
             _ if data.is_empty() => {}
-            Ending::None => {}
-            Ending::Close => output.push(data, false),
-            Ending::Chunks { .. } => output.push(data, true),
-            Ending::Length(left) => {
+            BodyEnd::None => {}
+            BodyEnd::Close => output.push(data, false),
+            BodyEnd::Chunks { .. } => output.push(data, true),
+            BodyEnd::Length(left) => {
                 let rest = left.checked_sub(data.len() as u64);
                 *left = rest.ok_or_else(|| io::Error::other("a body is longer than announced"))?;
                 output.push(data, false);
@@ -299,14 +299,14 @@ impl Sending {
         Ok(())
     }
 
-    fn end(&self, trailers: Option<HeaderMap>, output: &mut Output) -> io::Result<()> {
-        match &self.ending {
-            Ending::Length(1..) => Err(io::Error::other("a body is shorter than announced")),
-            Ending::Chunks { trailers: announced } => {
+    fn finish(&self, trailers: Option<HeaderMap>, output: &mut Output) -> io::Result<()> {
+        match &self.end {
+            BodyEnd::Length(1..) => Err(io::Error::other("a body is shorter than announced")),
+            BodyEnd::Chunks { trailers: announced } => {
                 output.end_chunks(trailers, announced);
                 Ok(())
             }
-            Ending::None | Ending::Length(_) | Ending::Close => Ok(()),
+            BodyEnd::None | BodyEnd::Length(_) | BodyEnd::Close => Ok(()),
         }
     }
 }

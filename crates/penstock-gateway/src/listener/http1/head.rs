@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TE, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 
-use crate::framing::{Chunked, Framing, Lines, Wrong, header_of, length_of};
+use crate::framing::{Chunked, Framing, Lines, Wrong, header_of, length_of, lists};
 
 /// The longest line about framing.
 const FRAMING_LINE_BYTES_MAX: usize = 128;
@@ -214,12 +214,6 @@ impl Connection {
     fn keeps_alive(&self, is_http_10: bool) -> bool {
         !self.closes && (self.is_kept || !is_http_10)
     }
-}
-
-/// Whether a header line lists a word, in any case.
-pub(super) fn lists(value: &HeaderValue, word: &str) -> bool {
-    let mut words = value.as_bytes().split(|byte| *byte == b',');
-    words.any(|known| known.trim_ascii().eq_ignore_ascii_case(word.as_bytes()))
 }
 
 impl Wishes {

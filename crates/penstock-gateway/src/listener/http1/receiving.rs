@@ -4,14 +4,14 @@
 
 use std::future::Future;
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::Frame;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWrite};
 
 use super::head::{Head, HeadLimits, HeadReader, Refused};
 use crate::framing::{Framing, Piece};
@@ -24,6 +24,8 @@ use crate::stream::Stream;
 pub(in crate::listener) const READ_BYTES_MIN: usize = 4 << 10;
 /// What is read at once at most.
 const READ_BYTES_MAX: usize = 64 << 10;
+/// Less room than this is not worth a call to the system.
+const ROOM_BYTES_MIN: usize = 1 << 10;
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -79,7 +81,9 @@ impl Socket {
 
     /// Reads once; how many bytes came, none at the end.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.input.reserve(self.read_bytes);
+        if self.input.capacity() - self.input.len() < ROOM_BYTES_MIN {
+            self.input.reserve(self.read_bytes);
+        }
         let room = self.input.capacity() - self.input.len();
         let count = ready!(pin!(self.stream.read_buf(&mut self.input)).poll(cx))?;
         self.activity.received();
@@ -122,12 +126,16 @@ impl Socket {
     /// Notes that what is there already belongs to the next request.
     pub(super) fn begin_waiting(&mut self) {
         if !self.input.is_empty() {
-            self.activity.received();
-        } else if self.read_bytes > READ_BYTES_MIN {
+            return self.activity.received();
+        }
+        if self.read_bytes > READ_BYTES_MIN {
             // An idle connection holds no large buffer.
             self.read_bytes = READ_BYTES_MIN;
             self.input = BytesMut::new();
         }
+        self.activity.waits();
+        // Nobody holds a part of it any more, so all of it is to be had.
+        self.input.reserve(self.read_bytes);
     }
 
     /// Looks whether the client has gone. What it sends meanwhile waits, and
@@ -191,6 +199,13 @@ impl Socket {
         }
     }
 
+    /// Wakes the connection's task, which reads on.
+    fn end_waiting(&mut self) {
+        if let Some(waker) = self.waiting.take() {
+            waker.wake();
+        }
+    }
+
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<BodyFrame>> {
         if self.has_failed {
             return Poll::Ready(Some(Err(IncomingError::Connection(
@@ -221,8 +236,6 @@ impl Socket {
     /// Tells a client that waits to be asked to go on. A client that does not
     /// take these few bytes gets the rest before the answer.
     fn write_go_ahead(&mut self, cx: &mut Context<'_>) {
-        use std::pin::Pin;
-        use tokio::io::AsyncWrite;
         while !self.go_ahead.is_empty() {
             match Pin::new(&mut self.stream).poll_write(cx, self.go_ahead) {
                 Poll::Ready(Ok(count @ 1..)) => {
@@ -266,42 +279,43 @@ pub(super) fn body_of(shared: &Shared, framing: Framing, expects_continue: bool)
     if expects_continue {
         socket.go_ahead = CONTINUE;
     }
-    Incoming::Http1(Receiving(shared.clone()))
+    Incoming::Http1(Receiving(Some(shared.clone())))
 }
 
-/// The body of a request, read off the client's connection.
-pub struct Receiving(Shared);
+/// The body of a request, read off the client's connection. It has nothing to
+/// do with that any more once it is over, when another request may follow.
+pub struct Receiving(Option<Shared>);
 
 impl Receiving {
     /// The next piece of it.
     pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<BodyFrame>> {
-        let mut socket = lock(&self.0);
+        let Some(shared) = &self.0 else { return Poll::Ready(None) };
+        let mut socket = lock(shared);
         let polled = socket.poll_body(cx);
-        if socket.body.is_over() || socket.has_failed {
+        let is_over = socket.body.is_over();
+        socket.has_reader = !is_over;
+        if is_over || socket.has_failed {
             socket.end_waiting();
+        }
+        drop(socket);
+        if is_over {
+            self.0 = None;
         }
         polled
     }
 
     /// The bytes that are still to come, where that is known.
     pub(crate) fn known_length(&self) -> Option<u64> {
-        lock(&self.0).body.known_length()
+        self.0.as_deref().map_or(Some(0), |socket| lock(socket).body.known_length())
     }
 }
 
 impl Drop for Receiving {
     fn drop(&mut self) {
-        let mut socket = lock(&self.0);
-        socket.has_reader = false;
-        socket.end_waiting();
-    }
-}
-
-impl Socket {
-    /// Wakes the connection's task, which reads on.
-    fn end_waiting(&mut self) {
-        if let Some(waker) = self.waiting.take() {
-            waker.wake();
+        if let Some(shared) = &self.0 {
+            let mut socket = lock(shared);
+            socket.has_reader = false;
+            socket.end_waiting();
         }
     }
 }

@@ -15,8 +15,8 @@ use http::{Method, StatusCode};
 use tokio::io::AsyncWrite;
 
 use super::date;
-use super::head::{Wishes, lists};
-use crate::framing::{write_decimal, write_hexadecimal};
+use super::head::Wishes;
+use crate::framing::{lists, write_decimal, write_hexadecimal};
 use crate::listener::activity::Activity;
 use crate::request::strip_trailers;
 use crate::stream::Stream;
@@ -26,8 +26,9 @@ use crate::stream::Stream;
 const JOINED_PIECE_BYTES_MAX: usize = 4 << 10;
 /// How much is put together before it is written.
 const JOINED_BYTES_MAX: usize = 16 << 10;
-/// What a connection keeps for its next answer.
-const KEPT_BYTES_MAX: usize = 4 << 10;
+/// What a connection keeps for its next answer: room for a head and a piece.
+const KEPT_BYTES_MAX: usize = 6 << 10;
+/// Room for a typical head.
 const HEAD_BYTES: usize = 1 << 10;
 
 /// What waits to be written.
@@ -45,7 +46,7 @@ pub(super) struct Output {
 
 /// How the body of an answer ends.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Ending {
+pub(super) enum BodyEnd {
     /// There is none.
     None,
     /// After so many bytes.
@@ -70,14 +71,14 @@ pub(super) struct Occasion<'a> {
 }
 
 impl Occasion<'_> {
-    fn ending(&self, status: StatusCode) -> Ending {
+    fn end(&self, status: StatusCode) -> BodyEnd {
         let is_bare = status.is_informational()
             || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         match self.length {
-            _ if is_bare || *self.method == Method::HEAD => Ending::None,
-            Some(length) => Ending::Length(length),
-            None if self.wishes.is_http_10 => Ending::Close,
-            None => Ending::Chunks { trailers: Vec::new() },
+            _ if is_bare || *self.method == Method::HEAD => BodyEnd::None,
+            Some(length) => BodyEnd::Length(length),
+            None if self.wishes.is_http_10 => BodyEnd::Close,
+            None => BodyEnd::Chunks { trailers: Vec::new() },
         }
     }
 }
@@ -88,11 +89,11 @@ pub(super) fn write_head(
     parts: &Parts,
     occasion: &Occasion<'_>,
     output: &mut Output,
-) -> (Ending, bool) {
+) -> (BodyEnd, bool) {
     let status = parts.status;
-    let mut ending = occasion.ending(status);
+    let mut end = occasion.end(status);
     let is_switch = status == StatusCode::SWITCHING_PROTOCOLS;
-    let mut is_last = occasion.is_last || ending == Ending::Close;
+    let mut is_last = occasion.is_last || end == BodyEnd::Close;
     let mut has_date = false;
     let to = &mut output.joined;
     to.reserve(HEAD_BYTES);
@@ -106,11 +107,11 @@ pub(super) fn write_head(
                 is_last |= lists(value, "close");
                 continue;
             }
-            TRAILER => match &mut ending {
-                Ending::Chunks { trailers } if occasion.wishes.takes_trailers => {
+            TRAILER => match &mut end {
+                BodyEnd::Chunks { trailers } if occasion.wishes.takes_trailers => {
                     trailers.extend(names(value));
                 }
-                Ending::Chunks { .. } => {}
+                BodyEnd::Chunks { .. } => {}
                 _ => continue,
             },
             DATE => has_date = true,
@@ -118,16 +119,16 @@ pub(super) fn write_head(
         }
         write_line(name.as_str(), value.as_bytes(), to);
     }
-    match (&ending, occasion.length) {
-        (Ending::Length(length), _) => write_length(*length, to),
-        (Ending::Chunks { .. }, _) => write_line("transfer-encoding", b"chunked", to),
+    match (&end, occasion.length) {
+        (BodyEnd::Length(length), _) => write_length(*length, to),
+        (BodyEnd::Chunks { .. }, _) => write_line("transfer-encoding", b"chunked", to),
         // What the same request with GET would get.
-        (Ending::None, Some(length @ 1..)) if *occasion.method == Method::HEAD => {
+        (BodyEnd::None, Some(length @ 1..)) if *occasion.method == Method::HEAD => {
             if !parts.headers.contains_key(CONTENT_LENGTH) {
                 write_length(length, to);
             }
         }
-        (Ending::None | Ending::Close, _) => {}
+        (BodyEnd::None | BodyEnd::Close, _) => {}
     }
     match occasion.wishes.is_http_10 {
         _ if is_switch => {}
@@ -141,7 +142,7 @@ pub(super) fn write_head(
         to.extend_from_slice(b"\r\n");
     }
     to.extend_from_slice(b"\r\n");
-    (ending, is_last)
+    (end, is_last)
 }
 
 /// Whether the length is that of a body which only GET would get.
@@ -278,3 +279,6 @@ impl Output {
         self.end = self.end.get(count..).unwrap_or_default();
     }
 }
+
+#[cfg(test)]
+mod tests;

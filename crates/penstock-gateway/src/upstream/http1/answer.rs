@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
 use http::{Method, StatusCode};
 
-use crate::framing::{Chunked, Framing, Lines, Wrong, header_of, is_in_line, length_of};
+use crate::framing::{Chunked, Framing, Lines, Wrong, header_of, is_in_line, length_of, lists};
 
 /// The largest head.
 pub const HEAD_BYTES_MAX: usize = 64 << 10;
@@ -111,18 +111,15 @@ impl Head {
     /// Whether the connection is good for another request afterwards, as far
     /// as the head says.
     pub fn keeps_alive(&self) -> bool {
-        let says = |word: &str| {
-            let values = self.headers.get_all(CONNECTION).iter();
-            let mut words = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-            words.any(|known| known.trim_ascii().eq_ignore_ascii_case(word.as_bytes()))
-        };
         if self.status == StatusCode::SWITCHING_PROTOCOLS {
             return false;
         }
-        if !self.headers.contains_key(CONNECTION) {
-            return !self.is_http_10;
+        let (mut closes, mut is_kept) = (false, false);
+        for value in self.headers.get_all(CONNECTION) {
+            closes |= lists(value, "close");
+            is_kept |= lists(value, "keep-alive");
         }
-        !says("close") && (!self.is_http_10 || says("keep-alive"))
+        !closes && (is_kept || !self.is_http_10)
     }
 
     /// How its body ends (RFC 9112, 6.3).
