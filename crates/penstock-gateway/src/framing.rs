@@ -256,7 +256,7 @@ pub(crate) fn header_of(
 ) -> Result<(HeaderName, HeaderValue), Wrong> {
     const WRONG: Wrong = Wrong("a header of it is not valid");
     let text = bytes.get(line.clone()).unwrap_or_default();
-    let colon = text.iter().position(|byte| *byte == b':').ok_or(WRONG)?;
+    let colon = memchr(b':', text).ok_or(WRONG)?;
     let (name, value) = text.split_at_checked(colon).unwrap_or_default();
     let value = value.get(1..).unwrap_or_default();
     let is_padding = |byte: &u8| matches!(byte, b' ' | b'\t');

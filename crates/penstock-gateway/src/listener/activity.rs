@@ -58,7 +58,7 @@ impl Activity {
         millis(self.began.elapsed())
     }
 
-    /// Bytes came.
+    /// Bytes came, but not yet a whole head.
     pub(super) fn received(&self) {
         if self.has_heads
             && self.requests.load(Ordering::Relaxed) == 0
@@ -67,11 +67,6 @@ impl Activity {
             self.is_receiving_head.store(true, Ordering::Relaxed);
             self.since.store(self.now(), Ordering::Relaxed);
         }
-    }
-
-    /// What came was not the beginning of a head.
-    pub(super) fn waits(&self) {
-        self.is_receiving_head.store(false, Ordering::Relaxed);
     }
 
     /// Bytes could be written, or could not.

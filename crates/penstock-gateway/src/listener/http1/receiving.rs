@@ -86,7 +86,6 @@ impl Socket {
         }
         let room = self.input.capacity() - self.input.len();
         let count = ready!(pin!(self.stream.read_buf(&mut self.input)).poll(cx))?;
-        self.activity.received();
         if count == room {
             self.read_bytes = (self.read_bytes * 2).min(READ_BYTES_MAX);
         }
@@ -111,7 +110,10 @@ impl Socket {
                 }
             }
             let is_idle = self.input.is_empty();
-            if takes_none && is_idle {
+            if !is_idle {
+                // It has begun, and has its time from here on.
+                self.activity.received();
+            } else if takes_none {
                 return Poll::Ready(Err(NoHead::Over));
             }
             match ready!(self.poll_read(cx)) {
@@ -123,17 +125,16 @@ impl Socket {
         }
     }
 
-    /// Notes that what is there already belongs to the next request.
+    /// Makes ready for another request.
     pub(super) fn begin_waiting(&mut self) {
         if !self.input.is_empty() {
-            return self.activity.received();
+            return;
         }
         if self.read_bytes > READ_BYTES_MIN {
             // An idle connection holds no large buffer.
             self.read_bytes = READ_BYTES_MIN;
             self.input = BytesMut::new();
         }
-        self.activity.waits();
         // Nobody holds a part of it any more, so all of it is to be had.
         self.input.reserve(self.read_bytes);
     }
