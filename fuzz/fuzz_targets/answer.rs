@@ -6,7 +6,8 @@
 use bytes::BytesMut;
 use http::Method;
 use libfuzzer_sys::fuzz_target;
-use penstock_gateway::upstream::http1::answer::{HeadReader, Piece};
+use penstock_gateway::framing::Piece;
+use penstock_gateway::upstream::http1::answer::HeadReader;
 
 /// Status, body, trailers; `None` where the answer is not valid.
 type Read = Option<(u16, Vec<u8>, usize)>;

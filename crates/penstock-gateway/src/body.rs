@@ -12,7 +12,6 @@ use bytes::Bytes;
 use http::header::CONTENT_ENCODING;
 use http::{HeaderMap, Method, StatusCode};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use penstock_llm::answer::AnswerReader;
 use penstock_llm::sse::SseDecoder;
 use penstock_llm::stage::{BodyStage, Output, Piece, Step};
@@ -20,6 +19,7 @@ use penstock_llm::usage::Reading;
 
 use crate::access_log::AccessRecord;
 use crate::gzip::{Compressible, Encoder, Offer, Polled};
+use crate::incoming::{Incoming, IncomingError};
 use crate::request::strip_trailers;
 use crate::snapshot::PluginInstance;
 use crate::state::{BufferShare, Live, State};
@@ -94,18 +94,21 @@ impl OutgoingBody {
 
     /// The client's body as it comes.
     pub fn streaming(incoming: Incoming) -> Self {
+        if let Incoming::Whole(bytes) = incoming {
+            return Self::parts(vec![bytes], None);
+        }
         Self { content: Content::Streaming { incoming, keeps_trailers: false }, share: None }
     }
 }
 
 impl Body for OutgoingBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = IncomingError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, IncomingError>>> {
         match &mut self.content {
             Content::Parts(parts) => {
                 Poll::Ready(parts.pop_front().map(|part| Ok(Frame::data(part))))
@@ -145,8 +148,11 @@ impl Body for OutgoingBody {
 
 /// Keeps the record of a request and writes it, once, when it is dropped:
 /// after the last byte, or when the client has gone.
-pub struct Recorder {
-    record: Box<AccessRecord>,
+pub struct Recorder(Box<Recording>);
+
+/// It moves with the request, so it is apart.
+struct Recording {
+    record: AccessRecord,
     state: Arc<State>,
     /// The configuration that the request runs on.
     live: Option<Arc<Live>>,
@@ -175,58 +181,58 @@ impl Recorder {
     /// Begins a record.
     pub fn new(record: AccessRecord, state: Arc<State>, live: Option<Arc<Live>>) -> Self {
         state.metrics.requests_active.fetch_add(1, Ordering::Relaxed);
-        Self {
-            record: Box::new(record),
+        Self(Box::new(Recording {
+            record,
             state,
             live,
             plugins: Vec::new(),
             observers: Vec::new(),
             reader: None,
-        }
+        }))
     }
 
     /// Adds somebody who wants to see the answer.
     pub fn observe(&mut self, observer: Box<dyn Observer>) {
-        self.observers.push(observer);
+        self.0.observers.push(observer);
     }
 
     /// Forgets the observers, which a new pass adds again.
     pub fn forget_observers(&mut self) {
-        self.observers.clear();
+        self.0.observers.clear();
     }
 
     /// The head of the answer is known; `wants_usage` says whether its tokens
     /// are to be counted.
     pub fn begin_answer(&mut self, status: StatusCode, headers: &HeaderMap, wants_usage: bool) {
-        self.record.status = Some(status);
-        let is_stream = self.record.is_stream;
+        self.0.record.status = Some(status);
+        let is_stream = self.0.record.is_stream;
         let mut is_observed = false;
-        for observer in &mut self.observers {
+        for observer in &mut self.0.observers {
             is_observed |= observer.head(status, headers, is_stream);
         }
         let is_readable = !headers.contains_key(CONTENT_ENCODING);
         if is_readable && (wants_usage || is_observed) {
-            self.reader = Some(AnswerReader::new(is_stream, is_observed));
+            self.0.reader = Some(AnswerReader::new(is_stream, is_observed));
         }
     }
 
     /// Adds a plugin that wants to see the record.
     pub fn add_plugin(&mut self, plugin: Arc<PluginInstance>) {
-        self.plugins.push(plugin);
+        self.0.plugins.push(plugin);
     }
 
     /// The client gets these bytes of the body.
     fn sent(&mut self, data: &Bytes) {
-        if self.record.first_byte.is_none() {
-            self.record.first_byte = Some(self.record.began.elapsed());
+        if self.0.record.first_byte.is_none() {
+            self.0.record.first_byte = Some(self.0.record.began.elapsed());
         }
-        self.record.response_bytes += data.len() as u64;
+        self.0.record.response_bytes += data.len() as u64;
     }
 
     /// The answer says this, before it is compressed.
     fn read(&mut self, data: &Bytes) {
-        if let Some(reader) = &mut self.reader {
-            reader.push(data, &mut |text| show(&mut self.observers, text));
+        if let Some(reader) = &mut self.0.reader {
+            reader.push(data, &mut |text| show(&mut self.0.observers, text));
         }
     }
 }
@@ -239,27 +245,27 @@ impl std::ops::Deref for Recorder {
     type Target = AccessRecord;
 
     fn deref(&self) -> &AccessRecord {
-        &self.record
+        &self.0.record
     }
 }
 
 impl std::ops::DerefMut for Recorder {
     fn deref_mut(&mut self) -> &mut AccessRecord {
-        &mut self.record
+        &mut self.0.record
     }
 }
 
 impl Recorder {
     /// Fills in what is only known in the end.
     fn conclude(&mut self) {
-        self.record.duration = self.record.began.elapsed();
-        let reading = match self.reader.take() {
-            Some(reader) => reader.finish(&mut |text| show(&mut self.observers, text)),
+        self.0.record.duration = self.0.record.began.elapsed();
+        let reading = match self.0.reader.take() {
+            Some(reader) => reader.finish(&mut |text| show(&mut self.0.observers, text)),
             None => Reading::default(),
         };
-        self.record.usage = reading.known_usage();
-        for observer in self.observers.drain(..) {
-            observer.finish(&mut self.record, &reading);
+        self.0.record.usage = reading.known_usage();
+        for observer in self.0.observers.drain(..) {
+            observer.finish(&mut self.0.record, &reading);
         }
     }
 
@@ -278,27 +284,27 @@ impl Recorder {
         }
         self.conclude();
         let mut line = Vec::new();
-        self.record.write_line(&mut line);
-        self.state.metrics.add(&self.record);
-        (serde_json::from_slice(&line).unwrap(), self.state.metrics.render())
+        self.0.record.write_line(&mut line);
+        self.0.state.metrics.add(&self.0.record);
+        (serde_json::from_slice(&line).unwrap(), self.0.state.metrics.render())
     }
 }
 
 impl Drop for Recorder {
     fn drop(&mut self) {
-        if self.record.status.is_none() && self.record.error.is_none() {
-            self.record.error = Some("client_left");
+        if self.0.record.status.is_none() && self.0.record.error.is_none() {
+            self.0.record.error = Some("client_left");
         }
         self.conclude();
-        for instance in &self.plugins {
-            instance.plugin.on_done(&self.record);
+        for instance in &self.0.plugins {
+            instance.plugin.on_done(&self.0.record);
         }
-        self.state.metrics.requests_active.fetch_sub(1, Ordering::Relaxed);
-        self.state.metrics.add(&self.record);
-        if let Some(log) = &self.state.access_log {
-            log.append(&self.record);
+        self.0.state.metrics.requests_active.fetch_sub(1, Ordering::Relaxed);
+        self.0.state.metrics.add(&self.0.record);
+        if let Some(log) = &self.0.state.access_log {
+            log.append(&self.0.record);
         }
-        self.live = None;
+        self.0.live = None;
     }
 }
 
@@ -340,7 +346,7 @@ impl ClientBody {
         let source = match stages.is_empty() {
             true => Source::Upstream(body),
             false => {
-                let decoder = recorder.record.is_stream.then(SseDecoder::new);
+                let decoder = recorder.is_stream.then(SseDecoder::new);
                 Source::Staged(Box::new(Staged::new(body, stages, decoder)))
             }
         };

@@ -194,7 +194,13 @@ fn context(
     };
     let client = Downstream::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), None);
     let limits = Intake { trusted_hops: 0, bytes_max: usize::MAX, idle_timeout: Duration::MAX };
-    let cx = RequestContext::from_parts(parts, body, &client, (state, Some(live.clone())), limits);
+    let cx = RequestContext::from_parts(
+        parts,
+        (body, None),
+        &client,
+        (state, Some(live.clone())),
+        limits,
+    );
     let mut cx = cx.map_err(|_| GatewayError::new(ErrorKind::InvalidRequest))?;
     cx.target_roll = roll;
     Ok(cx)

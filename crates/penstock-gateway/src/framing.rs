@@ -1,335 +1,316 @@
-//! Where messages begin and end on an HTTP/1 connection, read more strictly
-//! than the parser behind does.
+//! What the bytes of HTTP/1 mean, read in one way only: header lines, and
+//! where a body ends. Clients and upstreams are held to the same reading. No
+//! I/O.
 //!
-//! hyper takes a bare LF for the end of a line, several lengths, a length
-//! beside chunks, and whatever stands behind the size of a chunk. Another
-//! proxy on the way may read the same bytes differently, and what one of them
-//! takes for a body is a request to the other. [`Guard`] looks at the bytes
-//! on their way from the socket to the parser, line by line and without
-//! copying; bodies are skipped. It does not parse requests: a head that it
-//! lets pass is judged by hyper, name by name.
+//! Another proxy on the way may read the same bytes differently, and what one
+//! of them takes for a body is a message to the other. So a bare LF ends no
+//! line, chunks have one spelling, and nothing is corrected.
 //!
-//! Invariant: what it lets pass ends where hyper thinks it ends.
+//! Invariant: what could be read in two ways is [`Wrong`].
 //! Invariant: it says the same wherever the bytes are cut.
 
-use std::io;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, ready};
+use std::ops::Range;
 
-use bytes::Bytes;
-use memchr::memchr;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use bytes::{Buf, Bytes, BytesMut};
+use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use memchr::{memchr, memchr_iter};
 
 #[cfg(test)]
 mod tests;
 
-/// How much of a line is remembered when it arrives in pieces, and the
-/// longest line about framing.
-const LINE_BYTES_MAX: usize = 128;
+/// The largest trailer section.
+const TRAILER_BYTES_MAX: usize = 64 << 10;
+/// The most lines of it.
+const TRAILERS_MAX: usize = 100;
+/// The longest line with the size of a chunk.
+const CHUNK_LINE_BYTES_MAX: usize = 128;
+/// Chunks from this size on are passed on as they are; smaller ones that came
+/// together go on together.
+const CHUNK_BYTES_MAX: usize = 4 << 10;
 
-/// A stream whose peer speaks HTTP/1, and is held to it.
-pub struct Guard<S> {
-    stream: S,
-    /// What was read from it already.
-    first: Bytes,
-    framing: Framing,
-    turn: Turn,
-    is_broken: bool,
+/// What came is not HTTP, or not in one way only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Wrong(pub(crate) &'static str);
+
+/// What is still to come of a body.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// So many bytes.
+    Length(u64),
+    /// Chunks.
+    Chunked(Chunked),
+    /// Whatever comes until the connection ends.
+    UntilClose,
 }
 
-/// Tells a [`Guard`] that no HTTP follows any more, which its bytes do not say.
-#[derive(Clone, Default)]
-pub struct Turn(Arc<AtomicBool>);
-
-impl Turn {
-    /// No HTTP follows any more.
-    pub fn take(&self) {
-        self.0.store(true, Ordering::Release);
-    }
-}
-
-impl<S> Guard<S> {
-    /// Holds a client to the framing of requests; `first` was read already.
-    pub fn of_client(stream: S, first: Bytes) -> (Self, Turn) {
-        let (framing, turn) = (Framing::default(), Turn::default());
-        (Self { stream, first, framing, turn: turn.clone(), is_broken: false }, turn)
-    }
-
-    /// Looks at the bytes of `buf` behind `before`.
-    fn check(&mut self, buf: &mut ReadBuf<'_>, before: usize) -> io::Result<()> {
-        let read = buf.filled_mut().get_mut(before..).unwrap_or_default();
-        let Err(refused) = self.framing.check(read) else { return Ok(()) };
-        if refused.is_in_head {
-            // No parser takes this byte in a head, so that whoever is behind
-            // refuses the message in its own words, after the answers to the
-            // messages before it.
-            if let Some(byte) = read.get_mut(refused.at) {
-                *byte = 0;
-            }
-            return Ok(());
-        }
-        self.is_broken = true;
-        if refused.at == 0 {
-            return Err(bad_framing());
-        }
-        buf.set_filled(before + refused.at);
-        Ok(())
-    }
-}
-
-fn bad_framing() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "the framing of the body is not valid")
-}
-
-/// Whether a body ended with an error in its framing, rather than with its
-/// connection.
-pub fn is_bad_framing(error: &hyper::Error) -> bool {
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        if let Some(error) = cause.downcast_ref::<io::Error>() {
-            return matches!(
-                error.kind(),
-                io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
-            );
-        }
-        source = cause.source();
-    }
-    false
-}
-
-/// What is known of a stream of requests after the bytes so far.
-#[derive(Default)]
-pub struct Framing {
-    state: State,
-    /// The beginning of a line whose end has not come.
-    line: Vec<u8>,
-    is_line_cut: bool,
-    /// The last byte so far was a CR.
-    has_cr: bool,
-    /// `Content-Length`.
-    length: Option<u64>,
-    is_chunked: bool,
-    /// Whether the client asks for another protocol. What is behind such a
-    /// head may be of that one, so it is not checked; whoever answers in HTTP
-    /// closes the connection behind the answer.
-    offers_upgrade: bool,
-    /// Empty lines before a request.
-    skipped: u8,
-}
-
-/// What the next byte belongs to.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum State {
-    #[default]
-    StartLine,
-    Headers,
-    Content(u64),
-    ChunkSize,
-    Chunk(u64),
-    ChunkEnd,
-    Trailers,
-    Unchecked,
-}
-
-/// The first byte with which a message cannot be read in one way only.
+/// What comes next of a body in chunks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refused {
-    /// Its place among the bytes that were looked at last.
-    pub at: usize,
-    /// Whether it is in a head.
-    pub is_in_head: bool,
+pub enum Chunked {
+    /// The line with a size.
+    Size,
+    /// So many bytes.
+    Data(u64),
+    /// The end of a line behind them.
+    DataEnd,
+    /// Lines up to an empty one.
+    Trailers,
+    /// Nothing.
+    Over,
 }
 
-/// A line is wrong.
-struct Wrong;
+/// A piece of a body.
+#[derive(Debug)]
+pub enum Piece {
+    /// Bytes of it.
+    Data(Bytes),
+    /// What came behind it.
+    Trailers(HeaderMap),
+}
 
 impl Framing {
-    /// No HTTP follows any more.
-    pub fn stop(&mut self) {
-        self.state = State::Unchecked;
+    /// Nothing is to come.
+    pub const OVER: Self = Self::Length(0);
+
+    /// Whether nothing is to come any more.
+    pub fn is_over(&self) -> bool {
+        matches!(self, Self::Length(0) | Self::Chunked(Chunked::Over))
     }
 
-    /// Looks at the next bytes. After a refusal nothing is checked any more:
-    /// whoever is behind goes no further.
+    /// The bytes that are still to come, where that is known.
+    pub fn known_length(&self) -> Option<u64> {
+        match self {
+            Self::Length(left) => Some(*left),
+            Self::Chunked(Chunked::Over) => Some(0),
+            Self::Chunked(_) | Self::UntilClose => None,
+        }
+    }
+
+    /// Takes the next piece off the front of `input`; `None` if more bytes are
+    /// needed, or the body is over.
     ///
     /// # Errors
-    /// They can be read in two ways.
-    pub fn check(&mut self, bytes: &[u8]) -> Result<(), Refused> {
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            match self.state {
-                State::Unchecked => return Ok(()),
-                State::Content(left) => {
-                    let (behind, left) = skip(rest, left);
-                    rest = behind;
-                    self.state = if left > 0 { State::Content(left) } else { State::StartLine };
+    /// It is not valid.
+    pub fn take(&mut self, input: &mut BytesMut) -> Result<Option<Piece>, Wrong> {
+        let data = match self {
+            Self::Length(left) => {
+                let count =
+                    usize::try_from(*left).map_or(input.len(), |left| left.min(input.len()));
+                *left -= count as u64;
+                input.split_to(count)
+            }
+            Self::UntilClose => input.split(),
+            Self::Chunked(state) => return state.take(input),
+        };
+        Ok((!data.is_empty()).then(|| Piece::Data(data.freeze())))
+    }
+}
+
+impl Chunked {
+    fn take(&mut self, input: &mut BytesMut) -> Result<Option<Piece>, Wrong> {
+        // The data so far is at the front, what follows is at `at`.
+        let (mut data, mut at) = (0, 0);
+        loop {
+            let rest = input.get(at..).unwrap_or_default();
+            match *self {
+                Self::Size => {
+                    let Some((size, length)) = size_line(rest)? else { break };
+                    at += length;
+                    *self = if size > 0 { Self::Data(size) } else { Self::Trailers };
                 }
-                State::Chunk(left) => {
-                    let (behind, left) = skip(rest, left);
-                    rest = behind;
-                    self.state = if left > 0 { State::Chunk(left) } else { State::ChunkEnd };
-                }
-                _ => {
-                    let end = memchr(b'\n', rest);
-                    let (piece, behind) =
-                        rest.split_at_checked(end.unwrap_or(rest.len())).unwrap_or_default();
-                    rest = behind.get(1..).unwrap_or_default();
-                    let at = bytes.len() - rest.len() - 1;
-                    let is_in_head = matches!(self.state, State::StartLine | State::Headers);
-                    if self.piece(piece, end.is_some()).is_err() {
-                        self.state = State::Unchecked;
-                        return Err(Refused { at, is_in_head });
+                Self::Data(left) => {
+                    let count =
+                        usize::try_from(left).map_or(rest.len(), |left| left.min(rest.len()));
+                    if count == 0 || (data > 0 && count > CHUNK_BYTES_MAX) {
+                        break;
                     }
+                    if data == 0 {
+                        input.advance(at);
+                        at = 0;
+                    } else {
+                        input.copy_within(at..at + count, data);
+                    }
+                    (data, at) = (data + count, at + count);
+                    let left = left - count as u64;
+                    *self = if left > 0 { Self::Data(left) } else { Self::DataEnd };
                 }
+                Self::DataEnd => match rest {
+                    [b'\r', b'\n', ..] => {
+                        at += 2;
+                        *self = Self::Size;
+                    }
+                    [] | [b'\r'] => break,
+                    _ => return Err(Wrong("a chunk of it is longer than its size")),
+                },
+                Self::Trailers if data > 0 => break,
+                Self::Trailers => {
+                    input.advance(at);
+                    return self.take_trailers(input);
+                }
+                Self::Over => break,
             }
         }
+        let piece = input.split_to(data).freeze();
+        input.advance(at - data);
+        Ok((data > 0).then_some(Piece::Data(piece)))
+    }
+
+    fn take_trailers(&mut self, input: &mut BytesMut) -> Result<Option<Piece>, Wrong> {
+        let mut lines = Lines::default();
+        let found = lines.find_end(input)?;
+        if found.unwrap_or(input.len()) > TRAILER_BYTES_MAX || lines.count() > TRAILERS_MAX {
+            return Err(Wrong("its trailers are too large"));
+        }
+        let Some(length) = found else { return Ok(None) };
+        let section = input.split_to(length).freeze();
+        *self = Self::Over;
+        if lines.count() == 0 {
+            return Ok(None);
+        }
+        let mut trailers = HeaderMap::with_capacity(lines.count());
+        for line in lines.ranges() {
+            let (name, value) = header_of(&section, line)?;
+            // What describes the message comes too late (RFC 9110, 6.5.1).
+            if [CONTENT_LENGTH, TRANSFER_ENCODING, HOST].contains(&name) {
+                return Err(Wrong("its trailers say what only a head may say"));
+            }
+            trailers.append(name, value);
+        }
+        Ok(Some(Piece::Trailers(trailers)))
+    }
+}
+
+/// The lines of a head, as its bytes come.
+#[derive(Default)]
+pub(crate) struct Lines {
+    /// Where the text of each line ends, before its CR and LF.
+    ends: Vec<usize>,
+    /// Up to where there are whole lines.
+    whole: usize,
+    /// Up to where bytes of an unfinished head have been looked at.
+    checked: usize,
+}
+
+impl Lines {
+    /// The length of the head at the beginning of `input`, with the empty
+    /// line at its end, once it is whole. It does not say that its lines are
+    /// right, but what can never become right is not waited for.
+    ///
+    /// # Errors
+    /// See above.
+    pub(crate) fn find_end(&mut self, input: &[u8]) -> Result<Option<usize>, Wrong> {
+        loop {
+            let rest = input.get(self.whole..).unwrap_or_default();
+            let Some(length) = memchr(b'\n', rest) else { break };
+            let text = rest.get(..length).and_then(|line| line.strip_suffix(b"\r"));
+            let text = text.ok_or(Wrong("a line of it ends without CR"))?;
+            let end = self.whole + text.len();
+            self.whole = end + 2;
+            if text.is_empty() {
+                return Ok(Some(self.whole));
+            }
+            self.ends.push(end);
+        }
+        self.check(input).map(|()| None)
+    }
+
+    fn check(&mut self, input: &[u8]) -> Result<(), Wrong> {
+        let new = input.get(self.checked..).unwrap_or_default();
+        let is_text =
+            |so_far, byte: &u8| so_far & (is_in_line(*byte) | matches!(byte, b'\r' | b'\n'));
+        let is_bare = |at: usize| new.get(at + 1).is_some_and(|next| *next != b'\n');
+        if !new.iter().fold(true, is_text) || memchr_iter(b'\r', new).any(is_bare) {
+            return Err(Wrong("a line of it has control characters"));
+        }
+        // Behind a CR at the end anything could come.
+        self.checked = input.len() - usize::from(new.last() == Some(&b'\r'));
         Ok(())
     }
 
-    /// Takes a piece of a line without its LF.
-    fn piece(&mut self, piece: &[u8], is_end: bool) -> Result<(), Wrong> {
-        let text = match piece.split_last() {
-            _ if self.has_cr && !piece.is_empty() => return Err(Wrong),
-            Some((b'\r', text)) => {
-                self.has_cr = true;
-                text
-            }
-            _ => piece,
-        };
-        let is_right = match self.state {
-            State::StartLine => all(text, is_in_request_line),
-            _ => all(text, is_in_line),
-        };
-        if !is_right {
-            return Err(Wrong);
-        }
-        if is_end && !self.has_cr {
-            return Err(Wrong);
-        }
-        if is_end && self.line.is_empty() {
-            self.has_cr = false;
-            self.is_line_cut = text.len() > LINE_BYTES_MAX;
-            return self.whole(text);
-        }
-        let room = LINE_BYTES_MAX.saturating_sub(self.line.len());
-        self.is_line_cut = text.len() > room || (self.is_line_cut && !self.line.is_empty());
-        self.line.extend_from_slice(text.get(..room).unwrap_or(text));
-        if !is_end {
-            return Ok(());
-        }
-        let line = std::mem::take(&mut self.line);
-        self.has_cr = false;
-        self.whole(&line)
+    /// How many there are, up to the empty one.
+    pub(crate) fn count(&self) -> usize {
+        self.ends.len()
     }
 
-    /// Takes a line.
-    fn whole(&mut self, line: &[u8]) -> Result<(), Wrong> {
-        match self.state {
-            State::StartLine => return self.start_line(line),
-            State::Headers if line.is_empty() => self.end_head(),
-            State::Headers => return self.header(line),
-            State::ChunkSize => {
-                let size = chunk_size(line).filter(|_| !self.is_line_cut).ok_or(Wrong)?;
-                self.state = if size > 0 { State::Chunk(size) } else { State::Trailers };
-            }
-            State::ChunkEnd if line.is_empty() => self.state = State::ChunkSize,
-            State::ChunkEnd => return Err(Wrong),
-            State::Trailers if line.is_empty() => self.begin(),
-            State::Trailers if is_trailer(line) => {}
-            State::Trailers => return Err(Wrong),
-            State::Content(_) | State::Chunk(_) | State::Unchecked => {}
-        }
-        Ok(())
+    /// Where they are, without their ends.
+    pub(crate) fn ranges(&self) -> impl Iterator<Item = Range<usize>> {
+        let starts = std::iter::once(0).chain(self.ends.iter().map(|end| end + 2));
+        starts.zip(&self.ends).map(|(start, end)| start..*end)
     }
 
-    fn begin(&mut self) {
-        self.state = State::StartLine;
-        self.length = None;
-        self.is_chunked = false;
-        self.offers_upgrade = false;
-    }
-
-    fn start_line(&mut self, line: &[u8]) -> Result<(), Wrong> {
-        if !line.is_empty() {
-            self.state = State::Headers;
-            return Ok(());
-        }
-        // RFC 9112, 2.2: one empty line is an old client's habit.
-        self.skipped += 1;
-        if self.skipped > 1 { Err(Wrong) } else { Ok(()) }
-    }
-
-    fn header(&mut self, line: &[u8]) -> Result<(), Wrong> {
-        if is_folded(line) {
-            return Err(Wrong);
-        }
-        // Nearly all lines are about something else.
-        if !matches!(line.first(), Some(b'c' | b'C' | b't' | b'T' | b'u' | b'U')) {
-            return Ok(());
-        }
-        if let Some(value) = value_of(line, b"content-length") {
-            let is_first = self.length.is_none() && !self.is_chunked && !self.is_line_cut;
-            self.length = Some(length_of(value).filter(|_| is_first).ok_or(Wrong)?);
-        } else if let Some(value) = value_of(line, b"transfer-encoding") {
-            let is_first = self.length.is_none() && !self.is_chunked && !self.is_line_cut;
-            if !is_first || !value.eq_ignore_ascii_case(b"chunked") {
-                return Err(Wrong);
-            }
-            self.is_chunked = true;
-        } else if value_of(line, b"upgrade").is_some() {
-            self.offers_upgrade = true;
-        }
-        Ok(())
-    }
-
-    fn end_head(&mut self) {
-        let state = match (self.is_chunked, self.length) {
-            (true, _) => State::ChunkSize,
-            (false, Some(length)) if length > 0 => State::Content(length),
-            (false, _) if self.offers_upgrade => State::Unchecked,
-            (false, _) => State::StartLine,
-        };
-        self.begin();
-        self.skipped = 0;
-        self.state = state;
+    /// Makes ready for another head.
+    pub(crate) fn clear(&mut self) {
+        self.ends.clear();
+        (self.whole, self.checked) = (0, 0);
     }
 }
 
-/// Skips what belongs to a body; what is behind it, and what is still to come.
-fn skip(bytes: &[u8], left: u64) -> (&[u8], u64) {
-    let count = usize::try_from(left).map_or(bytes.len(), |left| left.min(bytes.len()));
-    (bytes.get(count..).unwrap_or_default(), left - count as u64)
+/// Name and value of a header line: the part of `bytes` up to its CR and LF.
+/// A continued line has no name.
+///
+/// # Errors
+/// It is no header line.
+pub(crate) fn header_of(
+    bytes: &Bytes,
+    line: Range<usize>,
+) -> Result<(HeaderName, HeaderValue), Wrong> {
+    const WRONG: Wrong = Wrong("a header of it is not valid");
+    let text = bytes.get(line.clone()).unwrap_or_default();
+    let colon = memchr(b':', text).ok_or(WRONG)?;
+    let (name, value) = text.split_at_checked(colon).unwrap_or_default();
+    let value = value.get(1..).unwrap_or_default();
+    let is_padding = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let before = value.iter().take_while(|byte| is_padding(byte)).count();
+    let behind = value.iter().rev().take_while(|byte| is_padding(byte)).count();
+    let start = line.start + colon + 1 + before;
+    let value = bytes.slice(start..(line.end - behind).max(start));
+    // Both look at every byte of theirs.
+    match (HeaderName::from_bytes(name), HeaderValue::from_maybe_shared(value)) {
+        (Ok(name), Ok(value)) => Ok((name, value)),
+        _ => Err(WRONG),
+    }
 }
 
-/// RFC 9112, 5.2: whether a line continues the one before.
-fn is_folded(line: &[u8]) -> bool {
-    matches!(line.first(), Some(b' ' | b'\t'))
+/// Whether a header line lists a word, in any case.
+pub(crate) fn lists(value: &HeaderValue, word: &str) -> bool {
+    let mut words = value.as_bytes().split(|byte| *byte == b',');
+    words.any(|known| known.trim_ascii().eq_ignore_ascii_case(word.as_bytes()))
 }
 
-/// Whether a line may stand in a trailer section; what describes the message
-/// comes too late there (RFC 9110, 6.5.1).
-pub(crate) fn is_trailer(line: &[u8]) -> bool {
-    const TOO_LATE: [&[u8]; 3] = [b"content-length", b"transfer-encoding", b"host"];
-    !is_folded(line) && TOO_LATE.iter().all(|name| value_of(line, name).is_none())
-}
-
-/// The value of a header line, if it has this name.
-fn value_of<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    let (start, rest) = line.split_at_checked(name.len())?;
-    let value = rest.strip_prefix(b":").filter(|_| start.eq_ignore_ascii_case(name))?;
-    Some(value.trim_ascii())
-}
-
-fn length_of(value: &[u8]) -> Option<u64> {
-    let digits = std::str::from_utf8(value).ok()?;
+/// The length that a `Content-Length` states.
+pub(crate) fn length_of(value: &HeaderValue) -> Option<u64> {
+    let digits = value.as_bytes();
     // `parse` takes a sign.
-    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
+    let is_number = digits.iter().all(u8::is_ascii_digit);
+    let length = std::str::from_utf8(digits).ok()?.parse().ok().filter(|_| is_number)?;
+    i64::try_from(length).is_ok().then_some(length)
+}
+
+/// The size of a chunk and the length of its line.
+fn size_line(rest: &[u8]) -> Result<Option<(u64, usize)>, Wrong> {
+    let wrong = Wrong("the size of a chunk is not valid");
+    // What is no size is not waited for to the end of its line.
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+    let is_size = match rest.get(digits) {
+        Some(next) => digits > 0 && matches!(next, b';' | b' ' | b'\t' | b'\r'),
+        None => true,
+    };
+    if !is_size {
+        return Err(wrong);
+    }
+    let Some(length) = memchr(b'\n', rest) else {
+        // The CR may be there.
+        return if rest.len() > CHUNK_LINE_BYTES_MAX + 1 { Err(wrong) } else { Ok(None) };
+    };
+    let line = rest.get(..length).and_then(|line| line.strip_suffix(b"\r")).ok_or(wrong)?;
+    if line.len() > CHUNK_LINE_BYTES_MAX || !line.iter().all(|byte| is_in_line(*byte)) {
+        return Err(wrong);
+    }
+    Ok(Some((chunk_size(line).ok_or(wrong)?, length + 1)))
 }
 
 /// The size of a chunk; an extension means nothing (RFC 9112, 7.1.1).
-pub(crate) fn chunk_size(line: &[u8]) -> Option<u64> {
+fn chunk_size(line: &[u8]) -> Option<u64> {
     let count = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let (digits, extension) = line.split_at_checked(count)?;
     let is_extension = extension.trim_ascii_start().starts_with(b";");
@@ -341,72 +322,34 @@ pub(crate) fn chunk_size(line: &[u8]) -> Option<u64> {
     i64::try_from(size).is_ok().then_some(size)
 }
 
-/// Without a branch for each byte, which makes it several bytes at a time.
-fn all(text: &[u8], is_right: impl Fn(u8) -> bool) -> bool {
-    text.iter().fold(true, |so_far, byte| so_far & is_right(*byte))
-}
-
 /// Anything but controls.
 pub(crate) fn is_in_line(byte: u8) -> bool {
     ((byte >= b' ') | (byte == b'\t')) & (byte != 0x7f)
 }
 
-/// A fragment never leaves the client that has it.
-fn is_in_request_line(byte: u8) -> bool {
-    (b' '..0x7f).contains(&byte) & (byte != b'#')
+/// Writes a number in decimal.
+pub(crate) fn write_decimal(number: u64, to: &mut Vec<u8>) {
+    write_digits::<10>(number, to);
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        if this.is_broken {
-            return Poll::Ready(Err(bad_framing()));
-        }
-        let before = buf.filled().len();
-        if this.first.is_empty() {
-            ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
-        } else {
-            let count = this.first.len().min(buf.remaining());
-            buf.put_slice(&this.first.split_to(count));
-        }
-        if this.turn.0.load(Ordering::Acquire) {
-            this.turn.0.store(false, Ordering::Release);
-            this.framing.stop();
-        }
-        Poll::Ready(this.check(buf, before))
-    }
+/// Writes a number in hexadecimal.
+pub(crate) fn write_hexadecimal(number: u64, to: &mut Vec<u8>) {
+    write_digits::<16>(number, to);
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Guard<S> {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(cx, buf)
+fn write_digits<const BASE: u64>(mut number: u64, to: &mut Vec<u8>) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    let mut digits = [b'0'; 20];
+    let mut count = 0;
+    for place in digits.iter_mut().rev() {
+        if let Some(digit) = DIGITS.get((number % BASE) as usize) {
+            *place = *digit;
+        }
+        count += 1;
+        number /= BASE;
+        if number == 0 {
+            break;
+        }
     }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
+    to.extend_from_slice(digits.get(digits.len() - count..).unwrap_or_default());
 }

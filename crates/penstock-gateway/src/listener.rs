@@ -1,12 +1,13 @@
 //! Accepting connections: a thread and a runtime for each core, each with
 //! its own listening sockets and its own upstream connections.
 //!
-//! `connection` serves one, plain or encrypted, HTTP/1.1 or HTTP/2; `activity`
+//! `connection` serves one, plain or encrypted, [`http1`] or HTTP/2; `activity`
 //! says when it has to end, `admission` how many there may be.
 
 mod activity;
 mod admission;
 mod connection;
+pub mod http1;
 mod patience;
 mod quiet;
 mod stream;
@@ -23,7 +24,7 @@ use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
 pub use self::admission::Admission;
-use self::admission::Admitted;
+pub(crate) use self::admission::Admitted;
 use self::connection::Accepted;
 use crate::Gateway;
 use crate::proxy::Worker;

@@ -16,6 +16,7 @@ mod substitute;
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,7 +24,6 @@ use http::header::{
     CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, Request, Response, StatusCode};
-use hyper::body::Incoming;
 use penstock_llm::stage::Head;
 
 pub use self::affinity::AffinityCookie;
@@ -36,6 +36,7 @@ use crate::attempt;
 use crate::body::{ClientBody, Recorder};
 use crate::certificate::Certificates;
 use crate::error::{ErrorKind, GatewayError};
+use crate::incoming::Incoming;
 use crate::plugin::Flow;
 use crate::reply::{self, Audience, Reply, X_REQUEST_ID};
 use crate::request::{Intake, RequestContext, RequestId, ResponseContext, strip_hop_by_hop};
@@ -135,8 +136,8 @@ pub async fn serve(
             Err(GatewayError::new(ErrorKind::Misdirected))
         }
         Some(live) => {
-            in_time(settings.request_timeout, fallback::passes(worker, live, &mut cx, &mut ran))
-                .await
+            let answer = pin!(fallback::passes(worker, live, &mut cx, &mut ran));
+            in_time(settings.request_timeout, answer).await
         }
         None => Err(GatewayError::new(ErrorKind::NotConfigured)),
     };
@@ -153,10 +154,11 @@ pub async fn serve(
     }
 }
 
-/// Waits for an answer no longer than it may take.
+/// Waits for an answer no longer than it may take. It is large, so it stays
+/// where it is.
 async fn in_time<T>(
     limit: Option<Duration>,
-    answer: impl Future<Output = Result<T, GatewayError>>,
+    answer: Pin<&mut impl Future<Output = Result<T, GatewayError>>>,
 ) -> Result<T, GatewayError> {
     match limit {
         None => answer.await,
@@ -221,10 +223,10 @@ async fn as_asked(
     limit: Option<Duration>,
     cx: &mut RequestContext,
 ) -> Result<Response<UpstreamBody>, GatewayError> {
-    let answer = async {
+    let answer = pin!(async {
         mirror::send(worker, live, journey, cx).await?;
         substitute::answer(worker, live, journey, cx).await
-    };
+    });
     in_time(limit, answer).await
 }
 

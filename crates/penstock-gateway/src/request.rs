@@ -8,8 +8,6 @@ use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, TE};
 use http::{Method, Uri};
 use http_body::Body;
-use hyper::body::Incoming;
-use hyper::upgrade::OnUpgrade;
 use penstock_llm::provider::{Fetched, LlmRequest, Provider};
 use penstock_llm::scan::Scan;
 use penstock_llm::stage::Head;
@@ -18,14 +16,15 @@ use penstock_llm::{Api, LlmError};
 use crate::access_log::AccessRecord;
 use crate::body::Recorder;
 use crate::error::{ErrorKind, GatewayError};
-use crate::framing::is_bad_framing;
 use crate::gzip::Offer;
+use crate::incoming::Incoming;
 use crate::policy::RoutePolicy;
 use crate::proxy::{AffinityCookie, Downstream, Received};
 use crate::reply::Audience;
 use crate::route::RouteInput;
 use crate::snapshot::Fallback;
 use crate::state::{BufferShare, Live, State};
+use crate::tunnel::Handover;
 
 mod head;
 
@@ -76,7 +75,7 @@ pub struct RequestContext {
     pub takes_trailers: bool,
     /// What hands over the client's connection, where the client asks for a
     /// WebSocket.
-    pub upgrade: Option<OnUpgrade>,
+    pub upgrade: Option<Handover>,
     /// The LLM API that the path names.
     pub api: Option<Api>,
     /// Which of a route's weighted targets is taken: a number below 100, the
@@ -164,20 +163,22 @@ impl RequestContext {
         intake: Intake,
     ) -> Result<Self, Box<Rejected>> {
         let (parts, body) = request.into_parts();
-        let body = match body.is_end_stream() {
-            true => RequestBody::Empty,
-            false => RequestBody::Streaming(body),
+        let (body, handover) = match body {
+            Incoming::Offer(handover) => (RequestBody::Empty, Some(handover)),
+            body if body.is_end_stream() => (RequestBody::Empty, None),
+            body => (RequestBody::Streaming(body), None),
         };
-        Self::from_parts(parts, body, client, (state, live), intake)
+        Self::from_parts(parts, (body, handover), client, (state, live), intake)
     }
 
-    /// The same for a request whose body is at hand.
+    /// The same for a request whose body is at hand, with what its connection
+    /// is handed over with.
     ///
     /// # Errors
     /// See [`RequestContext::receive`].
     pub fn from_parts(
-        mut parts: http::request::Parts,
-        body: RequestBody,
+        parts: http::request::Parts,
+        (body, handover): (RequestBody, Option<Handover>),
         downstream: &Downstream,
         (state, live): (&Arc<State>, Option<Arc<Live>>),
         intake: Intake,
@@ -185,7 +186,6 @@ impl RequestContext {
         let request_id = RequestId::random();
         let upgrade = wanted_upgrade(&parts, &body);
         let takes_trailers = lists(&parts.headers, &TE, "trailers");
-        let on_upgrade = parts.extensions.remove::<OnUpgrade>();
         let mut headers = parts.headers;
         let authority = match parts.uri.authority() {
             Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
@@ -229,7 +229,7 @@ impl RequestContext {
             headers,
             body,
             takes_trailers,
-            upgrade: on_upgrade.filter(|_| wants_upgrade),
+            upgrade: handover.filter(|_| wants_upgrade),
             target_roll: fastrand::u32(0..100),
             policy: None,
             affinity_cookie: None,
@@ -472,7 +472,11 @@ impl RequestContext {
             return Err(GatewayError::new(ErrorKind::BodyTooLarge));
         }
         let mut share = BufferShare::new(self.state.clone());
-        let bytes = read_all(incoming, &mut share, self.intake).await?;
+        let bytes = match incoming {
+            Incoming::Whole(bytes) if share.grow(bytes.len()) => std::mem::take(bytes),
+            Incoming::Whole(_) => return Err(GatewayError::new(ErrorKind::OutOfBuffers)),
+            incoming => Box::pin(read_all(incoming, &mut share, self.intake)).await?,
+        };
         self.record.request_bytes = bytes.len() as u64;
         self.body = match bytes.is_empty() {
             true => RequestBody::Empty,
@@ -529,7 +533,7 @@ async fn next_data(
             Err(_) => return Err(GatewayError::new(ErrorKind::BodyTimeout)),
             Ok(None) => return Ok(None),
             Ok(Some(Err(error))) => {
-                let kind = match is_bad_framing(&error) {
+                let kind = match error.is_bad_framing() {
                     true => ErrorKind::InvalidRequest,
                     false => ErrorKind::ClientClosed,
                 };
@@ -555,17 +559,15 @@ impl RequestId {
     /// generator is enough.
     pub fn random() -> Self {
         const HEX: &[u8; 16] = b"0123456789abcdef";
+        const PLACES: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
         let bits = fastrand::u128(..);
         let bits = (bits & !(0xf << 76) & !(0b11 << 62)) | (4 << 76) | (0b10 << 62);
         let mut text = [b'-'; 36];
-        let mut nibble = 32;
-        for (index, character) in text.iter_mut().enumerate() {
-            if matches!(index, 8 | 13 | 18 | 23) {
-                continue;
+        for (byte, place) in bits.to_be_bytes().into_iter().zip(PLACES) {
+            let digit = |value: u8| HEX.get(usize::from(value & 0xf)).copied().unwrap_or(b'0');
+            if let Some(pair) = text.get_mut(place..place + 2) {
+                pair.copy_from_slice(&[digit(byte >> 4), digit(byte)]);
             }
-            nibble -= 1;
-            let value = (bits >> (nibble * 4)) & 0xf;
-            *character = HEX.get(value as usize).copied().unwrap_or(b'0');
         }
         Self(text)
     }

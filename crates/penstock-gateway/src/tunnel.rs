@@ -13,13 +13,14 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use hyper::upgrade::{OnUpgrade, Upgraded};
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional_with_sizes};
+use tokio::sync::oneshot::{self, Receiver, Sender};
 use tokio::task::JoinSet;
 
 use crate::body::Recorder;
-use crate::upstream::{Stream, UpstreamBody};
+use crate::listener::Admitted;
+use crate::stream::Stream;
+use crate::upstream::UpstreamBody;
 
 /// What is held of each direction, besides what the system buffers.
 const BUFFER_BYTES: usize = 8 << 10;
@@ -27,13 +28,33 @@ const BUFFER_BYTES: usize = 8 << 10;
 /// Both sides of a connection that is about to be handed over.
 pub struct Tunnel {
     /// Gives the client's side once it has got the head of the answer.
-    pub client: OnUpgrade,
+    pub client: Handover,
     /// The upstream's side.
     pub upstream: UpstreamBody,
     /// What is written when it is over.
     pub recorder: Recorder,
     /// How long nothing may pass, in either direction.
     pub idle_timeout: Duration,
+}
+
+/// What gives the client's side, if it is handed over.
+pub struct Handover(Receiver<ClientSide>);
+
+impl Handover {
+    /// It, and what the client's side is given to.
+    pub(crate) fn channel() -> (Sender<ClientSide>, Self) {
+        let (sender, receiver) = oneshot::channel();
+        (sender, Self(receiver))
+    }
+}
+
+/// The client's side of a connection on which HTTP is over.
+pub(crate) struct ClientSide {
+    pub(crate) stream: Stream,
+    /// What was read from it already.
+    pub(crate) early: Bytes,
+    /// It counts as a connection until it is closed.
+    pub(crate) _admitted: Admitted,
 }
 
 /// The tunnels of one worker.
@@ -61,9 +82,9 @@ impl Tunnel {
         let Self { client, upstream, mut recorder, idle_timeout } = self;
         let progress = Arc::new(Progress::new());
         let passing = async {
-            let client = client.await.map_err(|_| End::Client)?;
+            let client = client.0.await.map_err(|_| End::Client)?;
             let (upstream, early) = upstream.into_stream().ok_or(End::Upstream)?;
-            let client = Watched { stream: TokioIo::new(client), progress: progress.clone() };
+            let client = Watched { client, progress: progress.clone() };
             pass(client, upstream, early).await.map_err(|_| match progress.has_client_failed() {
                 true => End::Client,
                 false => End::Upstream,
@@ -90,11 +111,7 @@ enum End {
     Idle,
 }
 
-async fn pass(
-    mut client: Watched<TokioIo<Upgraded>>,
-    mut upstream: Stream,
-    early: Bytes,
-) -> io::Result<()> {
+async fn pass(mut client: Watched, mut upstream: Stream, early: Bytes) -> io::Result<()> {
     client.write_all(&early).await?;
     client.flush().await?;
     // A side that is done writing may still read: only its direction ends.
@@ -147,12 +164,12 @@ impl Progress {
 }
 
 /// The client's side, with what passes it.
-struct Watched<S> {
-    stream: S,
+struct Watched {
+    client: ClientSide,
     progress: Arc<Progress>,
 }
 
-impl<S> Watched<S> {
+impl Watched {
     fn check<T>(&self, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if let Poll::Ready(Err(_)) = &outcome {
             self.progress.has_client_failed.store(true, Ordering::Relaxed);
@@ -161,14 +178,20 @@ impl<S> Watched<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+impl AsyncRead for Watched {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        let outcome = Pin::new(&mut self.stream).poll_read(cx, buf);
+        let early = &mut self.client.early;
+        if !early.is_empty() {
+            buf.put_slice(&early.split_to(early.len().min(buf.remaining())));
+            self.progress.note(&self.progress.received, buf.filled().len() - before);
+            return Poll::Ready(Ok(()));
+        }
+        let outcome = Pin::new(&mut self.client.stream).poll_read(cx, buf);
         if outcome.is_ready() {
             self.progress.note(&self.progress.received, buf.filled().len() - before);
         }
@@ -176,13 +199,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl AsyncWrite for Watched {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let outcome = Pin::new(&mut self.stream).poll_write(cx, buf);
+        let outcome = Pin::new(&mut self.client.stream).poll_write(cx, buf);
         if let Poll::Ready(Ok(written)) = &outcome {
             self.progress.note(&self.progress.sent, *written);
         }
@@ -190,12 +213,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let outcome = Pin::new(&mut self.stream).poll_flush(cx);
+        let outcome = Pin::new(&mut self.client.stream).poll_flush(cx);
         self.check(outcome)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let outcome = Pin::new(&mut self.stream).poll_shutdown(cx);
+        let outcome = Pin::new(&mut self.client.stream).poll_shutdown(cx);
         self.check(outcome)
     }
 }

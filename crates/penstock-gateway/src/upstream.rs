@@ -32,14 +32,13 @@ use crate::error::{ErrorKind, GatewayError};
 use crate::metrics::Metrics;
 use crate::settings::Settings;
 use crate::state::ServiceState;
+use crate::stream::Stream;
 
 pub mod http1;
 mod http2;
-mod stream;
 mod tls;
 
 pub use http1::Connection;
-pub use stream::Stream;
 pub use tls::{ClientTls, Verify, trusted_certificates};
 
 /// The most idle connections that a worker keeps to one endpoint.
@@ -156,14 +155,15 @@ impl Dialer<'_> {
         };
         let key = PoolKey { service: service.id, endpoint, server_name };
         if service.service.protocol.is_http2() {
-            return self.share(service, host, key).await.map(Ready::Http2);
+            return Box::pin(self.share(service, host, key)).await.map(Ready::Http2);
         }
         while may_reuse && let Some(mut connection) = self.pool.take(&key) {
             if connection.is_alive().await {
                 return Ok(Ready::Http1 { connection, is_reused: true });
             }
         }
-        let stream = self.open(service, endpoint, host).await?;
+        // Apart, so that requests on kept connections do not carry its state.
+        let stream = Box::pin(self.open(service, endpoint, host)).await?;
         Ok(Ready::Http1 { connection: Box::new(Connection::new(stream, key)), is_reused: false })
     }
 
@@ -230,7 +230,8 @@ impl Dialer<'_> {
         }
         let name = service.service.sni.as_deref().unwrap_or(host);
         let connector = self.tls.connector(service.service.protocol.is_http2());
-        Ok(Stream::Tls(Box::new(self.handshake(connector, tcp, name, endpoint).await?)))
+        let stream = self.handshake(connector, tcp, name, endpoint).await?;
+        Ok(Stream::Tls(Box::new(stream.into())))
     }
 
     async fn handshake(
@@ -277,7 +278,7 @@ impl Ready {
                 sent.await?.map(|answering| Source::Http1(Box::new(answering)))
             }
             Self::Http2(share) => {
-                let response = share.send(request, limits.first_byte_timeout).await?;
+                let response = Box::pin(share.send(request, limits.first_byte_timeout)).await?;
                 response.map(|incoming| Source::Http2 { incoming, _share: share })
             }
         };

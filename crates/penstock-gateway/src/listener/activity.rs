@@ -1,9 +1,8 @@
 //! What a client connection is at, and for how long: waiting, receiving a
 //! head, serving, or stuck in writing.
 //!
-//! hyper's own timer counts waiting for a request and receiving its head as
-//! one; and it is set anew for each request. Here a request costs two looks at
-//! the clock, and a connection has one timer.
+//! A request costs two looks at the clock, and a connection has one timer,
+//! which is not set anew for each request.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -59,7 +58,7 @@ impl Activity {
         millis(self.began.elapsed())
     }
 
-    /// Bytes came.
+    /// Bytes came, but not yet a whole head.
     pub(super) fn received(&self) {
         if self.has_heads
             && self.requests.load(Ordering::Relaxed) == 0

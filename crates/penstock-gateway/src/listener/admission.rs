@@ -48,7 +48,7 @@ impl Admission {
 }
 
 /// A connection that counts, until this is dropped.
-pub(super) struct Admitted {
+pub(crate) struct Admitted {
     gateway: Arc<Gateway>,
     /// What it counts for, where addresses have a limit.
     address: Option<IpAddr>,

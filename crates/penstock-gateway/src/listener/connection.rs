@@ -1,21 +1,21 @@
 //! One client connection, from its first byte to its end.
 
 use std::convert::Infallible;
+use std::fmt::Display;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONNECTION, COOKIE, HeaderMap, HeaderValue, UPGRADE};
+use http::header::{COOKIE, HeaderMap, HeaderValue};
 use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
@@ -25,25 +25,23 @@ use tokio_rustls::TlsAcceptor;
 
 use super::activity::{Activity, RequestUnderWay};
 use super::admission::Admitted;
+use super::http1;
 use super::patience::{Appetite, Streams};
 use super::quiet::Quiet;
 use super::stream::ClientStream;
 use super::tls;
 use crate::body::ClientBody;
-use crate::framing::Guard;
+use crate::incoming::Incoming;
 use crate::metrics::Ending;
 use crate::proxy::{self, Downstream, DownstreamTls, Worker};
 use crate::shutdown::{Phase, Progress};
+use crate::stream::Stream;
 use crate::upstream::BodyError;
 
 /// What an HTTP/2 client sends first (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// What is read to find out the version; most heads fit.
-const FIRST_READ_BYTES: usize = 2 << 10;
 /// How long a client has to take note that its idle connection ends.
 const FAREWELL: Duration = Duration::from_secs(5);
-/// hyper has room for so many headers without an allocation.
-const HEADERS_INLINE: usize = 100;
 
 /// Room for what an HTTP/2 client sends: of one request, and of all of a
 /// connection.
@@ -75,10 +73,10 @@ impl Accepted {
         };
         match first {
             Ok(Ok(first)) if first.starts_with(PREFACE) => {
-                Box::pin(self.serve_http2(stream, first, None)).await;
+                Box::pin(self.serve_http2(stream, first.freeze(), None)).await;
             }
             Ok(Ok(first)) if first.is_empty() => {}
-            Ok(Ok(first)) => self.serve_http1(stream, first, None).await,
+            Ok(Ok(first)) => self.serve_http1(Stream::Plain(stream), first, None).await,
             Ok(Err(error)) => self.report(&error),
             Err(_) => self.ended(Ending::HeadTimeout),
         }
@@ -107,50 +105,30 @@ impl Accepted {
         let tls = Some(DownstreamTls { server_name });
         match is_http2 {
             true => self.serve_http2(stream, Bytes::new(), tls).await,
-            false => self.serve_http1(stream, Bytes::new(), tls).await,
+            false => {
+                let stream = Stream::Tls(Box::new(stream.into()));
+                self.serve_http1(stream, BytesMut::new(), tls).await;
+            }
         }
     }
 
-    async fn serve_http1<S>(self, stream: S, first: Bytes, tls: Option<DownstreamTls>)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    async fn serve_http1(self, stream: Stream, first: BytesMut, tls: Option<DownstreamTls>) {
         let Self { worker, client, admitted, stopping } = self;
-        let settings = &worker.gateway.settings;
-        let activity = Activity::new(true, settings);
+        let activity = Activity::new(true, &worker.gateway.settings);
         let downstream = Downstream::new(client, tls);
-        let progress = stopping.clone();
-        let (stream, turn) = Guard::of_client(stream, first);
-        let service = service_fn(|request: Request<Incoming>| {
-            let (worker, downstream, under_way) = (&worker, &downstream, activity.begin());
-            let (progress, turn) = (&progress, &turn);
-            // What follows has not been looked at, see `Framing`.
-            let offers_upgrade = request.headers().contains_key(UPGRADE);
-            async move {
-                let mut response = proxy::serve(worker, downstream, request).await;
-                // A connection that becomes a tunnel has no next request.
-                let is_tunnel = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-                if is_tunnel {
-                    turn.take();
-                }
-                let is_last = offers_upgrade || progress.is_in(Phase::Leaving);
-                if is_last && !is_tunnel {
-                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-                }
-                Ok::<_, Infallible>(response.map(|body| TrackedBody::new(body, under_way, None)))
-            }
-        });
-        let stream = ClientStream::new(stream, Bytes::new(), activity.clone(), admitted);
-        let mut builder = http1::Builder::new();
-        builder.max_buf_size(settings.head_bytes_max);
-        if settings.headers_max != HEADERS_INLINE {
-            builder.max_headers(settings.headers_max);
-        }
-        let serving = builder.serve_connection(stream, service).with_upgrades();
+        let (progress, is_stopping) = (stopping.clone(), AtomicBool::new(false));
+        let service = http1::Service {
+            worker: &worker,
+            downstream: &downstream,
+            activity: &activity,
+            progress: &progress,
+            is_stopping: &is_stopping,
+        };
+        let serving = http1::Connection::new(service, stream, first, admitted).serve();
         // A request may be under way, which closing would lose.
         let until = Phase::Hurrying;
         let watched = Watched { worker: &worker, client, activity: &activity, until, stopping };
-        watched.drive(serving, |serving| serving.graceful_shutdown()).await;
+        watched.drive(serving, |_| is_stopping.store(true, Ordering::Relaxed)).await;
     }
 
     async fn serve_http2<S>(self, stream: S, first: Bytes, tls: Option<DownstreamTls>)
@@ -161,7 +139,7 @@ impl Accepted {
         let settings = &worker.gateway.settings;
         let activity = Activity::new(false, settings);
         let downstream = Arc::new(Downstream::new(client, tls));
-        let service = service_fn(|mut request: Request<Incoming>| {
+        let service = service_fn(|mut request: Request<hyper::body::Incoming>| {
             let under_way = activity.begin();
             let (worker, downstream) = (worker.clone(), downstream.clone());
             async move {
@@ -170,10 +148,11 @@ impl Accepted {
                     return Ok(too_many_headers(under_way));
                 }
                 join_cookies(request.headers_mut());
-                let response = proxy::serve(&worker, &downstream, request).await;
+                let response =
+                    proxy::serve(&worker, &downstream, request.map(Incoming::Http2)).await;
                 appetite.asked(true);
                 Ok::<_, Infallible>(
-                    response.map(|body| TrackedBody::new(body, under_way, Some(appetite))),
+                    response.map(|body| TrackedBody::new(body, under_way, appetite)),
                 )
             }
         });
@@ -209,17 +188,17 @@ impl Accepted {
 
 /// Reads until it is certain whether this is the preface of HTTP/2. Nothing
 /// more is waited for once it is not.
-async fn first_bytes(stream: &mut TcpStream) -> io::Result<Bytes> {
-    let mut bytes = BytesMut::with_capacity(FIRST_READ_BYTES);
+async fn first_bytes(stream: &mut TcpStream) -> io::Result<BytesMut> {
+    let mut bytes = BytesMut::with_capacity(http1::READ_BYTES_MIN);
     while PREFACE.starts_with(&bytes) && bytes.len() < PREFACE.len() {
         if stream.read_buf(&mut bytes).await? == 0 {
             break;
         }
     }
-    Ok(bytes.freeze())
+    Ok(bytes)
 }
 
-/// hyper refuses them by itself in HTTP/1.
+/// The answer to a head with more of them than it may have.
 fn too_many_headers(under_way: RequestUnderWay) -> Response<TrackedBody> {
     let mut response = Response::new(TrackedBody { body: None, under_way, appetite: None });
     *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
@@ -250,9 +229,10 @@ struct Watched<'a> {
 
 impl Watched<'_> {
     /// Serves to the end. `stop` lets requests finish and takes no more.
-    async fn drive<C>(mut self, serving: C, stop: fn(Pin<&mut C>))
+    async fn drive<C, E>(mut self, serving: C, stop: impl Fn(Pin<&mut C>))
     where
-        C: Future<Output = hyper::Result<()>>,
+        C: Future<Output = Result<(), E>>,
+        E: Display,
     {
         let mut serving = pin!(serving);
         let mut is_stopping = false;
@@ -306,18 +286,19 @@ enum Interrupt {
     End(Ending),
 }
 
-/// The body of an answer, and the knowledge that its request is under way.
+/// The body of an answer in HTTP/2, and the knowledge that its request is under
+/// way.
 struct TrackedBody {
     /// None where there is nothing to send.
     body: Option<ClientBody>,
     under_way: RequestUnderWay,
-    /// Where the client says how much it takes, as in HTTP/2.
+    /// How much the client takes; none where there is nothing to send.
     appetite: Option<Arc<Appetite>>,
 }
 
 impl TrackedBody {
-    fn new(body: ClientBody, under_way: RequestUnderWay, appetite: Option<Arc<Appetite>>) -> Self {
-        Self { body: Some(body), under_way, appetite }
+    fn new(body: ClientBody, under_way: RequestUnderWay, appetite: Arc<Appetite>) -> Self {
+        Self { body: Some(body), under_way, appetite: Some(appetite) }
     }
 }
 

@@ -1,6 +1,6 @@
-//! A client's socket, plain or encrypted, as hyper reads and writes it: what
-//! was read to find out the version comes again, and the connection's activity
-//! is noted.
+//! A client's socket, plain or encrypted, as hyper reads and writes HTTP/2 on
+//! it: what was read to find out the version comes again, and the connection's
+//! activity is noted.
 
 use std::io;
 use std::pin::Pin;
@@ -36,8 +36,7 @@ pub(super) struct ClientStream<S> {
     /// What was read already.
     first: Bytes,
     activity: Arc<Activity>,
-    /// The connection counts as long as its socket is open, also where it
-    /// has been upgraded.
+    /// The connection counts as long as its socket is open.
     _admitted: Admitted,
 }
 

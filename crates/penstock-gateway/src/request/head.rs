@@ -11,6 +11,7 @@ use http::header::{
 };
 use http::request::Parts;
 use http::{Method, Uri, Version};
+use memchr::{memchr, memrchr};
 
 use super::{RequestBody, X_FORWARDED_FOR, X_HI_ORIGINAL_AUTH};
 use crate::error::{ErrorKind, GatewayError};
@@ -249,12 +250,13 @@ pub(super) fn normalise(uri: Uri) -> Option<Uri> {
 /// A host in lower case without its port.
 pub(crate) fn host_of(authority: &HeaderValue) -> Box<str> {
     let text = authority.to_str().unwrap_or_default();
-    let text = text.rsplit_once('@').map_or(text, |(_, host)| host);
-    let end = match text.strip_prefix('[') {
-        Some(_) => text.find(']').map_or(text.len(), |at| at + 1),
-        None => text.find(':').unwrap_or(text.len()),
+    let host = memrchr(b'@', text.as_bytes()).and_then(|at| text.get(at + 1..)).unwrap_or(text);
+    let end = match host.starts_with('[') {
+        true => memchr(b']', host.as_bytes()).map(|at| at + 1),
+        false => memchr(b':', host.as_bytes()),
     };
-    text.get(..end).unwrap_or_default().to_ascii_lowercase().into()
+    let name = end.and_then(|end| host.get(..end)).unwrap_or(host);
+    name.to_ascii_lowercase().into()
 }
 
 /// Whether a request says once, and in one way, which host it is for.
@@ -286,19 +288,24 @@ pub(super) fn has_one_length(headers: &HeaderMap) -> bool {
 
 /// A name or an address, with or without a port; without a user.
 fn is_host(text: &[u8]) -> bool {
-    let text = std::str::from_utf8(text).unwrap_or_default();
-    let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    let is_of_address = |byte: u8| byte.is_ascii_hexdigit() || b":.".contains(&byte);
-    let (host, port, is_valid) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']'))
-    {
-        Some((address, port)) => (address, port, address.bytes().all(is_of_address)),
+    let is_of_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
+    let is_of_address = |byte: &u8| byte.is_ascii_hexdigit() || b":.".contains(byte);
+    let (host, port, is_valid) = match text.strip_prefix(b"[") {
+        Some(rest) => {
+            let end = memchr(b']', rest).unwrap_or(rest.len());
+            let (address, behind) = rest.split_at_checked(end).unwrap_or((rest, b""));
+            let is_closed = behind.first() == Some(&b']');
+            let port = behind.get(1..).unwrap_or_default();
+            (address, port, is_closed && address.iter().all(is_of_address))
+        }
         None => {
-            let (name, port) = text.split_at(text.find(':').unwrap_or(text.len()));
-            (name, port, name.bytes().all(is_of_name))
+            let end = memchr(b':', text).unwrap_or(text.len());
+            let (name, port) = text.split_at_checked(end).unwrap_or((text, b""));
+            (name, port, name.iter().all(is_of_name))
         }
     };
-    let is_number = |port: &str| port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit());
-    let is_port = port.is_empty() || port.strip_prefix(':').is_some_and(is_number);
+    let is_number = |port: &[u8]| port.len() <= 5 && port.iter().all(u8::is_ascii_digit);
+    let is_port = port.is_empty() || port.strip_prefix(b":").is_some_and(is_number);
     is_valid && is_port && !host.is_empty()
 }
 

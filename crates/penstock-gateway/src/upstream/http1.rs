@@ -18,12 +18,13 @@ use http::{Request, Response};
 use http_body::Frame;
 use tokio::io::AsyncReadExt;
 
-use self::answer::{AnswerBody, Head, HeadReader, Piece};
+use self::answer::{Head, HeadReader};
 use self::writing::{Failed, Writing};
-use super::{BodyError, PoolKey, SendFailure, Stream};
+use super::{BodyError, PoolKey, SendFailure};
 use crate::body::OutgoingBody;
 use crate::error::{ErrorKind, GatewayError};
-use crate::framing::is_bad_framing;
+use crate::framing::{Framing, Piece, Wrong};
+use crate::stream::Stream;
 
 /// What is read at once at first; it grows where answers are fast.
 const READ_BYTES_MIN: usize = 4 << 10;
@@ -44,7 +45,7 @@ pub struct Connection {
 /// A connection on which an answer has begun.
 pub(super) struct Answering {
     connection: Box<Connection>,
-    body: AnswerBody,
+    body: Framing,
     keeps_alive: bool,
 }
 
@@ -157,8 +158,8 @@ impl Connection {
     }
 }
 
-impl From<answer::Wrong> for Failed {
-    fn from(wrong: answer::Wrong) -> Self {
+impl From<Wrong> for Failed {
+    fn from(wrong: Wrong) -> Self {
         Self::Wrong(wrong)
     }
 }
@@ -171,7 +172,7 @@ impl From<Failed> for GatewayError {
                 (ErrorKind::UpstreamClosed, "it closed the connection before it answered".into())
             }
             Failed::Wrong(wrong) => (ErrorKind::UpstreamInvalid, wrong.to_string()),
-            Failed::Body(error) if is_bad_framing(&error) => {
+            Failed::Body(error) if error.is_bad_framing() => {
                 (ErrorKind::InvalidRequest, error.to_string())
             }
             Failed::Body(error) => (ErrorKind::ClientClosed, error.to_string()),
@@ -205,8 +206,8 @@ impl Answering {
                 Err(wrong) => return broken(wrong),
             }
             match ready!(connection.poll_read(cx)) {
-                Ok(0) if matches!(self.body, AnswerBody::UntilClose) => {
-                    self.body = AnswerBody::Length(0);
+                Ok(0) if matches!(self.body, Framing::UntilClose) => {
+                    self.body = Framing::Length(0);
                     self.keeps_alive = false;
                 }
                 Ok(0) => return broken(io::Error::from(io::ErrorKind::UnexpectedEof)),

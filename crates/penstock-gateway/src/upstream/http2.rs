@@ -23,9 +23,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::{PoolKey, SendFailure, Stream, describe};
+use super::{PoolKey, SendFailure, describe};
 use crate::body::OutgoingBody;
 use crate::error::{ErrorKind, GatewayError};
+use crate::stream::Stream;
 
 /// The most requests at once on one connection; the peer may allow fewer.
 const STREAMS_MAX: usize = 100;

@@ -301,3 +301,131 @@ fn targets_without_a_path_are_refused() {
     }
     harbor.upstream.received_nothing();
 }
+
+#[test]
+fn an_old_client_may_keep_its_connection() {
+    let harbor = Harbor::answering(Scenario::raw("Content-Length: 5", "hello"));
+    let ask = |path: &str| {
+        format!(
+            "GET {path} HTTP/1.0\r\nHost: {HOST}\r\nAuthorization: Bearer {HERON_KEY}\r\nConnection: Keep-Alive\r\n\r\n"
+        )
+    };
+    let mut client = harbor.gateway.connect();
+    for _ in 0..3 {
+        client.write(ask("/v1/models").as_bytes());
+        let answer = client.answer();
+        assert_eq!(
+            (answer.header("connection"), answer.text().as_str()),
+            (Some("keep-alive"), "hello")
+        );
+    }
+    // It knows no chunks, so the end of the connection is the end of the body.
+    harbor.upstream.once(Scenario::raw("Transfer-Encoding: chunked", "5\r\nahoy!\r\n0\r\n\r\n"));
+    client.write(ask("/v1/models").as_bytes());
+    let head = client.head();
+    assert_eq!(head.header("connection"), Some("close"));
+    assert_eq!((head.header("transfer-encoding"), head.header("content-length")), (None, None));
+    assert_eq!(client.rest(), b"ahoy!");
+}
+
+#[test]
+fn what_is_left_of_a_body_is_no_request() {
+    let harbor = Harbor::start();
+    let inner = chat().to_bytes();
+    let denied = |framing: &str| {
+        let mut client = harbor.gateway.connect();
+        client.write(
+            format!("POST /v1/chat/completions HTTP/1.1\r\nHost: {HOST}\r\n{framing}\r\n\r\n")
+                .as_bytes(),
+        );
+        let answer = client.answer();
+        assert_eq!((answer.status(), answer.header("connection")), (401, Some("close")));
+        client.write(&inner);
+        assert_eq!(client.rest(), b"");
+    };
+    denied(&format!("Content-Length: {}", inner.len() + 1));
+    denied("Transfer-Encoding: chunked");
+    denied("Content-Length: 100000\r\nExpect: 100-continue");
+    harbor.upstream.received_nothing();
+    // What has come already is passed over.
+    let mut client = harbor.gateway.connect();
+    let head = format!("POST /v1/chat/completions HTTP/1.1\r\nHost: {HOST}\r\n");
+    for body in [
+        "Content-Length: 5\r\n\r\nhello",
+        "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    ] {
+        client.write(format!("{head}{body}").as_bytes());
+        let answer = client.answer();
+        assert_eq!((answer.status(), answer.header("connection")), (401, None), "{body}");
+    }
+    client.send(&chat());
+    assert_eq!(client.answer().status(), 200);
+}
+
+#[test]
+fn bodies_of_all_kinds_may_follow_each_other() {
+    let harbor = Harbor::start();
+    let post = |framing: &str| {
+        format!(
+            "POST /v1/files HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Bearer {HERON_KEY}\r\nContent-Type: application/octet-stream\r\n{framing}"
+        )
+    };
+    let large = "x".repeat(100_000);
+    let requests = [
+        post("Content-Length: 5\r\n\r\nhello"),
+        post("Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\nX-Sum: 1\r\n\r\n"),
+        post(&format!("Content-Length: {}\r\n\r\n{large}", large.len())),
+        post(&format!(
+            "Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{large}\r\n0\r\n\r\n",
+            large.len()
+        )),
+        post("Content-Length: 0\r\n\r\n"),
+    ];
+    let mut client = harbor.gateway.connect();
+    for _ in 0..2 {
+        client.write(requests.concat().as_bytes());
+        for body in ["hello", "abcde", &large, &large, ""] {
+            assert_eq!(client.answer().status(), 200);
+            assert!(harbor.upstream.received().text() == body);
+        }
+    }
+}
+
+#[test]
+fn answers_of_all_sizes_arrive_whole() {
+    let harbor = Harbor::start();
+    let mut client = harbor.gateway.connect();
+    for length in [0, 1, 4000, 4096, 4097, 16_384, 70_000, 1 << 20] {
+        let body = "x".repeat(length);
+        let chunked = format!("{length:x}\r\n{body}\r\n0\r\n\r\n");
+        let chunked = if length == 0 { "0\r\n\r\n" } else { &chunked };
+        for scenario in [
+            Scenario::raw(&format!("Content-Length: {length}"), &body),
+            Scenario::raw("Transfer-Encoding: chunked", chunked),
+            Scenario::raw_then_close("X-Kept: 1", &body),
+        ] {
+            harbor.upstream.once(scenario);
+            client.send(&Request::get(HOST, "/v1/models").key(HERON_KEY));
+            let answer = client.answer();
+            assert!(answer.text() == body && answer.end == End::Complete, "{length}");
+        }
+    }
+}
+
+#[test]
+fn what_is_no_request_is_not_waited_for() {
+    let harbor = Harbor::start();
+    for (nonsense, status) in [
+        ("\x16\x03\x01", 400),
+        ("GET / HTTP/9.9\r\nHost: a", 400),
+        ("GET / HTTP/1.1\r\nHost: a\n", 400),
+        ("GET / HTTP/1.1\r\n A: b\r\n\r\n", 400),
+    ] {
+        let mut client = harbor.gateway.connect();
+        client.write(nonsense.as_bytes());
+        let answer = client.answer();
+        assert_eq!((answer.status(), answer.header("connection")), (status, Some("close")));
+        assert!(answer.header("date").is_some_and(|date| date.ends_with(" GMT")));
+        assert_eq!(client.rest(), b"");
+    }
+}

@@ -204,8 +204,11 @@ fn a_body_that_is_not_in_memory_is_not_sent_again() {
     let upstream = Http2Upstream::start();
     let gateway = serve(&upstream);
     upstream.refuse(2);
-    let answer = gateway.send(&Request::post("plain.test", "/", "{}"));
-    assert_eq!((answer.status(), upstream.refusals()), (502, 1));
+    let mut client = gateway.connect();
+    client.write(b"POST / HTTP/1.1\r\nHost: plain.test\r\nTransfer-Encoding: chunked\r\n\r\n");
+    client.write_chunk(b"{}");
+    client.write(b"0\r\n\r\n");
+    assert_eq!((client.answer().status(), upstream.refusals()), (502, 1));
     upstream.received_nothing();
 }
 
@@ -290,4 +293,20 @@ fn an_upgrade_towards_http2_is_refused() {
     let gateway = serve(&upstream);
     let asking = Request::get("plain.test", "/").header("Connection", "upgrade");
     assert_eq!(gateway.send(&asking.header("Upgrade", "websocket")).status(), 403);
+}
+
+#[test]
+fn uploads_over_one_connection_keep_apart() {
+    let upstream = Http2Upstream::start();
+    let gateway = serve(&upstream);
+    let mut client = gateway.connect();
+    for round in 0..20 {
+        client.write(b"POST /a HTTP/1.1\r\nHost: plain.test\r\nTransfer-Encoding: chunked\r\n\r\n");
+        let body = format!("round {round} ").repeat(1 + 1000 * (round % 3));
+        client.write_chunk(body.as_bytes());
+        client.write(b"0\r\nX-Sum: 1\r\n\r\n");
+        assert_eq!(client.answer().status(), 200);
+        assert!(upstream.received().body == body.as_bytes(), "round {round}");
+    }
+    assert_eq!(upstream.connections(), 1);
 }

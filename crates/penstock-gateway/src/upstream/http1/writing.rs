@@ -6,14 +6,15 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
-use http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::request::Parts;
 use http_body::Body;
 use tokio::io::AsyncWrite;
 
-use super::answer::Wrong;
 use crate::body::OutgoingBody;
-use crate::upstream::Stream;
+use crate::framing::{Wrong, write_decimal, write_hexadecimal};
+use crate::incoming::IncomingError;
+use crate::stream::Stream;
 
 /// A body up to this size goes out in one piece with the head: one copy is
 /// cheaper than a second buffer for the system.
@@ -22,6 +23,8 @@ const JOINED_BYTES_MAX: u64 = 4 << 10;
 const GATHERED_BYTES_MAX: usize = 64 << 10;
 /// The most buffers that the system gets at once.
 const SLICES_MAX: usize = 16;
+/// Room for the line with the size of a chunk.
+const CHUNK_SIZE_BYTES: usize = 18;
 /// Room for what a typical head needs besides its path and headers.
 const HEAD_BYTES: usize = 64;
 
@@ -33,7 +36,7 @@ pub(in crate::upstream) enum Failed {
     /// The answer cannot be understood.
     Wrong(Wrong),
     /// The request's body broke off.
-    Body(hyper::Error),
+    Body(IncomingError),
     TooLate,
 }
 
@@ -65,7 +68,7 @@ impl Writing {
             _ if is_empty => head.extend_from_slice(b"\r\n"),
             Some(length) => {
                 head.extend_from_slice(b"content-length: ");
-                head.extend_from_slice(HeaderValue::from(length).as_bytes());
+                write_decimal(length, &mut head);
                 head.extend_from_slice(b"\r\n\r\n");
             }
             None => head.extend_from_slice(b"transfer-encoding: chunked\r\n\r\n"),
@@ -167,7 +170,10 @@ impl Writing {
                 continue;
             }
             if self.is_chunked {
-                let size = Bytes::from(format!("{:X}\r\n", data.len()));
+                let mut size = Vec::with_capacity(CHUNK_SIZE_BYTES);
+                write_hexadecimal(data.len() as u64, &mut size);
+                size.extend_from_slice(b"\r\n");
+                let size = Bytes::from(size);
                 self.queued += size.len() + 2;
                 self.queue.push_back(size);
             }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::framing::Piece;
 
 /// The status, the body and the trailers of an answer that is over.
 type Read = Option<(u16, String, usize)>;
@@ -21,7 +22,7 @@ fn read(bytes: &[u8], method: &Method, size: usize) -> Result<Read, Wrong> {
             }
         }
     }
-    let is_over = |body: &AnswerBody| body.is_over() || matches!(body, AnswerBody::UntilClose);
+    let is_over = |body: &Framing| body.is_over() || matches!(body, Framing::UntilClose);
     let answer = answer.filter(|(_, body)| is_over(body));
     Ok(answer.map(|(status, _)| (status, String::from_utf8(text).unwrap(), trailers)))
 }
@@ -72,18 +73,6 @@ fn chunks_are_put_together() {
     check(&format!("1\r\na\r\n4e20\r\n{large}\r\n0\r\n\r\n"), Some((&format!("a{large}"), 0)));
     let longest = "x".repeat(126);
     check(&format!("1;{longest}\r\na\r\n0\r\n\r\n"), Some(("a", 0)));
-}
-
-#[test]
-fn small_chunks_that_came_together_go_on_together() {
-    let mut input = BytesMut::from("3\r\nabc\r\n3\r\ndef\r\n2\r\nx");
-    let mut body = AnswerBody::Chunked(Chunked::Size);
-    let Ok(Some(Piece::Data(data))) = body.take(&mut input) else { panic!("no data") };
-    assert_eq!(&data[..], b"abcdefx");
-    assert!(matches!(body.take(&mut input), Ok(None)));
-    input.extend_from_slice(b"y\r\n");
-    let Ok(Some(Piece::Data(data))) = body.take(&mut input) else { panic!("no data") };
-    assert_eq!(&data[..], b"y");
 }
 
 #[test]
@@ -140,7 +129,8 @@ fn what_has_two_readings_is_refused() {
 #[test]
 fn connections_are_kept_where_both_sides_know() {
     let check = |head: &str, expected: bool| {
-        let head = parse(Bytes::from(format!("{head}\r\n\r\n"))).unwrap();
+        let mut input = BytesMut::from(format!("{head}\r\n\r\n").as_str());
+        let head = HeadReader::default().take(&mut input, true).unwrap().unwrap();
         assert_eq!(head.keeps_alive(), expected);
     };
     check("HTTP/1.1 200 OK", true);

@@ -1,4 +1,4 @@
-//! The transport of an upstream connection.
+//! The transport of a connection, to a client or to an upstream.
 
 use std::io;
 use std::pin::Pin;
@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_rustls::client::TlsStream;
+use tokio_rustls::TlsStream;
 
 /// A connection in the clear or encrypted.
 pub enum Stream {

@@ -1,0 +1,322 @@
+//! What comes from a client: heads for the connection, and bodies, which are
+//! read by whoever wants them, straight off the socket. That may be another
+//! task, so the socket is shared.
+
+use std::future::Future;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use http_body::Frame;
+use tokio::io::{AsyncReadExt, AsyncWrite};
+
+use super::head::{Head, HeadLimits, HeadReader, Refused};
+use crate::framing::{Framing, Piece};
+use crate::incoming::{Incoming, IncomingError};
+use crate::listener::activity::Activity;
+use crate::stream::Stream;
+
+/// What is read at once at first; most requests fit. It grows where clients
+/// are fast.
+pub(in crate::listener) const READ_BYTES_MIN: usize = 4 << 10;
+/// What is read at once at most.
+const READ_BYTES_MAX: usize = 64 << 10;
+/// Less room than this is not worth a call to the system.
+const ROOM_BYTES_MIN: usize = 1 << 10;
+
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// A client's socket, and what is known of the bytes from it.
+pub(super) struct Socket {
+    pub(super) stream: Stream,
+    /// What was read and not taken.
+    pub(super) input: BytesMut,
+    read_bytes: usize,
+    /// What is to come of the request's body.
+    body: Framing,
+    has_failed: bool,
+    /// Whether somebody may read the body.
+    has_reader: bool,
+    /// What is to be written before the body is waited for.
+    pub(super) go_ahead: &'static [u8],
+    /// The task that waits for the end of the body, or of its reader.
+    waiting: Option<Waker>,
+    activity: Arc<Activity>,
+}
+
+/// A socket that the body of a request is read from.
+pub(super) type Shared = Arc<Mutex<Socket>>;
+
+pub(super) fn lock(socket: &Mutex<Socket>) -> MutexGuard<'_, Socket> {
+    socket.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Why there is no head.
+pub(super) enum NoHead {
+    /// What came is none.
+    Refused(Refused),
+    /// The client broke off.
+    Broken(io::Error),
+    /// The client has nothing to ask any more, or shall not ask.
+    Over,
+}
+
+impl Socket {
+    pub(super) fn new(stream: Stream, input: BytesMut, activity: Arc<Activity>) -> Self {
+        Self {
+            stream,
+            input,
+            read_bytes: READ_BYTES_MIN,
+            body: Framing::OVER,
+            has_failed: false,
+            has_reader: false,
+            go_ahead: b"",
+            waiting: None,
+            activity,
+        }
+    }
+
+    /// Reads once; how many bytes came, none at the end.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.input.capacity() - self.input.len() < ROOM_BYTES_MIN {
+            self.input.reserve(self.read_bytes);
+        }
+        let room = self.input.capacity() - self.input.len();
+        let count = ready!(pin!(self.stream.read_buf(&mut self.input)).poll(cx))?;
+        if count == room {
+            self.read_bytes = (self.read_bytes * 2).min(READ_BYTES_MAX);
+        }
+        Poll::Ready(Ok(count))
+    }
+
+    /// The next head. With `takes_none` it is waited for only where it has
+    /// begun.
+    pub(super) fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        (reader, limits): (&mut HeadReader, HeadLimits),
+        spare: &mut HeaderMap,
+        takes_none: bool,
+    ) -> Poll<Result<Head, NoHead>> {
+        loop {
+            if !self.input.is_empty() {
+                match reader.take(&mut self.input, limits, spare) {
+                    Ok(Some(head)) => return Poll::Ready(Ok(head)),
+                    Ok(None) => {}
+                    Err(refused) => return Poll::Ready(Err(NoHead::Refused(refused))),
+                }
+            }
+            let is_idle = self.input.is_empty();
+            if !is_idle {
+                // It has begun, and has its time from here on.
+                self.activity.received();
+            } else if takes_none {
+                return Poll::Ready(Err(NoHead::Over));
+            }
+            match ready!(self.poll_read(cx)) {
+                Ok(0) if is_idle => return Poll::Ready(Err(NoHead::Over)),
+                Ok(0) => return broken(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) => {}
+                Err(error) => return broken(error),
+            }
+        }
+    }
+
+    /// Makes ready for another request.
+    pub(super) fn begin_waiting(&mut self) {
+        if !self.input.is_empty() {
+            return;
+        }
+        if self.read_bytes > READ_BYTES_MIN {
+            // An idle connection holds no large buffer.
+            self.read_bytes = READ_BYTES_MIN;
+            self.input = BytesMut::new();
+        }
+        // Nobody holds a part of it any more, so all of it is to be had.
+        self.input.reserve(self.read_bytes);
+    }
+
+    /// Looks whether the client has gone. What it sends meanwhile waits, and
+    /// is not read on.
+    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.body.is_over() {
+            if self.has_reader {
+                self.wake_at_end(cx);
+            }
+            return Poll::Pending;
+        }
+        if !self.input.is_empty() {
+            return Poll::Pending;
+        }
+        match self.poll_read(cx) {
+            Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(()),
+            Poll::Ready(Ok(_)) | Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// Whether another request can follow this one's body. Little that is
+    /// left of it, and that nobody wants, is skipped.
+    pub(super) fn poll_settled(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        if self.body.is_over() || self.has_failed {
+            return Poll::Ready(!self.has_failed);
+        }
+        if self.has_reader {
+            self.wake_at_end(cx);
+            return Poll::Pending;
+        }
+        if !self.skip() && matches!(self.poll_read(cx), Poll::Ready(Ok(1..))) {
+            self.skip();
+        }
+        Poll::Ready(self.body.is_over() && !self.has_failed)
+    }
+
+    /// Whether the body cannot be followed by another request: nobody wants
+    /// it, and it does not come to its end.
+    pub(super) fn is_stuck(&mut self, cx: &mut Context<'_>) -> bool {
+        !self.has_reader && self.poll_settled(cx) == Poll::Ready(false)
+    }
+
+    /// Skips what has come of the body; whether that is all of it.
+    fn skip(&mut self) -> bool {
+        while !self.body.is_over() {
+            match self.body.take(&mut self.input) {
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(_) => {
+                    self.has_failed = true;
+                    break;
+                }
+            }
+        }
+        self.body.is_over()
+    }
+
+    fn wake_at_end(&mut self, cx: &Context<'_>) {
+        if !self.waiting.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            self.waiting = Some(cx.waker().clone());
+        }
+    }
+
+    /// Wakes the connection's task, which reads on.
+    fn end_waiting(&mut self) {
+        if let Some(waker) = self.waiting.take() {
+            waker.wake();
+        }
+    }
+
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<BodyFrame>> {
+        if self.has_failed {
+            return Poll::Ready(Some(Err(IncomingError::Connection(
+                io::ErrorKind::ConnectionAborted.into(),
+            ))));
+        }
+        self.write_go_ahead(cx);
+        let error = loop {
+            match self.body.take(&mut self.input) {
+                Ok(Some(Piece::Data(data))) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                Ok(Some(Piece::Trailers(trailers))) => {
+                    return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+                }
+                Ok(None) if self.body.is_over() => return Poll::Ready(None),
+                Ok(None) => {}
+                Err(wrong) => break IncomingError::Framing(wrong),
+            }
+            match ready!(self.poll_read(cx)) {
+                Ok(0) => break IncomingError::Connection(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) => {}
+                Err(error) => break IncomingError::Connection(error),
+            }
+        };
+        self.has_failed = true;
+        Poll::Ready(Some(Err(error)))
+    }
+
+    /// Tells a client that waits to be asked to go on. A client that does not
+    /// take these few bytes gets the rest before the answer.
+    fn write_go_ahead(&mut self, cx: &mut Context<'_>) {
+        while !self.go_ahead.is_empty() {
+            match Pin::new(&mut self.stream).poll_write(cx, self.go_ahead) {
+                Poll::Ready(Ok(count @ 1..)) => {
+                    self.go_ahead = self.go_ahead.get(count..).unwrap_or_default();
+                }
+                _ => return,
+            }
+            if self.go_ahead.is_empty() {
+                let _ = Pin::new(&mut self.stream).poll_flush(cx);
+            }
+        }
+    }
+
+    /// What is left to write of a word to go on that was begun.
+    pub(super) fn take_go_ahead(&mut self) -> &'static [u8] {
+        let rest = std::mem::take(&mut self.go_ahead);
+        if rest.len() < CONTINUE.len() { rest } else { b"" }
+    }
+}
+
+/// A frame of a body, or why there is none.
+type BodyFrame = Result<Frame<Bytes>, IncomingError>;
+
+fn broken<T>(error: io::Error) -> Poll<Result<T, NoHead>> {
+    Poll::Ready(Err(NoHead::Broken(error)))
+}
+
+/// The body behind a head.
+pub(super) fn body_of(shared: &Shared, framing: Framing, expects_continue: bool) -> Incoming {
+    let mut socket = lock(shared);
+    socket.body = framing;
+    if let Framing::Length(length) = socket.body
+        && let Ok(length) = usize::try_from(length)
+        && length <= socket.input.len()
+        && (!expects_continue || length == 0)
+    {
+        socket.body = Framing::OVER;
+        return Incoming::Whole(socket.input.split_to(length).freeze());
+    }
+    socket.has_reader = true;
+    if expects_continue {
+        socket.go_ahead = CONTINUE;
+    }
+    Incoming::Http1(Receiving(Some(shared.clone())))
+}
+
+/// The body of a request, read off the client's connection. It has nothing to
+/// do with that any more once it is over, when another request may follow.
+pub struct Receiving(Option<Shared>);
+
+impl Receiving {
+    /// The next piece of it.
+    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<BodyFrame>> {
+        let Some(shared) = &self.0 else { return Poll::Ready(None) };
+        let mut socket = lock(shared);
+        let polled = socket.poll_body(cx);
+        let is_over = socket.body.is_over();
+        socket.has_reader = !is_over;
+        if is_over || socket.has_failed {
+            socket.end_waiting();
+        }
+        drop(socket);
+        if is_over {
+            self.0 = None;
+        }
+        polled
+    }
+
+    /// The bytes that are still to come, where that is known.
+    pub(crate) fn known_length(&self) -> Option<u64> {
+        self.0.as_deref().map_or(Some(0), |socket| lock(socket).body.known_length())
+    }
+}
+
+impl Drop for Receiving {
+    fn drop(&mut self) {
+        if let Some(shared) = &self.0 {
+            let mut socket = lock(shared);
+            socket.has_reader = false;
+            socket.end_waiting();
+        }
+    }
+}
