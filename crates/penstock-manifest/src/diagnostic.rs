@@ -293,7 +293,7 @@ codes! {
         "Clients refuse it for that host. Use a certificate that names it.";
     TLS_HOST_UNUSED = "PS315", Warning, "a TLS entry of an Ingress is without effect for a host",
         "Its hosts have to be written exactly as those of the rules of the same Ingress, and the oldest Ingress with TLS for a host decides.";
-    ANNOTATION_UNUSED = "PS320", Warning, "an annotation has no effect, as another one says or is missing",
+    ANNOTATION_UNUSED = "PS322", Warning, "an annotation has no effect, as another one says or is missing",
         "Higress ignores it without a word. Add what it needs, or remove it.";
 
     DESTINATION_UNKNOWN_SERVICE = "PS401", Error, "a destination names a service that does not exist",

@@ -202,7 +202,7 @@ fn redirects() {
     check(&permanent("308"), redirect, "Some((308, false, \"b.test\", None))", &[]);
     check(&permanent("304"), redirect, "Some((301, false, \"b.test\", None))", &["must be 301"]);
     check(&permanent("418"), redirect, "Some((301, false, \"b.test\", None))", &["must be 301"]);
-    check(&[("permanent-redirect-code", "308")], redirect, "None", &["PS320"]);
+    check(&[("permanent-redirect-code", "308")], redirect, "None", &["PS322"]);
     for url in
         ["/x", "ftp://a", "http://", "http://a@b", "http://a/?hunter2", "http://a/\u{1}", "//a"]
     {
@@ -348,7 +348,7 @@ fn retries() {
 fn rate_limits() {
     let limit =
         |o: &RouteOptions| o.rate_limit.map(|limit| (limit.rate, limit.interval_s, limit.burst));
-    check(&[("route-limit-burst-multiplier", "x")], limit, "None", &["PS320"]);
+    check(&[("route-limit-burst-multiplier", "x")], limit, "None", &["PS322"]);
     check(&[("route-limit-rps", "3")], limit, "Some((3, 1, 15))", &[]);
     check(
         &[("route-limit-rpm", "60"), ("route-limit-rps", "3")],
@@ -383,12 +383,12 @@ fn rate_limits() {
 #[test]
 fn load_balancing() {
     let of = |o: &RouteOptions| o.load_balance.clone();
-    check(&[("session-cookie-max-age", "3")], of, "None", &["PS320"]);
+    check(&[("session-cookie-max-age", "3")], of, "None", &["PS322"]);
     check(&[("load-balance", "Least_Request")], of, "Some(LeastConn)", &[]);
     check(&[("load-balance", "mcp-sse")], of, "Some(McpSse)", &[]);
     check(&[("load-balance", "ewma")], of, "Some(LeastConn)", &["must be `round_robin`"]);
     let hash = |by| [("load-balance", "random"), ("upstream-hash-by", by)];
-    let unused = "PS320 `load-balance` has no effect here";
+    let unused = "PS322 `load-balance` has no effect here";
     check(&hash("$remote_addr"), of, "Some(Hash(SourceAddress))", &[unused]);
     check(&hash("$request_uri"), of, "Some(Hash(RequestUri))", &[unused]);
     check(&hash("$host"), of, "Some(Hash(Host))", &[unused]);
@@ -572,7 +572,7 @@ fn mirrors() {
         &["must be a port"],
     );
     check(&[("mirror-target-service", "a:b")], of, "None", &["SERVICE[:PORT]"]);
-    check(&[("mirror-percentage", "5")], of, "None", &["PS320"]);
+    check(&[("mirror-percentage", "5")], of, "None", &["PS322"]);
 }
 
 #[test]
