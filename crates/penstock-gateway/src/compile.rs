@@ -8,6 +8,7 @@ mod backends;
 mod canary;
 mod certificates;
 mod default_backend;
+mod downstream_tls;
 mod fallback;
 mod kubernetes;
 mod last_good;
@@ -15,7 +16,9 @@ mod plugins;
 mod policy;
 mod routes;
 mod services;
+mod tls_secrets;
 mod tuning;
+mod upstream_tls;
 
 use std::sync::Arc;
 
@@ -124,11 +127,15 @@ fn report_other_namespaces(resources: &[Arc<Resource>], diagnostics: &mut Vec<Di
     }));
 }
 
-/// Whether a resource can be used as a whole: a Secret, where an Ingress needs
-/// it for TLS.
-fn is_usable(resource: &Resource, is_tls_secret: bool, diagnostics: &mut Vec<Diagnostic>) -> bool {
+/// Whether a resource can be used as a whole: a Secret, for what an Ingress
+/// needs it for.
+fn is_usable(
+    resource: &Resource,
+    uses: tls_secrets::Uses,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> bool {
     match &*resource.key.kind {
-        "Secret" if is_tls_secret => certificates::is_usable(resource, diagnostics),
+        "Secret" => tls_secrets::is_usable(resource, uses, diagnostics),
         "ConfigMap" if is_higress_config(resource) => {
             HigressConfig::parse(resource, diagnostics).is_some()
         }

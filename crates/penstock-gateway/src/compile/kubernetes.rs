@@ -182,6 +182,7 @@ impl<'a> Kubernetes<'a> {
                         Endpoints::Dns(names) if names.len() == 1 => names.first().cloned(),
                         _ => None,
                     },
+                    identity: None,
                     endpoints,
                     balance: Balance::default(),
                 },

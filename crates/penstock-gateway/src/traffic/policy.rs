@@ -12,6 +12,10 @@ use crate::snapshot::{Route, ServiceIndex, Snapshot};
 pub(super) fn of(route: &Route, snapshot: &Snapshot) -> Vec<String> {
     let Some(policy) = route.policy.as_deref() else { return Vec::new() };
     let mut said = Vec::new();
+    if let Some(check) = &policy.client {
+        let secret = &check.authority.secret.name;
+        said.push(format!("is only for clients with a certificate of {secret}"));
+    }
     if let Some(sources) = &policy.allowed_sources {
         let shown = sources.iter().map(|n| format!("{}/{}", n.address, n.prefix_bits));
         said.push(format!("is only for {}", list(shown)));
