@@ -216,14 +216,16 @@ pub struct Site {
 }
 
 impl Site {
+    fn rules(&self) -> Option<&Rules> {
+        self.handshake.as_ref().map(|handshake| &handshake.rules)
+    }
+
     /// Whether a connection for the one is as good for the other.
     fn stands_for(&self, other: &Self) -> bool {
-        let rules = |site: &Self| site.handshake.as_ref().map(|handshake| handshake.rules.clone());
         let is_same = |(a, b): (&Arc<Certificate>, &Arc<Certificate>)| Arc::ptr_eq(a, b);
         self.offer.0.len() == other.offer.0.len()
             && self.offer.0.iter().zip(&*other.offer.0).all(is_same)
-            && (self.handshake.is_none() && other.handshake.is_none()
-                || rules(self) == rules(other))
+            && self.rules() == other.rules()
     }
 }
 
@@ -236,8 +238,9 @@ pub struct Certificates {
     wildcard: HashMap<Box<str>, Site>,
     /// The pattern `*`: for every other name, and for clients that send none.
     any: Option<Site>,
-    /// What clients are checked against.
-    authorities: Vec<Arc<Authority>>,
+    /// What is not of hosts: what upstreams are shown, and what they and
+    /// clients are checked against.
+    others: (Vec<Arc<Certificate>>, Vec<Arc<Authority>>),
 }
 
 impl Certificates {
@@ -259,8 +262,15 @@ impl Certificates {
         let site = self.site_mut(host)?;
         let (handshake, problem) = Handshake::new(rules, &site.offer);
         site.handshake = Some(Box::new(handshake));
-        self.authorities.extend(authority);
+        self.others.1.extend(authority);
         Some(problem)
+    }
+
+    /// Remembers what connections to upstreams are made with, whose dates
+    /// count as well.
+    pub fn watch(&mut self, shown: Option<Arc<Certificate>>, authority: Option<Arc<Authority>>) {
+        self.others.0.extend(shown);
+        self.others.1.extend(authority);
     }
 
     /// Refuses the handshakes with a host or a pattern; false where it has no
@@ -316,13 +326,10 @@ impl Certificates {
         match (own, self.find(Some(host))) {
             (Some(own), Some(other)) => own.stands_for(other),
             (Some(_), None) => false,
-            (None, other) => {
-                let rules = |site: &Site| site.handshake.as_ref().map(|h| h.rules.clone());
-                match other.and_then(rules) {
-                    None => name.is_none() || self.any.is_some(),
-                    asked => asked == self.any.as_ref().and_then(rules),
-                }
-            }
+            (None, other) => match other.and_then(Site::rules) {
+                None => name.is_none() || self.any.is_some(),
+                asked => asked == self.any.as_ref().and_then(Site::rules),
+            },
         }
     }
 
@@ -337,8 +344,9 @@ impl Certificates {
     /// The findings about certificates that are not valid at a time, in
     /// seconds since 1970.
     pub fn expired(&self, now: u64) -> Vec<Diagnostic> {
-        let shown = self.iter().map(|(_, found)| (&found.secret, found.validity));
-        let asked = self.authorities.iter().map(|found| (&found.secret, found.validity()));
+        let shown = self.iter().map(|(_, found)| found).chain(&self.others.0);
+        let shown = shown.map(|found| (&found.secret, found.validity));
+        let asked = self.others.1.iter().map(|found| (&found.secret, found.validity()));
         let of_hosts = by_secret(shown);
         let of_authorities = by_secret(asked);
         let finding = |what: &str, (place, validity): &(&Place, Option<Validity>)| {

@@ -103,6 +103,10 @@ pub fn compile(listing: &Listing, previous: &[Arc<Resource>], options: &Options)
     );
     fallback::compile(&of_kind(&resources, "EnvoyFilter"), &mut snapshot, &mut diagnostics);
     snapshot.services = services.into_services(&mut diagnostics);
+    for identity in snapshot.services.iter().filter_map(|service| service.identity.as_ref()) {
+        let (shown, authority) = identity.parts();
+        snapshot.certificates.watch(shown, authority);
+    }
     scrubber.scrub(&mut diagnostics);
     Compiled { snapshot, diagnostics, effective: admitted.resources }
 }

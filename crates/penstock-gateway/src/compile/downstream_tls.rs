@@ -28,6 +28,8 @@ const SETTINGS: [&str; 3] = ["tls-min-protocol-version", "tls-max-protocol-versi
 
 /// Why a route is closed: nobody can be checked.
 const NO_AUTHORITY: &str = "the authority of its clients cannot be read";
+/// Why a route is closed: nobody is asked for what its Ingress asks for.
+const NO_HANDSHAKE: &str = "clients of other hosts are not asked for a certificate";
 /// Why a route is closed: its host checks for another one.
 pub(super) const OTHER_AUTHORITY: &str = "its host asks clients for certificates of another Secret";
 
@@ -104,6 +106,7 @@ impl<'a> Wishes<'a> {
         snapshot: &mut Snapshot,
         diagnostics: &mut Vec<Diagnostic>,
     ) {
+        let mut told = HashSet::new();
         for host in &self.order {
             let Some(wish) = self.by_host.get(host) else { continue };
             let authority = wish.authority.as_ref().map(|(resource, named)| {
@@ -124,6 +127,11 @@ impl<'a> Wishes<'a> {
                 Some(Some(authority)) => protect(snapshot, host, authority),
                 Some(None) => close(snapshot, host),
                 None => {}
+            }
+            if let Some((resource, tls)) = &wish.settings
+                && told.insert(std::ptr::from_ref(*resource))
+            {
+                report_limits(resource, tls, diagnostics);
             }
             wish.restrict(host, authority.flatten(), gathered, diagnostics);
             if let Some(resource) = wish.passthrough.filter(|_| self.rooted.contains(host))
@@ -188,13 +196,7 @@ impl<'a> Wish<'a> {
         diagnostics: &mut Vec<Diagnostic>,
     ) {
         let Some((resource, tls)) = &self.settings else { return };
-        let (mut rules, remarks) = Rules::of(tls);
-        for (key, remark) in remarks {
-            let message = format!("`{host}`: {remark}");
-            diagnostics.extend(at_annotation(resource, key, |cursor| {
-                cursor.diagnostic(&TLS_SETTING_LIMITED, message)
-            }));
-        }
+        let (mut rules, _) = Rules::of(tls);
         if rules.is_default() && authority.is_none() {
             return;
         }
@@ -231,6 +233,27 @@ impl<'a> Wish<'a> {
     }
 }
 
+/// Why the default backend of an Ingress is closed for hosts that are not its
+/// own: its clients have to show a certificate, and only those of its hosts
+/// are asked for one.
+pub(super) fn unprotected(
+    ingress: &Ingress,
+    resource: &Resource,
+    options: &RouteOptions,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<&'static str> {
+    ingress.default_backend.as_ref()?;
+    options.downstream_tls.as_ref()?.ca_secret.as_ref()?;
+    if ingress.rules.iter().any(|rule| &*rule.host == "*") {
+        return None;
+    }
+    let message = "the default backend answers 503 on other hosts: only clients of hosts in `rules` are asked for a certificate";
+    diagnostics.extend(at_annotation(resource, CA_SECRET, |cursor| {
+        cursor.diagnostic(&ROUTE_CLOSED, message)
+    }));
+    Some(NO_HANDSHAKE)
+}
+
 /// The finding about an authority that Higress would not ask for.
 fn foreign(
     host: &str,
@@ -244,6 +267,16 @@ fn foreign(
         "clients of `{host}` have to show a certificate; Higress would ask for none, because the Secret is neither `{server}` nor `{server}-cacert`"
     );
     at_annotation(resource, CA_SECRET, |cursor| cursor.diagnostic(&TLS_SETTING_LIMITED, message))
+}
+
+/// Says what there is no such thing as, once for an Ingress.
+fn report_limits(resource: &Resource, tls: &DownstreamTls, diagnostics: &mut Vec<Diagnostic>) {
+    let (_, remarks) = Rules::of(tls);
+    for (key, remark) in remarks {
+        diagnostics.extend(at_annotation(resource, key, |cursor| {
+            cursor.diagnostic(&TLS_SETTING_LIMITED, remark)
+        }));
+    }
 }
 
 fn at_first_annotation(

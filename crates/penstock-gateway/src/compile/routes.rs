@@ -24,7 +24,7 @@ use super::plugins::Plugins;
 use super::policy::{self, ServicePolicy};
 use super::services::Services;
 use super::tls_secrets::TlsSecrets;
-use super::{Options, canary, certificates, upstream_tls};
+use super::{Options, canary, certificates, downstream_tls, upstream_tls};
 use crate::policy::RoutePolicy;
 use crate::route::{CompiledCondition, Precedence, RouteConditions};
 use crate::snapshot::{
@@ -123,6 +123,7 @@ pub(super) fn compile(
             destinations: builder.options.destinations.as_deref(),
             inputs,
             wants_authentication: builder.wants_authentication,
+            closed: downstream_tls::unprotected(&ingress, resource, &builder.options, diagnostics),
         };
         default_backends.add(&ingress, &origin, diagnostics);
     }

@@ -68,6 +68,15 @@ impl Identity {
         made.as_ref().map(|connectors| connectors.get(is_http2)).map_err(Clone::clone)
     }
 
+    /// What it shows, and what it checks against.
+    pub(crate) fn parts(&self) -> (Option<Arc<Certificate>>, Option<Arc<Authority>>) {
+        let authority = match &self.trust {
+            Trust::Authority(authority) => Some(authority.clone()),
+            _ => None,
+        };
+        (self.client.clone(), authority)
+    }
+
     /// In words, for those who look at a change.
     pub fn describe(&self) -> String {
         let client =

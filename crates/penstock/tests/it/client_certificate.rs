@@ -486,3 +486,33 @@ fn no_finding_shows_a_key() {
     assert!(!gate.gateway.findings().is_empty());
     assert!(!format!("{:?}{:?}", gate.gateway.findings(), gate.gateway.log.all()).contains(line));
 }
+
+#[test]
+fn a_default_backend_is_for_the_hosts_that_ask_only() {
+    let (name, text) = guarded().file();
+    let backend = "  defaultBackend: {resource: {apiGroup: networking.higress.io, kind: McpBridge, name: default}}\n";
+    let text = text
+        .replace("  rules:\n", &format!("{backend}  rules:\n"))
+        .replace("path: \"/\"", "path: \"/own\"");
+    let gate = Gate::with(&[], |_| vec![(name, text)]);
+    assert!(gate.says("PS307", "the default backend"), "{:?}", gate.gateway.findings());
+    assert_eq!(gate.ask(&gate.member(), "a.test", "a.test"), Some(200));
+    assert_eq!(gate.gateway.send(&Request::get("a.test", "/")).status(), 403);
+    assert_eq!(gate.gateway.send(&Request::get("else.test", "/")).status(), 503);
+}
+
+#[test]
+fn explain_says_what_is_needed() {
+    let gate = Gate::start();
+    let directory = gate.directory.path().display().to_string();
+    let explain = |format: &str| {
+        let url = "https://a.test/";
+        let output = penstock(&["explain", "--config", &directory, "--url", url, "-o", format]);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let text = explain("text");
+    assert!(text.contains("client    needs a certificate that Secret a-cacert trusts"), "{text}");
+    assert!(text.contains("upstream  GET http"), "{text}");
+    assert!(explain("json").contains("\"client_certificate\": \"Secret a-cacert\""));
+}

@@ -83,6 +83,10 @@ fn a_secret_is_who_the_gateway_is_and_whom_it_believes() {
     gateway.reload(|| directory.replace(&name, text));
     assert_eq!(ask(&gateway), 200);
     assert_eq!(sea.upstream.connections(), 2);
+    // One that has expired is told before the upstream refuses it.
+    let expired = identity_secret("me", &sea.clients.identity("gateway", 2021), None);
+    gateway.reload(|| directory.replace(&expired.0, &expired.1));
+    assert!(says(&gateway, "PS313", "the certificate of Secret me expired"));
     // An upstream of another authority is not believed, trusting or not.
     let (name, text) =
         identity_secret("me", &sea.clients.identity("gateway", 2100), Some(&Authority::new()));
