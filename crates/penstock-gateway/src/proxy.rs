@@ -149,7 +149,12 @@ pub async fn serve(
         Ok(Answer::Local(reply)) => deliver_local(*reply, cx),
         Err(error) => {
             cx.record.cause = error.cause.clone();
-            deliver_local(Reply::from(&error), cx)
+            let mut reply = Reply::from(&error);
+            // Another connection may help, and this one does not.
+            if error.kind == ErrorKind::Misdirected {
+                reply = reply.with_header(CONNECTION, HeaderValue::from_static("close"));
+            }
+            deliver_local(reply, cx)
         }
     }
 }

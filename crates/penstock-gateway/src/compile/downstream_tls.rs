@@ -18,7 +18,7 @@ use penstock_manifest::{Diagnostic, Resource};
 
 use super::certificates::Gathered;
 use super::policy::at_annotation;
-use super::tls_secrets::{TlsSecrets, belongs_to, shown, shown_name};
+use super::tls_secrets::{TlsSecrets, belongs_to, is_same, shown, shown_name};
 use crate::certificate::{Authority, ClientCheck, Rules};
 use crate::snapshot::{RouteIndex, Snapshot};
 
@@ -95,7 +95,8 @@ impl<'a> Wishes<'a> {
     /// Whether clients of a host have to show a certificate of a Secret.
     pub(super) fn asks(&self, host: &str, secret: &SecretRef) -> bool {
         let wish = self.by_host.get(host);
-        wish.and_then(|wish| wish.authority.as_ref()).is_some_and(|(_, known)| known == secret)
+        wish.and_then(|wish| wish.authority.as_ref())
+            .is_some_and(|(_, known)| is_same(known, secret))
     }
 
     /// Brings it into force, once all routes and certificates are there.
@@ -174,7 +175,7 @@ impl<'a> Wish<'a> {
             self.authority = Some((resource, named.clone()));
             return false;
         };
-        if known == named {
+        if is_same(known, named) {
             return false;
         }
         let message = format!(

@@ -69,6 +69,11 @@ pub(super) fn admit(
             ));
             continue;
         }
+        // A Secret may have been kept for another use.
+        let is_good = |old: &&Arc<Resource>| {
+            &*old.key.kind != "Secret" || is_usable(old, uses, &mut Vec::new())
+        };
+        let old = old.filter(is_good);
         if old.is_none() && counts_unread(&resource.key.kind) {
             admitted.resources.push(resource.clone());
             continue;
@@ -95,10 +100,11 @@ pub(super) fn admit(
 }
 
 /// Whether a resource of a kind counts also where it cannot be read: that
-/// endpoints are there keeps others from standing in for them. Compiling says
-/// what is wrong with it, where something leads to it.
+/// endpoints are there keeps others from standing in for them, and so does an
+/// authority. Compiling says what is wrong with it, where something leads to
+/// it.
 fn counts_unread(kind: &str) -> bool {
-    matches!(kind, "EndpointSlice" | "Endpoints" | "Service")
+    matches!(kind, "EndpointSlice" | "Endpoints" | "Secret" | "Service")
 }
 
 /// Whether an Ingress refers to a Secret that is not there, and did not

@@ -68,7 +68,12 @@ pub(super) fn referred(
             uses.entry(secrets.authority_key(&named)).or_default().authority = true;
         }
         if let Some(named) = options.upstream_tls.and_then(|tls| tls.client_secret) {
-            uses.entry(secrets.authority_key(&named)).or_default().authority_if_any = true;
+            let place = secrets.authority_key(&named);
+            // One beside it is there for nothing else.
+            let is_beside = place != key(&named);
+            let of_authority = uses.entry(place).or_default();
+            of_authority.authority |= is_beside;
+            of_authority.authority_if_any = true;
             uses.entry(key(&named)).or_default().certificate = true;
         }
     }
@@ -112,6 +117,14 @@ pub(super) fn shown(key: &SecretKey, namespace: &str) -> String {
 pub(super) fn belongs_to(authority: &SecretRef, server: &SecretKey) -> bool {
     let name = authority.name.strip_suffix(AUTHORITY_SUFFIX).unwrap_or(&authority.name);
     authority.namespace == server.0 && (*authority.name == *server.1 || *name == *server.1)
+}
+
+/// Whether two annotations mean one authority.
+pub(super) fn is_same(a: &SecretRef, b: &SecretRef) -> bool {
+    fn bare(named: &SecretRef) -> &str {
+        named.name.strip_suffix(AUTHORITY_SUFFIX).unwrap_or(&named.name)
+    }
+    a.namespace == b.namespace && bare(a) == bare(b)
 }
 
 /// The Secrets there are, and those that have been read.
@@ -180,8 +193,9 @@ impl<'a> TlsSecrets<'a> {
 
     /// Whether there is an authority in what an annotation names.
     pub(super) fn has_authority(&self, named: &SecretRef) -> bool {
-        let secret = self.secrets.get(&self.authority_key(named));
-        secret.is_some_and(|secret| certificate::key_of(secret).is_some())
+        let place = self.authority_key(named);
+        let has_one = |secret: &&Resource| certificate::key_of(secret).is_some();
+        place != key(named) || self.secrets.get(&place).is_some_and(has_one)
     }
 
     /// The authority in what an annotation names.

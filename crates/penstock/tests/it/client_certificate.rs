@@ -190,12 +190,11 @@ fn trust_ends_with_the_authority_and_not_before() {
     let gate = Gate::start();
     let old = gate.member();
     let mut connection = Connection::open_tls(gate.gateway.https, &old, "a.test").unwrap();
-    let mut ask = |gate: &Gate| {
-        let _ = gate;
+    let mut ask = || {
         connection.send(&Request::get("a.test", "/"));
-        connection.answer().status()
+        connection.answer()
     };
-    assert_eq!(ask(&gate), 200);
+    assert_eq!(ask().status(), 200);
     let next = Authority::new();
     let both = format!("{}{}", gate.clients.pem(), next.pem());
     let replace = |pem: &str| {
@@ -205,12 +204,13 @@ fn trust_ends_with_the_authority_and_not_before() {
     let new = gate.servers.client_as(&BOTH, &next.identity("otter", 2100));
     assert_eq!(gate.ask(&new, "a.test", "a.test"), None);
     replace(&both);
-    assert_eq!(ask(&gate), 200);
+    assert_eq!(ask().status(), 200);
     for client in [&old, &new] {
         assert_eq!(gate.ask(client, "a.test", "a.test"), Some(200));
     }
     replace(next.pem());
-    assert_eq!(ask(&gate), 421);
+    let refused = ask();
+    assert_eq!((refused.status(), refused.header("connection")), (421, Some("close")));
     // Its sessions are of no use either.
     assert_eq!(gate.ask(&old, "a.test", "a.test"), None);
     assert_eq!(gate.ask(&new, "a.test", "a.test"), Some(200));
@@ -254,9 +254,14 @@ fn without_its_authority_a_host_is_closed() {
     assert_eq!(gate.ask(&member, "a.test", "a.test"), Some(503));
     assert_eq!(gate.gateway.send(&Request::get("a.test", "/")).status(), 503);
     assert_eq!(gate.gateway.send(&Request::get("o.test", "/")).status(), 200);
-    // One that was never good.
-    gate.gateway.reload(|| gate.directory.write(&broken.0, &broken.1));
-    assert_eq!(gate.gateway.send(&Request::get("a.test", "/")).status(), 503);
+    // One that was never good, and neither is its successor.
+    for text in ["nothing", "less"] {
+        let broken = secret_of("a-cacert", &[("ca.crt", text)]);
+        gate.gateway.reload(|| gate.directory.write(&broken.0, &broken.1));
+        assert!(gate.says("PS312", "ca.crt has no certificate"));
+        assert!(!gate.codes().contains(&"PS211".to_owned()), "{:?}", gate.gateway.findings());
+        assert_eq!(gate.gateway.send(&Request::get("a.test", "/")).status(), 503);
+    }
 }
 
 #[test]
@@ -293,11 +298,27 @@ fn the_authority_is_in_or_beside_the_secret_of_the_host() {
 }
 
 #[test]
+fn nothing_stands_in_for_an_authority_that_cannot_be_read() {
+    let identity = Authority::new().identity("a.test", 2100);
+    let gate = Gate::with(&[guarded().annotation("auth-tls-secret", "a")], |clients| {
+        let values = [
+            ("tls.crt", identity.certificate.as_str()),
+            ("tls.key", &identity.key),
+            ("ca.crt", clients.pem()),
+        ];
+        vec![secret_of("a", &values), secret_of("a-cacert", &[("ca.crt", "x")])]
+    });
+    assert!(gate.says("PS312", "a-cacert"), "{:?}", gate.gateway.findings());
+    assert_eq!(gate.gateway.send(&Request::get("a.test", "/")).status(), 503);
+}
+
+#[test]
 fn the_whole_host_is_protected_and_nothing_is_taken_back() {
     let second = |name: &str, path: &str| {
         Ingress::new(name).at("a.test", "Prefix", path).created("2031-01-01T00:00:00Z")
     };
-    let same = second("same", "/same").annotation("auth-tls-secret", "a-cacert");
+    // Which means the one beside it.
+    let same = second("same", "/same").annotation("auth-tls-secret", "a");
     let other = second("other", "/other").annotation("auth-tls-secret", "other-cacert");
     let loose = second("loose", "/loose").annotation("tls-min-protocol-version", "TLSv1.3");
     let gate = Gate::with(&[guarded(), same, other, loose, second("none", "/none")], |_| {

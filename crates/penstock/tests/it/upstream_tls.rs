@@ -117,6 +117,15 @@ fn the_authority_may_be_beside_the_secret_or_the_processs() {
     let (name, text) = sea.servers.authority_secret("me-cacert");
     unknowing.reload(|| directory.write(&name, text));
     assert_eq!(ask(&unknowing), 200);
+    // One that holds nothing does not mean that nobody is checked.
+    let (name, text) = secret_of("me-cacert", &[("ca", "x")]);
+    unknowing.reload(|| directory.write(&name, text));
+    assert!(says(&unknowing, "PS211", "Secret me-cacert"), "{:?}", unknowing.findings());
+    assert_eq!(ask(&unknowing), 200);
+    std::fs::remove_dir_all(directory.path().join(".penstock")).unwrap();
+    let trusting = Serve::new(directory.path()).with("--upstream-tls", "trust-any").start();
+    assert!(says(&trusting, "PS307", "no usable Secret"), "{:?}", trusting.findings());
+    assert_eq!(ask(&trusting), 503);
 }
 
 #[test]
