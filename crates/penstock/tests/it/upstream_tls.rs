@@ -283,3 +283,17 @@ fn the_first_ingress_decides_and_the_other_is_closed() {
     assert!(says(&gateway, "PS307", "`deck.test` decides how the service is spoken to"));
     assert!(says(&gateway, "PS316", "`deck.test` decides how the service is spoken to"));
 }
+
+#[test]
+fn the_scheme_of_a_destination_wins_over_the_annotation() {
+    let upstream = Upstream::start(Scenario::Completion);
+    let registry = format!(
+        "{{name: deck, type: static, domain: \"{}\", port: 80, protocol: https}}",
+        upstream.address
+    );
+    let directory = Directory::new()
+        .holding([("mcpbridges/default.yaml", bridge(&[registry]))])
+        .holding([route().to("http://deck.static:80").file()]);
+    let gateway = Serve::new(directory.path()).start();
+    assert_eq!(ask(&gateway), 200);
+}
