@@ -7,27 +7,61 @@
 //!
 //! Invariant: nothing here prints what is in a Secret.
 
+mod authority;
+mod handshake;
+mod names;
 mod validity;
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::sync::Arc;
 
-use penstock_manifest::diagnostic::CERTIFICATE_EXPIRED;
+use memchr::memmem;
+use penstock_manifest::diagnostic::{CERTIFICATE_EXPIRED, Code};
 use penstock_manifest::kind::secret::{self, SecretError};
 use penstock_manifest::time::format_utc;
 use penstock_manifest::{Diagnostic, Position, Resource};
+use rustls::SignatureAlgorithm;
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::server::ParsedCertificate;
+use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys};
 
+pub(crate) use authority::key_of;
+pub use authority::{Authority, ClientCheck, ClientProof};
+pub use handshake::{HTTP2, Handshake, Remark, Rules, alpn_protocols};
 pub use validity::Validity;
 
 /// The keys of a Secret of type `kubernetes.io/tls`.
 const CERTIFICATE_KEY: &str = "tls.crt";
 const PRIVATE_KEY: &str = "tls.key";
+
+/// The identifier of the place where the issuer of a certificate publishes its
+/// own, encoded (RFC 5280, 4.2.2.1, `id-ad-caIssuers`). Roots are not
+/// published so, but those that stand between.
+const ISSUER_PUBLISHED: &[u8] = b"\x06\x08\x2b\x06\x01\x05\x05\x07\x30\x02";
+
+/// A Secret, for findings.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// What it is called.
+    pub name: String,
+    source: penstock_manifest::Source,
+    at: Position,
+}
+
+impl Place {
+    pub(crate) fn of(secret: &Resource) -> Self {
+        let (source, at) = (secret.source.clone(), secret.name_at());
+        Self { name: secret.key.to_string(), source, at }
+    }
+
+    pub(crate) fn finding(&self, code: &'static Code, message: String) -> Diagnostic {
+        Diagnostic::at(code, &self.source, self.at, message)
+    }
+}
 
 /// A certificate with its chain and its key.
 pub struct Certificate {
@@ -36,9 +70,18 @@ pub struct Certificate {
     /// From when until when it is valid; `None` where that cannot be read.
     pub validity: Option<Validity>,
     /// The Secret, for findings.
-    secret: String,
-    source: penstock_manifest::Source,
-    at: Position,
+    secret: Place,
+}
+
+/// What may be wrong with a chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chain {
+    /// The certificate of this place, from 1, has not signed the one before.
+    Broken(usize),
+    /// The issuer is one that clients are not expected to have.
+    Missing,
+    /// There is none, and nothing tells whether there has to be.
+    Absent,
 }
 
 impl Certificate {
@@ -68,13 +111,39 @@ impl Certificate {
             }
             Err(_) => return Err(format!("{CERTIFICATE_KEY} is no X.509 certificate")),
         }
-        Ok(Self {
-            key: Arc::new(key),
-            validity,
-            secret: secret.key.to_string(),
-            source: secret.source.clone(),
-            at: secret.name_at(),
-        })
+        Ok(Self { key: Arc::new(key), validity, secret: Place::of(secret) })
+    }
+
+    /// What is wrong with the chain, as far as names tell; `authority` is that
+    /// of the same Secret.
+    pub fn chain(&self, authority: Option<&Authority>) -> Option<Chain> {
+        let all: Option<Vec<_>> = self.key.cert.iter().map(|der| names::of(der)).collect();
+        let all = all?;
+        let is_broken = |pair: &[names::Names<'_>]| match pair {
+            [below, above] => below.issuer != above.subject,
+            _ => false,
+        };
+        if let Some(index) = all.windows(2).position(is_broken) {
+            return Some(Chain::Broken(index + 2));
+        }
+        let ([only], Some(der)) = (all.as_slice(), self.key.cert.first()) else { return None };
+        if only.issuer == only.subject || authority.is_some_and(|a| a.is_issuer(only.issuer)) {
+            return None;
+        }
+        match memmem::find(der, ISSUER_PUBLISHED) {
+            Some(_) => Some(Chain::Missing),
+            None => Some(Chain::Absent),
+        }
+    }
+
+    /// The Secret that it comes from.
+    pub fn secret_name(&self) -> &str {
+        &self.secret.name
+    }
+
+    /// The kind of its key.
+    pub fn kind(&self) -> SignatureAlgorithm {
+        self.key.key.algorithm()
     }
 
     /// Whether it names a host, or all hosts of a pattern.
@@ -89,7 +158,7 @@ impl Certificate {
     }
 }
 
-fn text(secret: &Resource, key: &str) -> Result<String, String> {
+pub(crate) fn text(secret: &Resource, key: &str) -> Result<String, String> {
     secret::value(secret, key).map_err(|error| match error {
         SecretError::NoKey => format!("it has no {key}"),
         SecretError::NotBase64 => format!("{key} is not base64"),
@@ -97,34 +166,141 @@ fn text(secret: &Resource, key: &str) -> Result<String, String> {
     })
 }
 
+/// The certificates of a host, of which each client gets one that it can
+/// check.
+#[derive(Clone, Default)]
+pub struct Offer(Arc<[Arc<Certificate>]>);
+
+impl Offer {
+    /// The first that the client can check; the first of all where it can
+    /// check none, so that the handshake says so.
+    pub fn choose(&self, hello: &ClientHello<'_>) -> Option<&Arc<Certificate>> {
+        let schemes = hello.signature_schemes();
+        let is_fit = |found: &&Arc<Certificate>| found.key.key.choose_scheme(schemes).is_some();
+        self.0.iter().find(is_fit).or_else(|| self.0.first())
+    }
+
+    /// Adds one; false where there is one with a key of the same kind. Those
+    /// of RSA come last, as in Envoy: they cost most.
+    fn add(&mut self, certificate: Arc<Certificate>) -> bool {
+        if self.0.iter().any(|known| known.kind() == certificate.kind()) {
+            return false;
+        }
+        let mut all = self.0.to_vec();
+        all.push(certificate);
+        all.sort_by_key(|certificate| certificate.kind() == SignatureAlgorithm::RSA);
+        self.0 = all.into();
+        true
+    }
+}
+
+impl fmt::Debug for Offer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Offer")
+    }
+}
+
+impl ResolvesServerCert for Offer {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.choose(&hello).map(|certificate| certificate.key.clone())
+    }
+}
+
+/// A host that is served over HTTPS.
+#[derive(Default)]
+pub struct Site {
+    /// Its certificates.
+    pub offer: Offer,
+    /// How handshakes go, where that is not as for all others.
+    pub handshake: Option<Box<Handshake>>,
+}
+
+impl Site {
+    fn rules(&self) -> Option<&Rules> {
+        self.handshake.as_ref().map(|handshake| &handshake.rules)
+    }
+
+    /// Whether a connection for the one is as good for the other.
+    fn stands_for(&self, other: &Self) -> bool {
+        let is_same = |(a, b): (&Arc<Certificate>, &Arc<Certificate>)| Arc::ptr_eq(a, b);
+        self.offer.0.len() == other.offer.0.len()
+            && self.offer.0.iter().zip(&*other.offer.0).all(is_same)
+            && self.rules() == other.rules()
+    }
+}
+
 /// The certificates by host.
 #[derive(Default)]
 pub struct Certificates {
     /// `a.example.com`
-    exact: HashMap<Box<str>, Arc<Certificate>>,
+    exact: HashMap<Box<str>, Site>,
     /// `example.com` for the pattern `*.example.com`.
-    wildcard: HashMap<Box<str>, Arc<Certificate>>,
+    wildcard: HashMap<Box<str>, Site>,
     /// The pattern `*`: for every other name, and for clients that send none.
-    any: Option<Arc<Certificate>>,
+    any: Option<Site>,
+    /// What is not of hosts: what upstreams are shown, and what they and
+    /// clients are checked against.
+    others: (Vec<Arc<Certificate>>, Vec<Arc<Authority>>),
 }
 
 impl Certificates {
-    /// Takes a certificate for a host or a pattern in lower case.
-    pub fn insert(&mut self, host: &str, certificate: Arc<Certificate>) {
-        match host.strip_prefix("*.") {
-            Some(parent) => self.wildcard.insert(parent.into(), certificate),
-            None if host == "*" => self.any.replace(certificate),
-            None => self.exact.insert(host.into(), certificate),
+    /// Takes a certificate for a host or a pattern in lower case, beside one
+    /// with a key of another kind; false where there is one of the same kind.
+    pub fn insert(&mut self, host: &str, certificate: Arc<Certificate>) -> bool {
+        let site = match host.strip_prefix("*.") {
+            Some(parent) => self.wildcard.entry(parent.into()).or_default(),
+            None if host == "*" => self.any.get_or_insert_default(),
+            None => self.exact.entry(host.into()).or_default(),
         };
+        site.offer.add(certificate)
     }
 
-    /// The certificate for the name in a handshake, in lower case.
-    pub fn find(&self, name: Option<&str>) -> Option<&Arc<Certificate>> {
+    /// Makes handshakes with a host or a pattern go by rules; the text says
+    /// what they cannot be. `None` where the host has no certificate.
+    pub fn restrict(&mut self, host: &str, rules: Rules) -> Option<Option<String>> {
+        let authority = rules.authority.clone();
+        let site = self.site_mut(host)?;
+        let (handshake, problem) = Handshake::new(rules, &site.offer);
+        site.handshake = Some(Box::new(handshake));
+        self.others.1.extend(authority);
+        Some(problem)
+    }
+
+    /// Remembers what connections to upstreams are made with, whose dates
+    /// count as well.
+    pub fn watch(&mut self, shown: Option<Arc<Certificate>>, authority: Option<Arc<Authority>>) {
+        self.others.0.extend(shown);
+        self.others.1.extend(authority);
+    }
+
+    /// Refuses the handshakes with a host or a pattern; false where it has no
+    /// certificate anyway.
+    pub fn refuse(&mut self, host: &str) -> bool {
+        let site = self.site_mut(host);
+        site.map(|site| site.handshake = Some(Box::new(Handshake::refused()))).is_some()
+    }
+
+    /// Whether all handshakes with a host or a pattern are refused.
+    pub fn is_refused(&mut self, host: &str) -> bool {
+        let handshake = self.site_mut(host).and_then(|site| site.handshake.as_ref());
+        handshake.is_some_and(|handshake| handshake.config.is_none())
+    }
+
+    fn site_mut(&mut self, host: &str) -> Option<&mut Site> {
+        match host.strip_prefix("*.") {
+            Some(parent) => self.wildcard.get_mut(parent),
+            None if host == "*" => self.any.as_mut(),
+            None => self.exact.get_mut(host),
+        }
+    }
+
+    /// The host for the name in a handshake, in lower case.
+    pub fn find(&self, name: Option<&str>) -> Option<&Site> {
         name.and_then(|name| self.find_named(name)).or(self.any.as_ref())
     }
 
     /// As Envoy chooses: the name itself, else the longest pattern.
-    fn find_named(&self, name: &str) -> Option<&Arc<Certificate>> {
+    fn find_named(&self, name: &str) -> Option<&Site> {
         self.exact.get(name).or_else(|| {
             let mut rest = name;
             while let Some((_, parent)) = rest.split_once('.') {
@@ -137,36 +313,45 @@ impl Certificates {
         })
     }
 
-    /// Whether a connection that was made for `name` may ask for `host`: one
-    /// certificate serves both (RFC 9110, 4.3.3), or no host has claimed the
-    /// name for itself. Else a client that took two hosts for one, or that
-    /// hides one behind the other, would be served.
-    pub fn serves(&self, name: &str, host: &str) -> bool {
-        if name == host {
+    /// Whether a connection that was made for `name`, or for none, may ask for
+    /// `host`: one certificate serves both (RFC 9110, 4.3.3), or no host has
+    /// claimed the name for itself. Else a client that took two hosts for one,
+    /// or that hides one behind the other, would be served. A host that asks
+    /// more of handshakes is only for connections that were made so.
+    pub fn serves(&self, name: Option<&str>, host: &str) -> bool {
+        if name == Some(host) {
             return true;
         }
-        match (self.find_named(name), self.find(Some(host))) {
-            (Some(own), Some(other)) => Arc::ptr_eq(own, other),
+        let own = name.and_then(|name| self.find_named(name));
+        match (own, self.find(Some(host))) {
+            (Some(own), Some(other)) => own.stands_for(other),
             (Some(_), None) => false,
-            (None, _) => self.any.is_some(),
+            (None, other) => match other.and_then(Site::rules) {
+                None => name.is_none() || self.any.is_some(),
+                asked => asked == self.any.as_ref().and_then(Site::rules),
+            },
         }
     }
 
     /// The hosts and patterns with their certificates.
     pub fn iter(&self) -> impl Iterator<Item = (String, &Arc<Certificate>)> {
-        let exact = self.exact.iter().map(|(host, found)| (host.to_string(), found));
-        let wildcard = self.wildcard.iter().map(|(host, found)| (format!("*.{host}"), found));
-        exact.chain(wildcard).chain(self.any.iter().map(|found| ("*".to_owned(), found)))
+        let exact = self.exact.iter().map(|(host, site)| (host.to_string(), site));
+        let wildcard = self.wildcard.iter().map(|(host, site)| (format!("*.{host}"), site));
+        let all = exact.chain(wildcard).chain(self.any.iter().map(|site| ("*".to_owned(), site)));
+        all.flat_map(|(host, site)| site.offer.0.iter().map(move |found| (host.clone(), found)))
     }
 
     /// The findings about certificates that are not valid at a time, in
     /// seconds since 1970.
     pub fn expired(&self, now: u64) -> Vec<Diagnostic> {
-        let by_secret: BTreeMap<&str, &Arc<Certificate>> =
-            self.iter().map(|(_, found)| (&*found.secret, found)).collect();
-        let finding = |certificate: &&Arc<Certificate>| {
-            let validity = certificate.validity?;
-            let what = match () {
+        let shown = self.iter().map(|(_, found)| found).chain(&self.others.0);
+        let shown = shown.map(|found| (&found.secret, found.validity));
+        let asked = self.others.1.iter().map(|found| (&found.secret, found.validity()));
+        let of_hosts = by_secret(shown);
+        let of_authorities = by_secret(asked);
+        let finding = |what: &str, (place, validity): &(&Place, Option<Validity>)| {
+            let validity = (*validity)?;
+            let when = match () {
                 () if now > validity.not_after => {
                     format!("expired on {}", format_utc(validity.not_after))
                 }
@@ -175,10 +360,18 @@ impl Certificates {
                 }
                 () => return None,
             };
-            let message = format!("the certificate of {} {what}", certificate.secret);
-            let (source, at) = (&certificate.source, certificate.at);
-            Some(Diagnostic::at(&CERTIFICATE_EXPIRED, source, at, message))
+            let message = format!("{what} of {} {when}", place.name);
+            Some(place.finding(&CERTIFICATE_EXPIRED, message))
         };
-        by_secret.values().filter_map(finding).collect()
+        let of_hosts = of_hosts.values().filter_map(|found| finding("the certificate", found));
+        let of_authorities =
+            of_authorities.values().filter_map(|found| finding("the authority", found));
+        of_hosts.chain(of_authorities).collect()
     }
+}
+
+type Found<'a> = (&'a Place, Option<Validity>);
+
+fn by_secret<'a>(all: impl Iterator<Item = Found<'a>>) -> BTreeMap<&'a str, Found<'a>> {
+    all.map(|(place, validity)| (&*place.name, (place, validity))).collect()
 }

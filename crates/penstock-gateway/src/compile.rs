@@ -8,6 +8,7 @@ mod backends;
 mod canary;
 mod certificates;
 mod default_backend;
+mod downstream_tls;
 mod fallback;
 mod kubernetes;
 mod last_good;
@@ -15,7 +16,9 @@ mod plugins;
 mod policy;
 mod routes;
 mod services;
+mod tls_secrets;
 mod tuning;
+mod upstream_tls;
 
 use std::sync::Arc;
 
@@ -106,6 +109,10 @@ pub fn compile(listing: &Listing, previous: &[Arc<Resource>], options: &Options)
     }
     fallback::compile(&of_kind(&resources, "EnvoyFilter"), &mut snapshot, &mut diagnostics);
     snapshot.services = services.into_services(&mut diagnostics);
+    for identity in snapshot.services.iter().filter_map(|service| service.identity.as_ref()) {
+        let (shown, authority) = identity.parts();
+        snapshot.certificates.watch(shown, authority);
+    }
     scrubber.scrub(&mut diagnostics);
     Compiled { snapshot, diagnostics, effective: admitted.resources }
 }
@@ -130,11 +137,15 @@ fn report_other_namespaces(resources: &[Arc<Resource>], diagnostics: &mut Vec<Di
     }));
 }
 
-/// Whether a resource can be used as a whole: a Secret, where an Ingress needs
-/// it for TLS.
-fn is_usable(resource: &Resource, is_tls_secret: bool, diagnostics: &mut Vec<Diagnostic>) -> bool {
+/// Whether a resource can be used as a whole: a Secret, for what an Ingress
+/// needs it for.
+fn is_usable(
+    resource: &Resource,
+    uses: tls_secrets::Uses,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> bool {
     match &*resource.key.kind {
-        "Secret" if is_tls_secret => certificates::is_usable(resource, diagnostics),
+        "Secret" => tls_secrets::is_usable(resource, uses, diagnostics),
         "ConfigMap" if is_higress_config(resource) => {
             HigressConfig::parse(resource, diagnostics).is_some()
         }

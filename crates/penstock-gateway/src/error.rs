@@ -64,6 +64,9 @@ pub enum ErrorKind {
     UpgradeRefused,
     /// The connection was made for another host's certificate.
     Misdirected,
+    /// The host is only for clients that show a certificate, and the
+    /// connection is in the clear.
+    ClientCertificateMissing,
 }
 
 /// Whose fault an error is.
@@ -111,6 +114,7 @@ impl ErrorKind {
             Self::UnsupportedApi => "unsupported_api",
             Self::UpgradeRefused => "upgrade_refused",
             Self::Misdirected => "misdirected",
+            Self::ClientCertificateMissing => "client_certificate_missing",
         }
     }
 
@@ -124,7 +128,8 @@ impl ErrorKind {
             | Self::InvalidRequest
             | Self::UnsupportedApi
             | Self::UpgradeRefused
-            | Self::Misdirected => Side::Client,
+            | Self::Misdirected
+            | Self::ClientCertificateMissing => Side::Client,
             Self::ConnectFailed
             | Self::TlsFailed
             | Self::UpstreamClosed
@@ -160,6 +165,9 @@ impl ErrorKind {
             Self::UnsupportedApi => "this API is not available on this route",
             Self::UpgradeRefused => "the gateway does not switch to this protocol",
             Self::Misdirected => "this host is not served on this connection",
+            Self::ClientCertificateMissing => {
+                "this host is only served over HTTPS, to clients that show a certificate"
+            }
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::body::OutgoingBody;
 use crate::error::{ErrorKind, GatewayError};
 use crate::proxy::{self, Chosen, Downstream, Ran};
 use crate::reply::{self, Audience, Reply};
-use crate::request::{Intake, RequestBody, RequestContext};
+use crate::request::{ClientEvidence, Intake, RequestBody, RequestContext};
 use crate::route::{Miss, PathMatch};
 use crate::snapshot::{Route, Snapshot, WeightedTarget};
 use crate::state::{BufferShare, Live, State};
@@ -64,6 +64,9 @@ pub struct Pass {
     pub service: Option<String>,
     /// The plugins that see the request, in order.
     pub steps: Vec<PluginStep>,
+    /// The Secret whose authority the client's certificate has to be of, which
+    /// it is taken to be; `None` where it needs none.
+    pub client_certificate: Option<String>,
     /// Who the caller is.
     pub consumer: Option<String>,
     /// The LLM provider.
@@ -203,6 +206,7 @@ fn context(
     );
     let mut cx = cx.map_err(|_| GatewayError::new(ErrorKind::InvalidRequest))?;
     cx.target_roll = roll;
+    cx.client = ClientEvidence::Assumed;
     Ok(cx)
 }
 
@@ -260,7 +264,9 @@ async fn pass(live: &Live, cx: &mut RequestContext, body: &Bytes) -> Pass {
         }
     };
     let service = chosen.and_then(|(_, target)| service_text(live, target));
+    let asked = cx.policy.as_ref().and_then(|policy| policy.client.as_ref());
     Pass {
+        client_certificate: asked.map(|check| check.authority.secret.name.clone()),
         weight: chosen.map_or(100, |(_, target)| target.weight),
         route: cx.record.route.as_deref().map(str::to_owned),
         service,
@@ -297,6 +303,7 @@ fn nothing(error: &GatewayError) -> Pass {
         weight: 100,
         route: None,
         service: None,
+        client_certificate: None,
         steps: Vec::new(),
         consumer: None,
         provider: None,

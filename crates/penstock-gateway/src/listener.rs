@@ -21,11 +21,11 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::time::Instant;
-use tokio_rustls::TlsAcceptor;
 
 pub use self::admission::Admission;
 pub(crate) use self::admission::Admitted;
 use self::connection::Accepted;
+use self::tls::Handshakes;
 use crate::Gateway;
 use crate::proxy::Worker;
 use crate::shutdown::{Phase, Progress, Shutdown};
@@ -60,7 +60,7 @@ pub fn start(
     listeners: Listeners,
     shutdown: &Shutdown,
 ) -> io::Result<Vec<std::thread::JoinHandle<()>>> {
-    let acceptor = tls::acceptor(gateway).map_err(io::Error::other)?;
+    let handshakes = Arc::new(Handshakes::new(gateway).map_err(io::Error::other)?);
     let mut threads = Vec::new();
     let http = listeners.http.deal(listeners.workers)?;
     let https = listeners.https.deal(listeners.workers)?;
@@ -73,10 +73,10 @@ pub fn start(
         });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let stopping = shutdown.watch();
-        let acceptor = acceptor.clone();
+        let handshakes = handshakes.clone();
         let thread = std::thread::Builder::new()
             .name(format!("worker-{index}"))
-            .spawn(move || runtime.block_on(run(worker, sockets, acceptor, stopping)))?;
+            .spawn(move || runtime.block_on(run(worker, sockets, handshakes, stopping)))?;
         threads.push(thread);
     }
     Ok(threads)
@@ -85,7 +85,7 @@ pub fn start(
 async fn run(
     worker: Arc<Worker>,
     (http, https): (Vec<std::net::TcpListener>, Vec<std::net::TcpListener>),
-    tls: TlsAcceptor,
+    tls: Arc<Handshakes>,
     mut stopping: Progress,
 ) {
     let open = |sockets| Incoming::open(sockets, worker.gateway.clone());

@@ -14,6 +14,7 @@ use http::header::{
 use http::{Method, StatusCode};
 use regex::Regex;
 
+use crate::certificate::ClientCheck;
 use crate::snapshot::{LimitIndex, ServiceIndex};
 
 /// What a route asks for; most routes have none of it.
@@ -43,6 +44,8 @@ pub struct RoutePolicy {
     pub fallback: Option<Fallback>,
     /// Who gets copies of requests.
     pub mirror: Option<Mirror>,
+    /// What clients have to show in the handshake; `None` for nothing.
+    pub client: Option<ClientCheck>,
 }
 
 /// An answer that sends the client elsewhere.

@@ -34,7 +34,7 @@ pub(crate) use self::outgoing::prepare;
 use crate::Gateway;
 use crate::attempt;
 use crate::body::{ClientBody, Recorder};
-use crate::certificate::Certificates;
+use crate::certificate::{Certificates, ClientProof};
 use crate::error::{ErrorKind, GatewayError};
 use crate::incoming::Incoming;
 use crate::plugin::Flow;
@@ -76,6 +76,8 @@ pub struct Downstream {
 pub struct DownstreamTls {
     /// The name that the client asked for, in lower case.
     pub server_name: Option<Box<str>>,
+    /// The certificate that it had to show, where the host asks for one.
+    pub proof: Option<Arc<ClientProof>>,
 }
 
 impl Downstream {
@@ -88,8 +90,8 @@ impl Downstream {
     /// Whether a host must not be asked for over this connection: it was
     /// made for another one, whose certificate does not serve this one.
     fn is_misdirected(&self, host: &str, certificates: &Certificates) -> bool {
-        let name = self.tls.as_ref().and_then(|tls| tls.server_name.as_deref());
-        name.is_some_and(|name| !certificates.serves(name, host))
+        let tls = self.tls.as_ref();
+        tls.is_some_and(|tls| !certificates.serves(tls.server_name.as_deref(), host))
     }
 }
 
@@ -149,7 +151,12 @@ pub async fn serve(
         Ok(Answer::Local(reply)) => deliver_local(*reply, cx),
         Err(error) => {
             cx.record.cause = error.cause.clone();
-            deliver_local(Reply::from(&error), cx)
+            let mut reply = Reply::from(&error);
+            // Another connection may help, and this one does not.
+            if error.kind == ErrorKind::Misdirected {
+                reply = reply.with_header(CONNECTION, HeaderValue::from_static("close"));
+            }
+            deliver_local(reply, cx)
         }
     }
 }
@@ -183,6 +190,7 @@ async fn pass(
     let Some((route, target)) = found else {
         return Err(GatewayError::new(ErrorKind::NoRoute));
     };
+    guard::check_client(route, cx)?;
     fallback::prepare(route, cx).await?;
     if cx.provider.as_ref().is_some_and(|provider| !provider.may_need().is_empty()) {
         Box::pin(side_file::fetch(worker, live, cx)).await?;
@@ -247,6 +255,10 @@ fn find<'a>(
     cx.policy = route.policy.clone();
     if let Some(reason) = route.closed {
         return Err(GatewayError::new(ErrorKind::RouteClosed).because(reason));
+    }
+    // Who comes in the clear may still be sent to where it has to come.
+    if !guard::is_redirected(route, cx) {
+        guard::check_client(route, cx)?;
     }
     let target = attempt::choose(route, cx.target_roll)
         .ok_or_else(|| GatewayError::new(ErrorKind::ServiceUnknown))?;

@@ -99,7 +99,7 @@ pub(crate) fn status_of(kind: ErrorKind) -> StatusCode {
         ErrorKind::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
         ErrorKind::ClientClosed | ErrorKind::InvalidRequest => StatusCode::BAD_REQUEST,
         ErrorKind::UnsupportedApi => StatusCode::NOT_IMPLEMENTED,
-        ErrorKind::UpgradeRefused => StatusCode::FORBIDDEN,
+        ErrorKind::UpgradeRefused | ErrorKind::ClientCertificateMissing => StatusCode::FORBIDDEN,
         ErrorKind::Misdirected => StatusCode::MISDIRECTED_REQUEST,
     }
 }

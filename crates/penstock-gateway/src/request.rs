@@ -15,6 +15,7 @@ use penstock_llm::{Api, LlmError};
 
 use crate::access_log::AccessRecord;
 use crate::body::Recorder;
+use crate::certificate::ClientProof;
 use crate::error::{ErrorKind, GatewayError};
 use crate::gzip::Offer;
 use crate::incoming::Incoming;
@@ -49,6 +50,14 @@ pub const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-p
 /// The addresses that a request has come through.
 pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
+/// What a client has shown of itself in the handshake.
+pub enum ClientEvidence {
+    /// Its certificate, where it had to show one.
+    Proof(Option<Arc<ClientProof>>),
+    /// Whatever a route asks for: the request is only looked at.
+    Assumed,
+}
+
 /// A request on its way through the chain.
 pub struct RequestContext {
     /// The id in logs, in errors and in `X-Request-Id`.
@@ -59,6 +68,8 @@ pub struct RequestContext {
     pub real_ip: Option<HeaderValue>,
     /// Whether the client's connection is encrypted.
     pub is_tls: bool,
+    /// What the client has shown of itself in the handshake.
+    pub client: ClientEvidence,
     /// The method.
     pub method: Method,
     /// The URI with a normalised path.
@@ -221,6 +232,9 @@ impl RequestContext {
             forwarded_for: downstream.forwarded_for.clone(),
             real_ip: real_ip.and_then(|address| HeaderValue::try_from(address).ok()),
             is_tls: downstream.tls.is_some(),
+            client: ClientEvidence::Proof(
+                downstream.tls.as_ref().and_then(|tls| tls.proof.clone()),
+            ),
             method: parts.method,
             api: Api::from_path(uri.path()),
             uri,
@@ -265,6 +279,7 @@ impl RequestContext {
             forwarded_for: None,
             real_ip: None,
             is_tls: false,
+            client: ClientEvidence::Proof(None),
             method: Method::POST,
             api: Api::from_path(uri.path()),
             uri,

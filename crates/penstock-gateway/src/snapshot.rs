@@ -17,6 +17,7 @@ use crate::gzip::Gzip;
 use crate::plugin::Plugin;
 use crate::policy::{HeaderEdits, RateLimit, RoutePolicy};
 use crate::route::{PathMatch, RouteConditions};
+use crate::upstream::Identity;
 
 /// Everything that a request needs to know about the configuration.
 #[derive(Default)]
@@ -169,6 +170,8 @@ pub struct Service {
     pub protocol: Protocol,
     /// The server name for TLS; `None` takes the request's Host.
     pub sni: Option<Box<str>>,
+    /// What it asks of TLS; `None` for what the process does with all.
+    pub identity: Option<Arc<Identity>>,
     /// Where the endpoints are.
     pub endpoints: Endpoints,
     /// How they take turns.

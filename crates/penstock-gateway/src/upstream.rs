@@ -36,9 +36,11 @@ use crate::stream::Stream;
 
 pub mod http1;
 mod http2;
+mod identity;
 mod tls;
 
 pub use http1::Connection;
+pub use identity::{Identity, Trust};
 pub use tls::{ClientTls, Verify, trusted_certificates};
 
 /// The most idle connections that a worker keeps to one endpoint.
@@ -218,6 +220,10 @@ impl Dialer<'_> {
         host: &str,
     ) -> Result<Stream, GatewayError> {
         let failed = |cause: String| GatewayError::new(ErrorKind::ConnectFailed).because(cause);
+        let connector = self
+            .tls
+            .connector(&service.service)
+            .map_err(|cause| GatewayError::new(ErrorKind::TlsFailed).because(cause))?;
         let tcp = timeout(self.settings.connect_timeout, TcpStream::connect(endpoint))
             .await
             .map_err(|_| failed(format!("connect to {endpoint} timed out")))?
@@ -229,7 +235,6 @@ impl Dialer<'_> {
             return Ok(Stream::Plain(tcp));
         }
         let name = service.service.sni.as_deref().unwrap_or(host);
-        let connector = self.tls.connector(service.service.protocol.is_http2());
         let stream = self.handshake(connector, tcp, name, endpoint).await?;
         Ok(Stream::Tls(Box::new(stream.into())))
     }

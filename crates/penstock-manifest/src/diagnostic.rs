@@ -285,14 +285,26 @@ codes! {
     // PS310 was about default backends.
     CERTIFICATE_MISSING = "PS311", Error, "a host has no certificate",
         "HTTPS for it is refused in the handshake. Add the Secret that the Ingress names, with tls.crt and tls.key.";
-    CERTIFICATE_INVALID = "PS312", Error, "a Secret holds no usable certificate and key",
-        "Its last good version stays in force; without one, HTTPS for its hosts is refused in the handshake. tls.crt is the certificate with its chain, tls.key its key, both PEM.";
+    CERTIFICATE_INVALID = "PS312", Error, "a Secret cannot be used for TLS",
+        "Its last good version stays in force; without one, HTTPS for its hosts is refused in the handshake, and routes that it protects answer 503. tls.crt is the certificate with its chain, tls.key its key, ca.crt the certificates that others are checked against, all PEM.";
     CERTIFICATE_EXPIRED = "PS313", Warning, "a certificate is not valid at this time",
-        "It is served all the same, and clients refuse it. Renew it.";
+        "One of a host is served all the same, and clients refuse it; what is checked against one of ca.crt is refused. Renew it.";
     CERTIFICATE_NAME = "PS314", Warning, "a certificate does not name a host that it serves",
         "Clients refuse it for that host. Use a certificate that names it.";
     TLS_HOST_UNUSED = "PS315", Warning, "a TLS entry of an Ingress is without effect for a host",
-        "Its hosts have to be written exactly as those of the rules of the same Ingress, and the oldest Ingress with TLS for a host decides.";
+        "Its hosts have to be written exactly as those of the rules of the same Ingress, and the oldest Ingress with TLS for a host decides. A second certificate counts where it stands in the same Ingress and its key is of another kind.";
+    TLS_SETTING_UNUSED = "PS316", Warning, "a TLS annotation is without effect",
+        "Add what it needs, or remove it. The message says what is in force.";
+    TLS_SETTING_LIMITED = "PS317", Warning, "a TLS annotation is not followed to the letter",
+        "The message says what is in force instead. There are TLS 1.2 and 1.3, with forward secrecy and without CBC.";
+    HANDSHAKE_REFUSED = "PS318", Error, "every TLS handshake for a host is refused",
+        "Its annotations leave nothing that TLS could be made with. Correct them; until then the host is not reached over HTTPS.";
+    CERTIFICATE_CHAIN = "PS319", Warning, "a certificate comes without its chain",
+        "Clients that do not know its issuer refuse it. Put the certificates of the issuers behind it in tls.crt, each behind the one that it has signed.";
+    CERTIFICATE_ALONE = "PS320", Info, "a certificate stands alone in tls.crt",
+        "That is right where its issuer is a root that clients know. Else the chain is missing. Put the root in ca.crt of the Secret to say so.";
+    UPSTREAM_UNVERIFIED = "PS321", Warning, "the certificate of an upstream is not checked",
+        "Whoever stands between can read and change what is sent, credentials included. Put the upstream's authority in ca.crt of a proxy-ssl-secret instead.";
     ANNOTATION_UNUSED = "PS322", Warning, "an annotation has no effect, as another one says or is missing",
         "Higress ignores it without a word. Add what it needs, or remove it.";
 

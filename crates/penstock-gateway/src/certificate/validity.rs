@@ -3,8 +3,8 @@
 
 use penstock_manifest::time::parse_utc;
 
-const SEQUENCE: u8 = 0x30;
-const VERSION: u8 = 0xa0;
+pub(super) const SEQUENCE: u8 = 0x30;
+pub(super) const VERSION: u8 = 0xa0;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 
@@ -18,6 +18,11 @@ pub struct Validity {
 }
 
 impl Validity {
+    /// Whether a certificate is valid at a time, in seconds since 1970.
+    pub fn contains(&self, now: u64) -> bool {
+        (self.not_before..=self.not_after).contains(&now)
+    }
+
     /// Reads them from a certificate in DER.
     pub fn of(certificate: &[u8]) -> Option<Self> {
         let (certificate, _) = expect(certificate, SEQUENCE)?;
@@ -59,13 +64,19 @@ fn moment(input: &[u8]) -> Option<(u64, &[u8])> {
 }
 
 /// The content of an element with a certain tag, and what is behind it.
-fn expect(input: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
+pub(super) fn expect(input: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     let (found, content, rest) = element(input)?;
     (found == tag).then_some((content, rest))
 }
 
+/// An element with its tag and length, and what is behind it.
+pub(super) fn whole(input: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (_, _, rest) = element(input)?;
+    Some((input.get(..input.len().checked_sub(rest.len())?)?, rest))
+}
+
 /// Tag, content and rest.
-fn element(input: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+pub(super) fn element(input: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (tag, rest) = input.split_first()?;
     let (first, mut rest) = rest.split_first()?;
     let mut length = usize::from(*first);

@@ -5,58 +5,44 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use penstock_manifest::diagnostic::Code;
-use penstock_manifest::diagnostic::{
-    CERTIFICATE_INVALID, CERTIFICATE_MISSING, CERTIFICATE_NAME, TLS_HOST_UNUSED,
-};
+use penstock_manifest::diagnostic::{CERTIFICATE_MISSING, CERTIFICATE_NAME, TLS_HOST_UNUSED};
 use penstock_manifest::kind::higress_https::{HigressHttps, is_higress_https};
 use penstock_manifest::kind::ingress::Ingress;
 use penstock_manifest::{Diagnostic, Position, Resource};
 
-use crate::certificate::{Certificate, Certificates};
+use super::tls_secrets::{SecretKey, TlsSecrets, shown};
+use crate::certificate::Certificates;
 
-/// A Secret's namespace and name.
-type SecretKey = (Box<str>, Box<str>);
-
-/// The Secrets that Ingresses and `higress-https` name, as far as that can be told without
-/// reading them as a whole.
-pub(super) fn referred(resources: &[Arc<Resource>]) -> HashSet<SecretKey> {
-    let mut keys = HashSet::new();
-    for resource in resources.iter().filter(|resource| &*resource.key.kind == "Ingress") {
-        let tls = resource.spec().and_then(|spec| spec.get("tls"));
-        for entry in tls.iter().flat_map(|tls| tls.items()) {
-            if let Some(name) = entry.node.get("secretName").and_then(|name| name.as_str()) {
-                keys.insert((resource.key.namespace.as_ref().into(), name.into()));
-            }
-        }
-    }
-    keys.extend(https(resources, &mut Vec::new()).credentials.into_iter().map(|c| c.secret));
-    keys
-}
-
-fn https(resources: &[Arc<Resource>], diagnostics: &mut Vec<Diagnostic>) -> HigressHttps {
+/// ConfigMap `higress-https`; the default without one.
+pub(super) fn https(
+    resources: &[Arc<Resource>],
+    diagnostics: &mut Vec<Diagnostic>,
+) -> HigressHttps {
     let resource = resources.iter().find(|resource| is_higress_https(resource));
     resource.and_then(|r| HigressHttps::parse(r, diagnostics)).unwrap_or_default()
 }
 
-/// Whether a Secret holds a certificate and its key.
-pub(super) fn is_usable(secret: &Resource, diagnostics: &mut Vec<Diagnostic>) -> bool {
-    Certificate::read(secret).map_err(|problem| diagnostics.push(invalid(secret, &problem))).is_ok()
-}
-
-fn invalid(secret: &Resource, problem: &str) -> Diagnostic {
-    let message = format!("{} cannot be used for TLS: {problem}", secret.key);
-    Diagnostic::at(&CERTIFICATE_INVALID, &secret.source, secret.name_at(), message)
-}
-
 /// Gathers the certificates of Ingresses, the oldest first.
 pub(super) struct Builder<'a> {
-    secrets: HashMap<SecretKey, &'a Resource>,
-    read: HashMap<SecretKey, Option<Arc<Certificate>>>,
-    /// Which Secret has a host, and through which Ingress.
-    claimed: HashMap<Box<str>, (SecretKey, String)>,
+    secrets: &'a TlsSecrets<'a>,
     /// The certificates for hosts without a Secret of their own.
     https: HigressHttps,
-    certificates: Certificates,
+    gathered: Gathered,
+}
+
+/// The certificates, and how hosts came by them.
+#[derive(Default)]
+pub(super) struct Gathered {
+    pub(super) certificates: Certificates,
+    /// Which Secret has a host, and through which Ingress.
+    claimed: HashMap<Box<str>, (SecretKey, String)>,
+}
+
+impl Gathered {
+    /// The Secret of a host's certificate.
+    pub(super) fn secret_of(&self, host: &str) -> Option<&SecretKey> {
+        self.claimed.get(host).map(|(key, _)| key)
+    }
 }
 
 /// A host and the Secret that it is to have.
@@ -66,27 +52,24 @@ struct Wish<'w> {
 }
 
 impl<'a> Builder<'a> {
-    pub(super) fn new(resources: &'a [Arc<Resource>], diagnostics: &mut Vec<Diagnostic>) -> Self {
-        let secrets = resources.iter().filter(|resource| &*resource.key.kind == "Secret");
-        let key =
-            |secret: &Resource| (secret.key.namespace.as_ref().into(), (&*secret.key.name).into());
-        Self {
-            secrets: secrets.map(|secret| (key(secret), &**secret)).collect(),
-            read: HashMap::new(),
-            claimed: HashMap::new(),
-            https: https(resources, diagnostics),
-            certificates: Certificates::default(),
-        }
+    pub(super) fn new(
+        resources: &'a [Arc<Resource>],
+        secrets: &'a TlsSecrets<'a>,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> Self {
+        let https = https(resources, diagnostics);
+        Self { secrets, https, gathered: Gathered::default() }
     }
 
-    pub(super) fn finish(self) -> Certificates {
-        self.certificates
+    pub(super) fn finish(self) -> Gathered {
+        self.gathered
     }
 
     /// Higress: a host has TLS where an entry lists it exactly as a rule of
     /// the same Ingress does, or where the Ingress has TLS at all and
     /// `higress-https` covers it; the first Ingress with TLS for a host has
-    /// it.
+    /// it. Another entry of that Ingress may bring a certificate with a key of
+    /// another kind, for clients that cannot check the first.
     pub(super) fn add(
         &mut self,
         ingress: &Ingress,
@@ -98,7 +81,9 @@ impl<'a> Builder<'a> {
             Diagnostic::at(code, &resource.source, at, message).with_path(path)
         };
         for entry in &ingress.tls {
-            for host in entry.hosts.iter().filter(|host| seen.insert(&***host)) {
+            let mut within = HashSet::new();
+            for host in entry.hosts.iter().filter(|host| within.insert(&***host)) {
+                seen.insert(&**host);
                 let finding = if ingress.rules.iter().all(|rule| rule.host != *host) {
                     Some((&TLS_HOST_UNUSED, format!("`{host}` is the host of no rule")))
                 } else {
@@ -130,7 +115,7 @@ impl<'a> Builder<'a> {
             return by_domain();
         };
         let named = (Box::from(&*resource.key.namespace), Box::from(name));
-        match self.https.is_fallback && !self.secrets.contains_key(&named) {
+        match self.https.is_fallback && !self.secrets.has(&named) {
             true => by_domain().or(Some(named)),
             false => Some(named),
         }
@@ -143,44 +128,39 @@ impl<'a> Builder<'a> {
         diagnostics: &mut Vec<Diagnostic>,
     ) -> Option<(&'static Code, String)> {
         let (host, key) = (wish.host, &wish.secret);
-        if let Some((other, owner)) = self.claimed.get(host) {
-            let message = format!("`{host}` has its certificate through {owner} already");
-            return (other != key).then_some((&TLS_HOST_UNUSED, message));
+        let owner = resource.key.to_string();
+        let name = shown(key, &resource.key.namespace);
+        let before = self.gathered.claimed.get(host);
+        if let Some((other, other_owner)) = before {
+            let message = format!("`{host}` has its certificate through {other_owner} already");
+            if other == key || *other_owner != owner {
+                return (other != key).then_some((&TLS_HOST_UNUSED, message));
+            }
         }
-        self.claimed.insert(host.into(), (key.clone(), resource.key.to_string()));
-        let name = match *key.0 == *resource.key.namespace {
-            true => key.1.to_string(),
-            false => format!("{}/{}", key.0, key.1),
-        };
-        let Some(certificate) = self.certificate(key, diagnostics) else {
-            let message =
-                format!("`{host}` is not served over HTTPS: there is no usable Secret `{name}`");
+        let is_second = before.is_some();
+        if !is_second {
+            self.gathered.claimed.insert(host.into(), (key.clone(), owner));
+        }
+        let Some(certificate) = self.secrets.of_host(key, diagnostics) else {
+            let message = match is_second {
+                true => {
+                    format!("`{host}` has one certificate less: there is no usable Secret `{name}`")
+                }
+                false => {
+                    format!("`{host}` is not served over HTTPS: there is no usable Secret `{name}`")
+                }
+            };
             return Some((&CERTIFICATE_MISSING, message));
         };
         let is_named = host == "*" || certificate.names(host);
-        self.certificates.insert(host, certificate);
+        if !self.gathered.certificates.insert(host, certificate) {
+            let message = format!(
+                "`{host}` has a certificate with a key of the same kind already; that of Secret `{name}` is not served"
+            );
+            return Some((&TLS_HOST_UNUSED, message));
+        }
         let message = || format!("the certificate of Secret `{name}` does not name `{host}`");
         (!is_named).then(|| (&CERTIFICATE_NAME, message()))
-    }
-
-    fn certificate(
-        &mut self,
-        key: &SecretKey,
-        diagnostics: &mut Vec<Diagnostic>,
-    ) -> Option<Arc<Certificate>> {
-        if let Some(known) = self.read.get(key) {
-            return known.clone();
-        }
-        let secret = self.secrets.get(key)?;
-        let read = match Certificate::read(secret) {
-            Ok(certificate) => Some(Arc::new(certificate)),
-            Err(problem) => {
-                diagnostics.push(invalid(secret, &problem));
-                None
-            }
-        };
-        self.read.insert(key.clone(), read.clone());
-        read
     }
 }
 

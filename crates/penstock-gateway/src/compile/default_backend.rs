@@ -34,6 +34,8 @@ pub(super) struct Origin<'a> {
     pub(super) inputs: &'a Inputs<'a>,
     /// Whether its routes are closed unless something authenticates.
     pub(super) wants_authentication: bool,
+    /// Why the route of `*` is closed, where it is.
+    pub(super) closed: Option<&'static str>,
 }
 
 impl DefaultBackends {
@@ -49,9 +51,10 @@ impl DefaultBackends {
             return;
         };
         let name: Arc<str> = format!("{}-default", origin.name).into();
-        let Some(route) = origin.route(&name, "*", backend, diagnostics) else {
+        let Some(mut route) = origin.route(&name, "*", backend, diagnostics) else {
             return;
         };
+        route.closed = route.closed.or(origin.closed);
         match self.routes.iter_mut().find(|(host, _)| &**host == "*") {
             Some((_, earlier)) => *earlier = route,
             None => self.routes.push(("*".into(), route)),

@@ -215,6 +215,7 @@ impl<'a> Kubernetes<'a> {
                         Endpoints::Dns(names) if names.len() == 1 => names.first().cloned(),
                         _ => None,
                     },
+                    identity: None,
                     endpoints,
                     balance: Balance::default(),
                 },
@@ -275,6 +276,7 @@ impl<'a> Kubernetes<'a> {
                     sni: is_name.then(|| name.clone()),
                     endpoints,
                     balance: Balance::default(),
+                    identity: None,
                 },
             }
         });

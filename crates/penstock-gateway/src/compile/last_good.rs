@@ -8,7 +8,7 @@ use penstock_manifest::kind::wasm_plugin::WasmPlugin;
 use penstock_manifest::template::{Scrubber, Secrets, is_unresolved, unmark};
 use penstock_manifest::{Diagnostic, Node, Resource, ResourceKey, Value};
 
-use super::{CLOSES_ALL, certificates, is_usable};
+use super::{CLOSES_ALL, certificates, is_usable, tls_secrets};
 use crate::plugin;
 
 /// The resources to compile.
@@ -35,7 +35,8 @@ pub(super) fn admit(
         previous.iter().map(|resource| (&resource.key, resource)).collect();
     let mut admitted =
         Admitted { resources: Vec::with_capacity(resources.len()), lost_plugins: Vec::new() };
-    let tls_secrets = certificates::referred(resources);
+    let https = certificates::https(resources, &mut Vec::new());
+    let uses = tls_secrets::referred(resources, https);
     for resource in resources {
         let marked = secrets.mark(resource, diagnostics);
         let old = before.get(&resource.key).copied();
@@ -47,12 +48,14 @@ pub(super) fn admit(
         let good = old_marked.as_ref().or(old.map(|old| &**old));
         let filled = secrets.fill(resource, scrubber);
         let mut findings = Vec::new();
-        let is_tls_secret = &*resource.key.kind == "Secret"
-            && tls_secrets.contains(&(
-                resource.key.namespace.as_ref().into(),
-                resource.key.name.as_ref().into(),
-            ));
-        if is_usable(filled.as_ref().unwrap_or(resource), is_tls_secret, &mut findings)
+        let uses = match &*resource.key.kind {
+            "Secret" => {
+                let key = (&*resource.key.namespace, &*resource.key.name);
+                uses.get(&(key.0.into(), key.1.into())).copied().unwrap_or_default()
+            }
+            _ => tls_secrets::Uses::default(),
+        };
+        if is_usable(filled.as_ref().unwrap_or(resource), uses, &mut findings)
             && !keeps_old_route(marked.as_ref(), good)
         {
             let new = marked.as_ref().unwrap_or(resource);
@@ -66,6 +69,11 @@ pub(super) fn admit(
             ));
             continue;
         }
+        // A Secret may have been kept for another use.
+        let is_good = |old: &&Arc<Resource>| {
+            &*old.key.kind != "Secret" || is_usable(old, uses, &mut Vec::new())
+        };
+        let old = old.filter(is_good);
         if old.is_none() && counts_unread(&resource.key.kind) {
             admitted.resources.push(resource.clone());
             continue;
@@ -92,10 +100,11 @@ pub(super) fn admit(
 }
 
 /// Whether a resource of a kind counts also where it cannot be read: that
-/// endpoints are there keeps others from standing in for them. Compiling says
-/// what is wrong with it, where something leads to it.
+/// endpoints are there keeps others from standing in for them, and so does an
+/// authority. Compiling says what is wrong with it, where something leads to
+/// it.
 fn counts_unread(kind: &str) -> bool {
-    matches!(kind, "EndpointSlice" | "Endpoints" | "Service")
+    matches!(kind, "EndpointSlice" | "Endpoints" | "Secret" | "Service")
 }
 
 /// Whether an Ingress refers to a Secret that is not there, and did not

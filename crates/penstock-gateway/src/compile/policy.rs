@@ -25,25 +25,36 @@ use crate::policy::{
 };
 use crate::route::{PathMatch, RouteConditions};
 use crate::snapshot::{Route, Service, WeightedTarget};
+use crate::upstream::Identity;
 
 /// What belongs to a service rather than to a route: the first Ingress that
 /// names a service decides for all
 /// (Higress: pkg/ingress/config/ingress_config.go, `storeBackendTrafficPolicy`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct ServicePolicy {
-    balance: Option<Balance>,
-    protocol: Option<Protocol>,
+    pub(super) balance: Option<Balance>,
+    pub(super) tls: Option<ServiceTls>,
+}
+
+/// How a service is spoken to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ServiceTls {
+    protocol: Protocol,
     sni: Option<Box<str>>,
+    identity: Option<Arc<Identity>>,
 }
 
 impl ServicePolicy {
     /// What an Ingress says about its services, if anything.
-    pub(super) fn of(options: &RouteOptions) -> Option<Self> {
+    pub(super) fn of(options: &RouteOptions, identity: Option<Arc<Identity>>) -> Option<Self> {
         let tls = options.upstream_tls.as_deref();
         let policy = Self {
             balance: options.load_balance.as_deref().map(balance),
-            protocol: tls.map(|tls| protocol(tls.protocol)),
-            sni: tls.and_then(|tls| tls.sni.clone()),
+            tls: tls.map(|tls| ServiceTls {
+                protocol: protocol(tls.protocol),
+                sni: tls.sni.clone(),
+                identity,
+            }),
         };
         (policy != Self::default()).then_some(policy)
     }
@@ -52,12 +63,16 @@ impl ServicePolicy {
         if let Some(balance) = self.balance {
             service.balance = balance;
         }
-        if let Some(protocol) = self.protocol {
-            service.protocol = protocol;
+        if let Some(tls) = self.tls {
+            service.protocol = tls.protocol;
+            service.sni = tls.sni.or(service.sni.take());
+            service.identity = tls.identity;
         }
-        if self.sni.is_some() {
-            service.sni = self.sni;
-        }
+    }
+
+    /// Whether it asks for somebody to be believed or shown.
+    pub(super) fn has_identity(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.identity.is_some())
     }
 }
 
@@ -127,6 +142,7 @@ pub(super) fn of_ingress(options: &RouteOptions) -> Option<RoutePolicy> {
         }),
         fallback: None,
         mirror: None,
+        client: None,
     };
     let is_needed = policy.redirect.is_some()
         || policy.redirects_to_https
@@ -352,7 +368,7 @@ pub(super) fn report_missing(
 }
 
 /// A finding about an annotation, under the prefix under which it stands.
-fn at_annotation(
+pub(super) fn at_annotation(
     resource: &Resource,
     key: &str,
     finding: impl FnOnce(penstock_manifest::Cursor<'_>) -> Diagnostic,

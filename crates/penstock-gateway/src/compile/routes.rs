@@ -10,6 +10,7 @@ use http::Method;
 use penstock_manifest::annotation::{CanaryBy, Condition, RouteOptions};
 use penstock_manifest::diagnostic::{
     DUPLICATE_ROUTE, INGRESS_CLASS, INVALID_ANNOTATION, PATH_DROPPED, ROUTE_CLOSED,
+    TLS_SETTING_UNUSED,
 };
 use penstock_manifest::kind::config_map::{self, AI_ROUTE_PREFIX, INTERNAL_SUFFIX};
 use penstock_manifest::kind::ingress::{Backend, Ingress, Path, PathType, Rule};
@@ -18,10 +19,12 @@ use penstock_manifest::{Diagnostic, Resource};
 
 use super::backends::{self, Place};
 use super::default_backend::{DefaultBackends, Origin};
+use super::downstream_tls::{OTHER_AUTHORITY, Wishes};
 use super::plugins::Plugins;
 use super::policy::{self, ServicePolicy};
 use super::services::Services;
-use super::{Options, canary, certificates};
+use super::tls_secrets::TlsSecrets;
+use super::{Options, canary, certificates, downstream_tls, upstream_tls};
 use crate::policy::RoutePolicy;
 use crate::route::{CompiledCondition, Precedence, RouteConditions};
 use crate::snapshot::{
@@ -75,7 +78,9 @@ pub(super) fn compile(
     let mut claimed = Claimed::new();
     let mut canaries = Vec::new();
     let mut app_roots = HashMap::new();
-    let mut certificates = certificates::Builder::new(resources, diagnostics);
+    let secrets = TlsSecrets::new(resources);
+    let mut certificates = certificates::Builder::new(resources, &secrets, diagnostics);
+    let mut wishes = Wishes::default();
     let mut default_backends = DefaultBackends::default();
     for resource in ingresses {
         let Some(ingress) = Ingress::parse(resource, diagnostics) else {
@@ -87,9 +92,18 @@ pub(super) fn compile(
         let options = RouteOptions::parse(resource, diagnostics);
         certificates.add(&ingress, resource, diagnostics);
         policy::report_missing(&options, resource, diagnostics);
+        let closed_hosts = match options.is_canary {
+            true => HashSet::new(),
+            false => wishes.add(&ingress, resource, &options, diagnostics),
+        };
+        let (identity, is_usable) =
+            upstream_tls::identity(&options, resource, &secrets, diagnostics);
         let mut builder = Builder {
             resource,
             name: route_name(resource),
+            of_service: ServicePolicy::of(&options, identity),
+            closed: (!is_usable).then_some(upstream_tls::NO_IDENTITY),
+            closed_hosts,
             options,
             inputs,
             wants_authentication: protected.contains(&*resource.key.name)
@@ -109,18 +123,24 @@ pub(super) fn compile(
             destinations: builder.options.destinations.as_deref(),
             inputs,
             wants_authentication: builder.wants_authentication,
+            closed: downstream_tls::unprotected(&ingress, resource, &builder.options, diagnostics),
         };
         default_backends.add(&ingress, &origin, diagnostics);
     }
     for (builder, ingress) in &canaries {
+        if builder.asks_in_vain(ingress, &wishes, diagnostics) {
+            continue;
+        }
         builder.add_canary(ingress, &claimed, snapshot, diagnostics);
     }
     for (host, path) in app_roots {
         let path = path.as_deref().unwrap_or("/");
         snapshot.add_route(&host, policy::app_root(&host, path));
     }
-    snapshot.certificates = certificates.finish();
     let defaults = default_backends.append(snapshot);
+    let mut gathered = certificates.finish();
+    wishes.apply(&secrets, &mut gathered, snapshot, diagnostics);
+    snapshot.certificates = gathered.certificates;
     sort_hosts(snapshot, &defaults);
 }
 
@@ -175,6 +195,12 @@ struct Builder<'a> {
     resource: &'a Resource,
     name: Arc<str>,
     options: RouteOptions,
+    /// What it says about its services.
+    of_service: Option<ServicePolicy>,
+    /// Why its routes are closed, besides what its options say.
+    closed: Option<&'static str>,
+    /// The hosts on which they are, because another Ingress decides.
+    closed_hosts: HashSet<Box<str>>,
     inputs: &'a Inputs<'a>,
     wants_authentication: bool,
 }
@@ -193,7 +219,6 @@ impl Builder<'_> {
             let of = (self.resource, &*self.name);
             policy::add_services(common, &self.options, of, self.inputs.services, diagnostics);
         }
-        let of_service = ServicePolicy::of(&self.options);
         for rule in &ingress.rules {
             for path in &rule.paths {
                 let Some(claim) = self.claim(rule, path, claimed, diagnostics) else {
@@ -202,17 +227,59 @@ impl Builder<'_> {
                 let Some(targets) = self.targets(rule, path, diagnostics) else {
                     continue;
                 };
-                if let Some(policy) = &of_service {
-                    self.inputs.services.decide(&targets, policy);
-                }
+                let other = self.decide(&targets, diagnostics);
                 let Some(mut route) = self.route(rule, path, targets, diagnostics) else {
                     continue;
                 };
+                route.closed = route.closed.or(other);
                 route.conditions.clone_from(&conditions);
                 self.add_policy(&mut route, &rule.host, common.as_ref(), snapshot);
                 claim.index = snapshot.add_route(&rule.host, Some(route));
             }
         }
+    }
+
+    /// Takes what it says about the services of targets. Why a route must not
+    /// use them, where another Ingress has said otherwise.
+    fn decide(
+        &self,
+        targets: &[WeightedTarget],
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> Option<&'static str> {
+        let policy = self.of_service.as_ref()?;
+        let owner = self.inputs.services.decide(targets, policy, &self.name)?;
+        let (code, closed) = match policy.has_identity() {
+            true => (&ROUTE_CLOSED, Some(upstream_tls::OTHER_IDENTITY)),
+            false => (&TLS_SETTING_UNUSED, None),
+        };
+        let what = if closed.is_some() { "the routes answer 503" } else { "without effect" };
+        let message = format!("{what}: `{owner}` decides how the service is spoken to");
+        let finding = policy::at_annotation(self.resource, "backend-protocol", |cursor| {
+            cursor.diagnostic(code, message)
+        });
+        diagnostics.extend(finding.filter(|finding| !diagnostics.contains(finding)));
+        closed
+    }
+
+    /// Whether a canary asks its clients for a certificate, and its base does
+    /// not ask for the same: it must not be reached without.
+    fn asks_in_vain(
+        &self,
+        ingress: &Ingress,
+        wishes: &Wishes<'_>,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> bool {
+        let secret = self.options.downstream_tls.as_ref().and_then(|tls| tls.ca_secret.as_ref());
+        let Some(secret) = secret else { return false };
+        if ingress.rules.iter().all(|rule| wishes.asks(&rule.host, secret)) {
+            return false;
+        }
+        let message =
+            "the canary gets no requests: the Ingress that it is one of does not ask for the same";
+        diagnostics.extend(policy::at_annotation(self.resource, "auth-tls-secret", |cursor| {
+            cursor.diagnostic(&ROUTE_CLOSED, message)
+        }));
+        true
     }
 
     /// Gives a route what all of its Ingress have, and what depends on its
@@ -263,6 +330,11 @@ impl Builder<'_> {
                 let Some(targets) = self.targets_as(name, rule, path, diagnostics) else {
                     continue;
                 };
+                // A canary whose service cannot be spoken to as it says gets
+                // nothing, and its base everything.
+                if self.closed.is_some() || self.decide(&targets, diagnostics).is_some() {
+                    continue;
+                }
                 if by_weight {
                     for target in targets.into_iter().take(1) {
                         canary::share(route, &self.options, claim.has_total, target);
@@ -423,7 +495,8 @@ impl Builder<'_> {
     ) -> Option<Route> {
         let closed = match self.wants_authentication && backends::is_open(&targets, &rule.host) {
             true => Some(AUTHENTICATION_MISSING),
-            false => self.options.closed,
+            false if self.closed_hosts.contains(&rule.host) => Some(OTHER_AUTHORITY),
+            false => self.options.closed.or(self.closed),
         };
         let text = path_text(path, self.options.has_rewrite);
         let path_match = match policy::path_match(&self.options, path.path_type, text) {

@@ -25,8 +25,19 @@ pub(super) struct Services<'a> {
     /// Kubernetes, and those that a destination asks for with another scheme
     /// than theirs. Their indices follow those of `services`.
     later: RefCell<Vec<Service>>,
-    /// What the first Ingress with something to say about a service says.
-    decided: RefCell<HashMap<u32, ServicePolicy>>,
+    /// Those whose destination says whether TLS is spoken, which wins over
+    /// `backend-protocol` (Higress: annotations/destination.go).
+    schemes: RefCell<HashMap<u32, bool>>,
+    /// What the first Ingress with something to say about a service says:
+    /// about balancing, and about TLS, with its name.
+    decided: RefCell<HashMap<u32, Decided>>,
+}
+
+#[derive(Default)]
+struct Decided {
+    policy: ServicePolicy,
+    /// The route of the Ingress that decides about TLS.
+    tls_owner: Arc<str>,
 }
 
 pub(super) fn compile<'a>(
@@ -65,6 +76,7 @@ impl Services<'_> {
             port: registry.port,
             protocol: registry.protocol,
             sni: registry.sni,
+            identity: None,
             endpoints: registry.endpoints,
             balance: Balance::default(),
         });
@@ -139,19 +151,42 @@ impl Services<'_> {
             later.push(wanted);
             later.len() - 1
         });
-        self.later_index(place)
+        let index = self.later_index(place);
+        self.schemes.borrow_mut().insert(index.0, is_tls);
+        index
     }
 
     fn later_index(&self, place: usize) -> ServiceIndex {
         ServiceIndex(u32::try_from(self.services.len() + place).unwrap_or(u32::MAX))
     }
 
-    /// Takes what an Ingress says about the services of its targets.
-    pub(super) fn decide(&self, targets: &[WeightedTarget], policy: &ServicePolicy) {
+    /// Takes what an Ingress says about the services of its targets; the
+    /// Ingress that has said otherwise before, where there is one.
+    pub(super) fn decide(
+        &self,
+        targets: &[WeightedTarget],
+        policy: &ServicePolicy,
+        owner: &Arc<str>,
+    ) -> Option<Arc<str>> {
         let mut decided = self.decided.borrow_mut();
+        let mut other = None;
         for index in targets.iter().filter_map(|target| target.service) {
-            decided.entry(index.0).or_insert_with(|| policy.clone());
+            let known = decided.entry(index.0).or_default();
+            if known.policy.balance.is_none() {
+                known.policy.balance.clone_from(&policy.balance);
+            }
+            match (&known.policy.tls, &policy.tls) {
+                (None, Some(tls)) => {
+                    known.policy.tls = Some(tls.clone());
+                    known.tls_owner = owner.clone();
+                }
+                (Some(before), Some(tls)) if before != tls => {
+                    other = Some(known.tls_owner.clone());
+                }
+                _ => {}
+            }
         }
+        other
     }
 
     /// All services that something may lead to, in the order of their
@@ -160,9 +195,13 @@ impl Services<'_> {
         diagnostics.append(&mut self.kubernetes.into_diagnostics());
         let mut services = self.services;
         services.extend(self.later.into_inner());
-        for (index, policy) in self.decided.into_inner() {
+        let schemes = self.schemes.into_inner();
+        for (index, decided) in self.decided.into_inner() {
             if let Some(service) = services.get_mut(index as usize) {
-                policy.apply(service);
+                decided.policy.apply(service);
+                if let Some(is_tls) = schemes.get(&index) {
+                    service.protocol = service.protocol.with_tls(*is_tls);
+                }
             }
         }
         services

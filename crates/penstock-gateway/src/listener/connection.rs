@@ -21,7 +21,6 @@ use hyper_util::rt::TokioTimer;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
 
 use super::activity::{Activity, RequestUnderWay};
 use super::admission::Admitted;
@@ -29,7 +28,7 @@ use super::http1;
 use super::patience::{Appetite, Streams};
 use super::quiet::Quiet;
 use super::stream::ClientStream;
-use super::tls;
+use super::tls::{Encrypted, Handshakes};
 use crate::body::ClientBody;
 use crate::incoming::Incoming;
 use crate::metrics::Ending;
@@ -83,15 +82,17 @@ impl Accepted {
     }
 
     /// Serves it on the encrypted listener to its end.
-    pub(super) async fn serve_tls(mut self, stream: TcpStream, acceptor: TlsAcceptor) {
+    pub(super) async fn serve_tls(mut self, stream: TcpStream, handshakes: Arc<Handshakes>) {
         let patience = self.worker.gateway.settings.handshake_timeout;
+        // Apart, so that the connection does not carry its state to its end.
+        let handshake = Box::pin(handshakes.accept(stream));
         let handshake = tokio::select! {
             biased;
-            handshake = timeout(patience, acceptor.accept(stream)) => handshake,
+            handshake = timeout(patience, handshake) => handshake,
             () = self.stopping.reaches(Phase::Hurrying) => return,
         };
-        let stream = match handshake {
-            Ok(Ok(stream)) => stream,
+        let Encrypted { stream, is_http2, tls } = match handshake {
+            Ok(Ok(encrypted)) => encrypted,
             Ok(Err(error)) => {
                 self.report(&error);
                 return self.ended(Ending::HandshakeFailed);
@@ -99,15 +100,11 @@ impl Accepted {
             Err(_) => return self.ended(Ending::HandshakeTimeout),
         };
         self.worker.gateway.state.metrics.handshakes.fetch_add(1, Ordering::Relaxed);
-        let (_, session) = stream.get_ref();
-        let server_name = session.server_name().map(|name| name.to_ascii_lowercase().into());
-        let is_http2 = session.alpn_protocol() == Some(tls::HTTP2);
-        let tls = Some(DownstreamTls { server_name });
         match is_http2 {
-            true => self.serve_http2(stream, Bytes::new(), tls).await,
+            true => self.serve_http2(stream, Bytes::new(), Some(tls)).await,
             false => {
                 let stream = Stream::Tls(Box::new(stream.into()));
-                self.serve_http1(stream, BytesMut::new(), tls).await;
+                self.serve_http1(stream, BytesMut::new(), Some(tls)).await;
             }
         }
     }

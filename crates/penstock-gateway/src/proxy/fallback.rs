@@ -110,7 +110,8 @@ fn is_about_upstream(kind: ErrorKind) -> bool {
         | ErrorKind::ClientClosed
         | ErrorKind::InvalidRequest
         | ErrorKind::UpgradeRefused
-        | ErrorKind::Misdirected => false,
+        | ErrorKind::Misdirected
+        | ErrorKind::ClientCertificateMissing => false,
     }
 }
 

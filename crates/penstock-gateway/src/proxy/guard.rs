@@ -6,9 +6,10 @@
 use http::StatusCode;
 use http::header::{HeaderName, HeaderValue, LOCATION};
 
+use crate::error::{ErrorKind, GatewayError};
 use crate::policy::{Cors, Redirect, RoutePolicy};
 use crate::reply::Reply;
-use crate::request::RequestContext;
+use crate::request::{ClientEvidence, RequestContext};
 use crate::snapshot::Route;
 use crate::state::Live;
 
@@ -25,6 +26,32 @@ pub(super) fn preflight(route: &Route, cx: &RequestContext) -> Option<Box<Reply>
     reply.headers = cors.preflight_headers(origin);
     reply.is_bare = true;
     Some(Box::new(reply))
+}
+
+/// Whether a request that came in the clear is only told to come encrypted.
+pub(super) fn is_redirected(route: &Route, cx: &RequestContext) -> bool {
+    let policy = route.policy.as_deref();
+    policy.is_some_and(|policy| policy.redirects_to_https) && !cx.came_encrypted()
+}
+
+/// Whether the client has shown the certificate that the route asks for, for
+/// this host (Istio: where it asks for one, the server name must be the host).
+///
+/// # Errors
+/// It has not. Over TLS another connection may help.
+pub(super) fn check_client(route: &Route, cx: &RequestContext) -> Result<(), GatewayError> {
+    let check = route.policy.as_deref().and_then(|policy| policy.client.as_ref());
+    let Some(check) = check else { return Ok(()) };
+    let is_admitted = match &cx.client {
+        ClientEvidence::Assumed => true,
+        ClientEvidence::Proof(proof) => check.admits(proof.as_deref(), &cx.host),
+    };
+    match (is_admitted, cx.is_tls) {
+        (true, _) => Ok(()),
+        (false, true) => Err(GatewayError::new(ErrorKind::Misdirected)
+            .because("the connection brought no client certificate for this host")),
+        (false, false) => Err(GatewayError::new(ErrorKind::ClientCertificateMissing)),
+    }
 }
 
 /// The answer that keeps a request from its upstream, if there is one.

@@ -18,7 +18,8 @@ use crate::error::{ErrorKind, GatewayError};
 use crate::route::normalise_path;
 
 /// Headers that only the gateway may set; what a client sends is removed.
-const GATEWAY_ONLY: [&str; 2] = ["x-mse-consumer", "x-higress-fallback-from"];
+const GATEWAY_ONLY: [&str; 3] =
+    ["x-mse-consumer", "x-higress-fallback-from", "x-forwarded-client-cert"];
 
 /// What the names of headers begin with by which Envoy is told what to do, or
 /// tells what it did; what a client sends is removed.

@@ -249,5 +249,7 @@ fn leads_to(service: &Service) -> String {
     };
     let protocol = format!("{:?}", service.protocol).to_lowercase();
     let sni = service.sni.as_ref().map(|sni| format!(" as {sni}")).unwrap_or_default();
-    format!("{protocol} {}{sni}", addresses.join(", "))
+    let identity = service.identity.as_ref().map(|asked| asked.describe());
+    let identity = identity.map(|asked| format!(" ({asked})")).unwrap_or_default();
+    format!("{protocol} {}{sni}{identity}", addresses.join(", "))
 }

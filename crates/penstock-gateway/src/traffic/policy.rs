@@ -57,6 +57,10 @@ fn falls_back(fallback: &Fallback, names: &FallbackNames) -> String {
 
 fn asks_for(policy: &RoutePolicy, snapshot: &Snapshot) -> Vec<String> {
     let mut said = Vec::new();
+    if let Some(check) = &policy.client {
+        let secret = &check.authority.secret.name;
+        said.push(format!("is only for clients with a certificate of {secret}"));
+    }
     if let Some(sources) = &policy.allowed_sources {
         let shown = sources.iter().map(|n| format!("{}/{}", n.address, n.prefix_bits));
         said.push(format!("is only for {}", list(shown)));

@@ -749,3 +749,44 @@ fn all_but(one: usize) -> String {
     let names = (0..1000).filter(|n| *n != one).map(|n| format!("c{n:03}"));
     names.collect::<Vec<_>>().join(", ")
 }
+
+/// A certificate that signs others, valid until 2126.
+const AUTHORITY: &str = "
+apiVersion: v1
+kind: Secret
+metadata: {name: clients}
+stringData:
+  ca.crt: |
+    -----BEGIN CERTIFICATE-----
+    MIIBcDCCARWgAwIBAgIUSDxaxW75NlHNg9/8s3noi5Bv/RgwCgYIKoZIzj0EAwIw
+    DDEKMAgGA1UEAwwBeDAgFw0yNjExMjMyMjU3NTVaGA8yMTI2MTAzMDIyNTc1NVow
+    DDEKMAgGA1UEAwwBeDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABHVPESLjb/kO
+    l8hRyXX5QjR9CzKGG9F+KhBaZ6tdgBVUDF3bxO4jBetXR2DClcCWav+yQbrjVuB3
+    hMlGv/ffkQmjUzBRMB0GA1UdDgQWBBRSwzvfS1wKCTHsHBjD1eQ2BJqOKjAfBgNV
+    HSMEGDAWgBRSwzvfS1wKCTHsHBjD1eQ2BJqOKjAPBgNVHRMBAf8EBTADAQH/MAoG
+    CCqGSM49BAMCA0kAMEYCIQDuieFumC7qVF0NhcjTWsnp0o20DcgNIhje0R8G2a7V
+    wAIhANuDb1iIFNaUaS922UCZFQ5h1utQITPJf6FCuA1GDHRo
+    -----END CERTIFICATE-----
+---
+";
+
+#[test]
+fn what_tls_asks_for_is_a_change() {
+    let with = |annotations: &str| {
+        let route = annotated("chat", ("a.com", "/v1"), "one.static:80", annotations);
+        setup().routes(&[route]).with(AUTHORITY)
+    };
+    let before = with("");
+    check(
+        &before,
+        &with(", higress.io/auth-tls-secret: clients"),
+        "routes:
+         ~ chat (a.com Prefix /v1): now is only for clients with a certificate of Secret clients",
+    );
+    check(
+        &before,
+        &with(", higress.io/backend-protocol: HTTPS, higress.io/proxy-ssl-verify: 'off'"),
+        "services:
+         ~ one.static:80: http 127.0.0.1:1 -> https 127.0.0.1:1 (does not verify)",
+    );
+}

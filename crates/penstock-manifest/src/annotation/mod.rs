@@ -70,6 +70,7 @@ const KEY_BYTES_MAX: usize = 63;
 
 const DESTINATION: Key = Key::of("destination");
 const IGNORE_PATH_CASE: Key = Key::of("ignore-path-case");
+const SSL_PASSTHROUGH: Key = Key::of("ssl-passthrough");
 
 /// What the annotations of one Ingress ask for, for all of its paths.
 #[derive(Clone, Debug, Default)]
@@ -122,6 +123,9 @@ pub struct RouteOptions {
     pub allowed_sources: Option<Vec<SourceRange>>,
     /// TLS towards clients.
     pub downstream_tls: Option<Box<DownstreamTls>>,
+    /// Whether the TLS of the hosts is meant for their upstreams and must not
+    /// be ended here. Higress: `ssl-passthrough`.
+    pub ssl_passthrough: bool,
     /// Who answers in place of the destinations.
     pub fallback: Option<Box<Fallback>>,
     /// Who gets copies of requests.
@@ -183,6 +187,9 @@ impl RouteOptions {
         }
         if families.contains(Family::DownstreamTls) {
             self.downstream_tls = downstreamtls::parse(annotations);
+        }
+        if families.contains(Family::SslPassthrough) {
+            self.ssl_passthrough = annotations.flag(SSL_PASSTHROUGH).unwrap_or_default();
         }
         if families.contains(Family::IgnoreCase) {
             self.ignore_path_case = annotations.flag(IGNORE_PATH_CASE).unwrap_or_default();

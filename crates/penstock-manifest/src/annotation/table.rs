@@ -256,8 +256,8 @@ table! {
     "app-root" Both Acts Redirect, "",
         "path: `GET /` on the host answers 302 to it";
     "auth-secret" Both Protects Auth, "", "";
-    "auth-tls-secret" Both Protects DownstreamTls, "",
-        "`[NAMESPACE/]NAME`: clients must have a certificate of this Secret's `ca.crt`";
+    "auth-tls-secret" Both Acts DownstreamTls, "",
+        "`[NAMESPACE/]NAME`: clients of the host must have a certificate of this Secret's `ca.crt`";
     "auth-type" Both Protects Auth, "", "";
     "backend-protocol" Both Acts UpstreamTls, "`HTTP`",
         "`HTTP`, `HTTP2`, `HTTPS`, `GRPC` or `GRPCS`, in any case";
@@ -349,12 +349,12 @@ table! {
         "retries at most; `0` for none";
     "proxy-ssl-name" Both Acts UpstreamTls, "",
         "name that is sent as SNI; needs `proxy-ssl-server-name`";
-    "proxy-ssl-secret" Both NotYet UpstreamTls, "",
-        "`[NAMESPACE/]NAME`: the certificate shown to the upstream, and `ca.crt`";
+    "proxy-ssl-secret" Both Acts UpstreamTls, "",
+        "`[NAMESPACE/]NAME`: the certificate shown to the upstream, and `ca.crt`, which its own is checked against";
     "proxy-ssl-server-name" Both Acts UpstreamTls, "`off`",
         "`on` or `off`: whether `proxy-ssl-name` is used";
-    "proxy-ssl-verify" Both NotYet UpstreamTls, "",
-        "`on` or `off`";
+    "proxy-ssl-verify" Both Acts UpstreamTls, "`--upstream-tls`",
+        "`on` or `off`: whether the upstream's certificate is checked; one with `ca.crt` always is";
     "regex-match-header-" Higress Acts Match, "",
         "regular expression over the whole header; `*` for any value";
     "regex-match-pseudo-header-" Higress Acts Match, "",
@@ -393,18 +393,19 @@ table! {
         "name of the cookie; its presence turns `affinity` on";
     "session-cookie-path" Both Acts LoadBalance, "`/`",
         "path of the cookie; its presence turns `affinity` on";
-    "ssl-cipher" Both NotYet DownstreamTls, "",
-        "cipher suites of the host by their OpenSSL names, with `:` between them";
-    "ssl-passthrough" Both NotYet SslPassthrough, "`false`", "";
+    "ssl-cipher" Both Acts DownstreamTls, "",
+        "cipher suites of TLS 1.2 for the host, by their OpenSSL names with `:` between them";
+    "ssl-passthrough" Both NotYet SslPassthrough, "`false`",
+        "boolean: TLS of the host is passed on without being read; its handshakes are refused";
     "ssl-redirect" Both Acts Redirect, "`false`",
         "boolean: plain HTTP answers 308 to HTTPS";
     "temporal-redirect" Both Acts Redirect, "",
         "URL: answers 302 to it; wins over `permanent-redirect`";
     "timeout" Higress Acts Timeout, "`0`: none",
         "seconds until an unfinished request answers 504";
-    "tls-max-protocol-version" Both NotYet DownstreamTls, "",
+    "tls-max-protocol-version" Both Acts DownstreamTls, "`TLSv1.3`",
         "`TLSv1.0` … `TLSv1.3`, for the host";
-    "tls-min-protocol-version" Both NotYet DownstreamTls, "",
+    "tls-min-protocol-version" Both Acts DownstreamTls, "`TLSv1.2`",
         "`TLSv1.0` … `TLSv1.3`, for the host";
     "upstream-hash-by" Both Acts LoadBalance, "",
         "`$remote_addr`, `$request_uri`, `$host`, `$http_NAME` or `$arg_NAME`: equal values go to one endpoint";

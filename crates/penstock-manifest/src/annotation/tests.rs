@@ -424,12 +424,12 @@ fn upstream_tls() {
             (tls.protocol, secret, tls.verify, tls.sni.clone())
         })
     };
-    check(&[("proxy-ssl-secret", "a")], of, "None", &["is not acted upon yet"]);
+    check(&[("proxy-ssl-secret", "a")], of, "None", &["PS316"]);
     check(
         &[("backend-protocol", "http"), ("proxy-ssl-verify", "x")],
         of,
         "None",
-        &["is not acted upon yet"],
+        &["`proxy-ssl-verify` has no effect without `backend-protocol: HTTPS` or `GRPCS`"],
     );
     check(&[("backend-protocol", "SMTP")], of, "None", &["must be `HTTP`"]);
     check(&[("backend-protocol", "grpcs")], of, "Some((Grpcs, None, None, None))", &[]);
@@ -443,18 +443,29 @@ fn upstream_tls() {
         ],
         of,
         "Some((Https, Some(\"shop/certs\"), Some(true), Some(\"up.test\")))",
-        &["`proxy-ssl-secret` is not acted upon yet", "`proxy-ssl-verify` is not acted upon yet"],
+        &[],
     );
     check(
         &[
             ("backend-protocol", "HTTP2"),
+            ("proxy-ssl-secret", "certs"),
+            ("proxy-ssl-name", "up.test"),
+            ("proxy-ssl-server-name", "on"),
+        ],
+        of,
+        "Some((Http2, None, None, None))",
+        &["`proxy-ssl-secret` has no", "`proxy-ssl-name` has no", "`proxy-ssl-server-name` has"],
+    );
+    check(
+        &[
+            ("backend-protocol", "GRPCS"),
             ("proxy-ssl-secret", "a/b/c"),
             ("proxy-ssl-name", "up.test"),
             ("proxy-ssl-server-name", "yes"),
         ],
         of,
-        "Some((Http2, None, None, None))",
-        &["is not acted upon yet", "of a Secret", "`on` or `off`"],
+        "Some((Grpcs, None, None, None))",
+        &["of a Secret", "PS307", "`on` or `off`", "without `proxy-ssl-server-name: on`"],
     );
 }
 
@@ -503,32 +514,27 @@ fn downstream_tls() {
             (secret, tls.min_version, tls.max_version, tls.ciphers.clone())
         })
     };
-    check(&[("auth-tls-secret", "a/b")], of, "Some((Some(\"a/b\"), None, None, []))", &["PS307"]);
+    check(&[("auth-tls-secret", "a/b")], of, "Some((Some(\"a/b\"), None, None, []))", &[]);
     check(
         &[("auth-tls-secret", "A")],
         of,
         "None",
-        &["PS307", "of a Secret", "PS307 `auth-tls-secret` cannot"],
+        &["of a Secret", "PS307 `auth-tls-secret` cannot"],
     );
     assert!(read(&[("auth-tls-secret", "A")]).0.closed.is_some());
     check(
         &[("tls-min-protocol-version", "TLSv1.2"), ("ssl-cipher", "AES128-SHA:b c::X")],
         of,
         "Some((None, Some(V1_2), None, [\"AES128-SHA\", \"X\"]))",
-        &["is not acted upon yet", "is not acted upon yet", "entry 2 is not the OpenSSL name"],
+        &["entry 2 is not the OpenSSL name"],
     );
     check(
         &[("tls-min-protocol-version", "TLSv1.3"), ("tls-max-protocol-version", "TLSv1.2")],
         of,
         "Some((None, Some(V1_3), None, []))",
-        &["is not acted upon yet", "is not acted upon yet", "older than the oldest"],
+        &["older than the oldest"],
     );
-    check(
-        &[("tls-max-protocol-version", "1.2")],
-        of,
-        "None",
-        &["is not acted upon yet", "must be `TLSv1.0`"],
-    );
+    check(&[("tls-max-protocol-version", "1.2")], of, "None", &["must be `TLSv1.0`"]);
 }
 
 #[test]

@@ -108,6 +108,8 @@ fn certificates(admin: &Admin, text: &mut String) {
         .filter_map(|(host, certificate)| Some((host, certificate.validity?.not_after)))
         .collect();
     expiries.sort();
+    // Of several for one host, the first to expire counts.
+    expiries.dedup_by(|later, first| later.0 == first.0);
     for (host, expiry) in expiries {
         line(text, name, &[("host", &host)], expiry);
     }

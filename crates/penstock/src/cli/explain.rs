@@ -183,6 +183,9 @@ fn text_of_pass(text: &mut String, pass: &Pass) {
             step.plugin, step.resource, step.decision
         );
     }
+    if let Some(secret) = &pass.client_certificate {
+        let _ = writeln!(text, "client    needs a certificate that {secret} trusts");
+    }
     for (label, value) in [("consumer", &pass.consumer), ("provider", &pass.provider)] {
         if let Some(value) = value {
             let _ = writeln!(text, "{label}  {value}");
@@ -271,6 +274,7 @@ fn json_of_pass(pass: &Pass) -> Value {
             "rule": step.rule,
             "decision": step.decision,
         })).collect::<Vec<_>>(),
+        "client_certificate": pass.client_certificate,
         "consumer": pass.consumer,
         "provider": pass.provider,
         "outcome": outcome,

@@ -17,6 +17,7 @@ fn headers_that_only_the_gateway_sets_never_get_through() {
         .header("X-Mse-Consumer", "admin")
         .header("x-mse-consumer", "root")
         .header("x-higress-fallback-from", "ai-route-pier.internal")
+        .header("X-Forwarded-Client-Cert", "Subject=\"CN=admin\"")
         .header("X-HI-ORIGINAL-AUTH", "Bearer mine")
         .header("X-Envoy-Original-Path", "/admin")
         .header("X-Envoy-Original-Host", "admin.test");
@@ -25,6 +26,7 @@ fn headers_that_only_the_gateway_sets_never_get_through() {
     assert_eq!(received.headers("x-mse-consumer"), [HERON]);
     for name in [
         "x-higress-fallback-from",
+        "x-forwarded-client-cert",
         "x-hi-original-auth",
         "x-envoy-original-path",
         "x-envoy-original-host",
@@ -41,6 +43,7 @@ fn they_do_not_get_through_on_a_plain_route_either() {
     let names = [
         "x-mse-consumer",
         "x-higress-fallback-from",
+        "x-forwarded-client-cert",
         "x-hi-original-auth",
         "x-envoy-original-path",
         "x-envoy-original-host",

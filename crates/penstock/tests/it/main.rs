@@ -18,6 +18,8 @@ mod built_in;
 #[cfg(test)]
 mod calm;
 #[cfg(test)]
+mod client_certificate;
+#[cfg(test)]
 mod completion;
 #[cfg(test)]
 mod connection;
@@ -93,6 +95,8 @@ mod support;
 mod tls;
 #[cfg(test)]
 mod upgrade;
+#[cfg(test)]
+mod upstream_tls;
 #[cfg(test)]
 mod verb;
 #[cfg(test)]

@@ -217,7 +217,7 @@ impl Connection {
         };
         match outcome {
             Ok(()) => {}
-            Err(error) if is_disconnect(error.kind()) => {}
+            Err(error) if is_disconnect(error.kind()) || self.is_alerted(&error) => {}
             Err(error) => panic!("cannot write: {error}"),
         }
     }
@@ -352,6 +352,11 @@ impl Connection {
         Some(self.unread.drain(..count).collect())
     }
 
+    /// Whether the other side has ended the connection with an alert.
+    fn is_alerted(&self, error: &io::Error) -> bool {
+        self.tls.is_some() && error.kind() == ErrorKind::InvalidData
+    }
+
     /// Reads more; false at the end of the connection.
     fn fill(&mut self) -> bool {
         let mut buffer = [0; 16 << 10];
@@ -365,7 +370,7 @@ impl Connection {
                 self.unread.extend(&buffer[..count]);
                 true
             }
-            Err(error) if is_disconnect(error.kind()) => false,
+            Err(error) if is_disconnect(error.kind()) || self.is_alerted(&error) => false,
             Err(error) => panic!("nothing more came: {error}; so far {:?}", self.unread),
         }
     }
