@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectiona
 use tokio::task::JoinSet;
 
 use crate::body::Recorder;
-use crate::upstream::{Stream, UpstreamBody};
+use crate::upstream::{Stream, Switched, UpstreamBody};
 
 /// What is held of each direction, besides what the system buffers.
 const BUFFER_BYTES: usize = 8 << 10;
@@ -62,7 +62,8 @@ impl Tunnel {
         let progress = Arc::new(Progress::new());
         let passing = async {
             let client = client.await.map_err(|_| End::Client)?;
-            let (upstream, early) = upstream.into_stream().ok_or(End::Upstream)?;
+            let Switched { stream: upstream, early, held: _held } =
+                upstream.into_stream().ok_or(End::Upstream)?;
             let client = Watched { stream: TokioIo::new(client), progress: progress.clone() };
             pass(client, upstream, early).await.map_err(|_| match progress.has_client_failed() {
                 true => End::Client,

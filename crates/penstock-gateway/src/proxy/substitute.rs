@@ -17,7 +17,7 @@ const X_ENVOY_ROUTE_NAME: HeaderName = HeaderName::from_static("x-envoy-route-na
 const X_ENVOY_FALLBACK_SERVICE: HeaderName = HeaderName::from_static("x-envoy-fallback-service");
 
 /// The service that takes a request: the route's own, unless it has no
-/// endpoint and there is another one for that.
+/// endpoint that is fit and there is another one for that.
 pub(super) fn of_empty<'a>(
     live: &'a Live,
     policy: Option<&RoutePolicy>,
@@ -26,7 +26,7 @@ pub(super) fn of_empty<'a>(
     let fallback = policy.and_then(|policy| policy.fallback.as_ref());
     let other = fallback.and_then(|fallback| live.service(fallback.service));
     match other {
-        Some(other) if service.is_resolved() && service.endpoints().addresses.is_empty() => other,
+        Some(other) if service.is_resolved() && service.endpoints().refresh() == 0 => other,
         _ => service,
     }
 }

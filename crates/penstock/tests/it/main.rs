@@ -52,6 +52,8 @@ mod grpc;
 #[cfg(test)]
 mod header;
 #[cfg(test)]
+mod health;
+#[cfg(test)]
 mod http2;
 #[cfg(test)]
 mod key_auth;
