@@ -125,9 +125,16 @@ impl EndpointSet {
             return (self.choose(balance, affinity), false);
         }
         let draw = || self.fit(fastrand::usize(..fit));
+        let two = || {
+            let one = fastrand::usize(..fit);
+            (one, (one + fastrand::usize(fit.min(2) - 1..fit)) % fit)
+        };
         let mut chosen = match balance {
             Balance::RoundRobin => self.fit(self.kept.next.fetch_add(1, Ordering::Relaxed) % fit),
-            Balance::LeastRequest => self.less_busy(draw(), draw()),
+            Balance::LeastRequest => {
+                let (one, other) = two();
+                self.less_busy(self.fit(one), self.fit(other))
+            }
             Balance::Random => draw(),
             Balance::Hash(_) => match affinity {
                 Some(hash) => return (self.most_fitting(hash, Endpoint::is_fit), true),

@@ -129,6 +129,8 @@ impl State {
         let without_endpoints = Service {
             endpoints: Endpoints::Static(Vec::new()),
             balance: Balance::default(),
+            // It follows the names that are looked up, and means nothing here.
+            sni: service.sni.clone().filter(|_| service.protocol.is_tls()),
             ..service.clone()
         };
         if let Some(kept) = known.get(&without_endpoints).and_then(Weak::upgrade) {

@@ -42,6 +42,7 @@ mod stream;
 mod tls;
 
 pub use http1::Connection;
+use room::Room;
 pub use stream::Stream;
 pub use tls::{ClientTls, Verify, trusted_certificates};
 
@@ -53,6 +54,7 @@ pub struct Pool {
     #[expect(clippy::vec_box, reason = "a connection is large and moves between tasks")]
     idle: Mutex<FastMap<PoolKey, Vec<Box<Connection>>>>,
     shared: http2::Shared,
+    queues: room::Queues,
     idle_ms: AtomicU64,
 }
 
@@ -73,7 +75,8 @@ impl Pool {
     /// An empty pool.
     pub fn new(idle_timeout: Duration) -> Arc<Self> {
         let idle_ms = AtomicU64::new(millis(idle_timeout));
-        Arc::new(Self { idle: Mutex::default(), shared: http2::Shared::default(), idle_ms })
+        let (shared, queues) = (http2::Shared::default(), room::Queues::default());
+        Arc::new(Self { idle: Mutex::default(), shared, queues, idle_ms })
     }
 
     fn take(&self, key: &PoolKey) -> Option<Box<Connection>> {
@@ -89,8 +92,7 @@ impl Pool {
     }
 
     fn put(&self, mut connection: Box<Connection>) {
-        // Somebody, on any worker, waits for its place.
-        if connection.place.load().is_short() {
+        if connection.place.load().is_short() && !self.queues.pass_on(&connection.key) {
             return;
         }
         connection.idle_since = Instant::now();
@@ -175,7 +177,10 @@ impl Dialer<'_> {
             }
         }
         let _pending = service.kept.load.wait()?;
-        let place = self.place(service, endpoint).await?;
+        let place = match self.room(service, endpoint, &key, may_reuse).await? {
+            Room::Place(place) => place,
+            Room::Idle(connection) => return Ok(Ready::Http1 { connection, is_reused: true }),
+        };
         let stream = self.open(service, endpoint.address, host).await?;
         let connection = Box::new(Connection::new(stream, key, place));
         Ok(Ready::Http1 { connection, is_reused: false })

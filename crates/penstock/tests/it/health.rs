@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::{Value, json};
 
 use crate::kubernetes::{ingress, rule, service, slice};
+use crate::support::certificates::Authority;
+use crate::support::dns::{Dns, Record};
 use crate::support::http2_upstream::Http2Upstream;
 use crate::support::*;
 
@@ -65,6 +67,11 @@ impl Deck {
     fn sample(&self, family: &str, endpoint: SocketAddr, more: &str) -> Option<u64> {
         let labels = format!("service=\"deck.static\",port=\"80\",endpoint=\"{endpoint}\"{more}");
         sample(&self.gateway.metrics(), &format!("{family}{{{labels}}}"))
+    }
+
+    fn pending(&self) -> Option<u64> {
+        let name = "penstock_service_requests_pending{service=\"deck.static\",port=\"80\"}";
+        sample(&self.gateway.metrics(), name)
     }
 
     fn refused(&self, limit: &str) -> Option<u64> {
@@ -174,6 +181,34 @@ fn whatever_keeps_an_answer_from_coming_is_a_failure() {
 }
 
 #[test]
+fn a_certificate_that_is_refused_is_a_failure() {
+    let authority = Authority::new();
+    let start = |name: &str| Upstream::start_tls(Scenario::Completion, authority.server(&[name]));
+    let upstreams = [start("other.test"), start("deck.test")];
+    let [bad, good] = addresses(&upstreams);
+    let registry = format!(
+        "{{name: deck, type: static, domain: \"{bad},{good}\", port: 80, protocol: https, sni: deck.test}}"
+    );
+    let roots = Directory::new();
+    let roots = authority.write_to(roots.path()).display().to_string();
+    let deck = Deck::of(bridge(&[registry]), &[("--upstream-ca", &roots), ("--eject-after", "2")]);
+    assert!((0..6).all(|_| deck.status() == 200));
+    assert_eq!((deck.standing(bad), deck.standing(good)), ("ejected".into(), "fit".into()));
+    let reason = deck.health(bad)["reason"].as_str().unwrap().to_owned();
+    assert!(reason.contains("tls_failed"), "{reason}");
+}
+
+#[test]
+fn a_route_whose_time_is_over_blames_the_endpoint() {
+    let upstreams = [Upstream::start(Scenario::Silence), Upstream::start(Scenario::Completion)];
+    let [bad, good] = addresses(&upstreams);
+    let deck = Deck::start(&[bad, good], &[("--eject-after", "1"), ("--request-timeout", "0.3")]);
+    let mut statuses = [deck.status(), deck.status()];
+    statuses.sort_unstable();
+    assert_eq!((statuses, deck.standing(bad).as_str()), ([200, 504], "ejected"));
+}
+
+#[test]
 fn what_is_no_fault_of_the_endpoint_never_ejects_it() {
     for status in [429, 500, 529] {
         let upstreams = [
@@ -192,8 +227,10 @@ fn a_client_that_leaves_is_no_failure() {
     let upstreams = [Upstream::start(Scenario::Silence), Upstream::start(Scenario::Silence)];
     let [one, two] = addresses(&upstreams);
     let deck = Deck::start(&[one, two], &[("--eject-after", "1")]);
-    for _ in 0..3 {
-        drop(deck.gateway.begin(&ask()));
+    for upstream in [&upstreams[0], &upstreams[1], &upstreams[0]] {
+        let client = deck.gateway.begin(&ask());
+        upstream.received();
+        drop(client);
     }
     for address in [one, two] {
         eventually("the end of its requests", || {
@@ -273,7 +310,8 @@ fn the_only_endpoint_is_always_tried() {
 fn a_reload_keeps_what_is_known_of_those_that_stay() {
     let upstreams = Upstream::start_on([Ipv4Addr::LOCALHOST, SECOND, THIRD], &Scenario::Completion);
     let [bad, good, new] = addresses(&upstreams);
-    let deck = Deck::start(&[bad, good], &[("--eject-after", "2")]);
+    let flags = [("--eject-after", "2"), ("--pool-idle-timeout", "60")];
+    let deck = Deck::start(&[bad, good], &flags);
     (0..2).for_each(|_| upstreams[0].once(UNAVAILABLE));
     (0..4).for_each(|_| assert!([200, 503].contains(&deck.status())));
     assert_eq!(deck.standing(bad), "ejected");
@@ -317,7 +355,7 @@ fn a_slice_that_changes_under_load_closes_no_connection() {
         (file.clone(), text),
         ingress("crane", &rules),
     ]);
-    let gateway = Serve::new(directory.path()).start();
+    let gateway = Serve::new(directory.path()).with("--pool-idle-timeout", 60).start();
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let load = scope.spawn(|| {
@@ -339,6 +377,45 @@ fn a_slice_that_changes_under_load_closes_no_connection() {
     for upstream in &upstreams {
         assert_eq!(upstream.connections(), 1);
     }
+}
+
+#[test]
+fn a_name_with_other_addresses_keeps_what_is_known_of_those_that_stay() {
+    const NAME: &str = "api.deck.test";
+    let upstreams = Upstream::start_on([Ipv4Addr::LOCALHOST, SECOND, THIRD], &Scenario::Completion);
+    let [bad, good, new] = addresses(&upstreams);
+    let dns = Dns::start();
+    let record = |addresses: &[Ipv4Addr]| Record::Addresses(addresses.to_vec(), 1);
+    dns.set(NAME, record(&[Ipv4Addr::LOCALHOST, SECOND]));
+    let registry = dns_registry("deck", NAME, good.port(), "");
+    let directory = Directory::new()
+        .holding([("mcpbridges/default.yaml", bridge(&[registry]))])
+        .holding([Ingress::new("deck.test").at("", "Prefix", "/").to("deck.dns").file()]);
+    let gateway = Serve::new(directory.path())
+        .with("--dns", dns.address)
+        .with("--eject-after", 1)
+        .with("--pool-idle-timeout", 60)
+        .start();
+    let deck = Deck { gateway, directory };
+    upstreams[0].once(UNAVAILABLE);
+    let mut statuses = [deck.status(), deck.status()];
+    statuses.sort_unstable();
+    assert_eq!((statuses, deck.standing(bad).as_str()), ([200, 503], "ejected"));
+    dns.set(NAME, record(&[Ipv4Addr::LOCALHOST, SECOND, THIRD]));
+    eventually("the new address", || {
+        let status = deck.gateway.status();
+        let endpoints = status["services"][0]["endpoints"].as_array().unwrap();
+        endpoints.contains(&json!(new.to_string())).then_some(())
+    });
+    assert_eq!(deck.standing(bad), "ejected");
+    // Another list of names changes nothing about it either.
+    dns.set("other.deck.test", record(&[THIRD]));
+    deck.gateway.reload(|| {
+        deck.directory.edit("mcpbridges/default.yaml", NAME, "api.deck.test,other.deck.test");
+    });
+    assert!((0..6).all(|_| deck.status() == 200));
+    assert_eq!(deck.standing(bad), "ejected");
+    assert_eq!((upstreams[1].connections(), upstreams[2].connections()), (1, 1));
 }
 
 #[test]
@@ -509,6 +586,27 @@ fn a_service_takes_so_many_requests_at_a_time() {
 }
 
 #[test]
+fn connections_that_become_free_go_to_those_who_wait() {
+    let upstream = Upstream::start(Scenario::Completion);
+    let flags = [("--service-connection-limit", "1"), ("--connect-timeout", "60")];
+    let deck = Deck::start(&[upstream.address], &flags);
+    let steps = upstream.stepped();
+    let mut first = deck.gateway.begin(&ask());
+    steps.write("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nha");
+    let mut clients: Vec<Connection> = (0..19).map(|_| deck.gateway.begin(&ask())).collect();
+    eventually("requests that wait", || (deck.pending() == Some(19)).then_some(()));
+    steps.write("lf");
+    drop(steps);
+    assert_eq!(first.answer().text(), "half");
+    for client in &mut clients {
+        assert_eq!(client.answer().status(), 200);
+    }
+    // One in eight ends in favour of other workers.
+    let connections = upstream.connections();
+    assert!(connections < 15, "{connections}");
+}
+
+#[test]
 fn who_finds_no_connection_left_waits_for_one() {
     let upstream = Upstream::start(Scenario::Completion);
     let flags = [("--service-connection-limit", "1"), ("--service-pending-limit", "1")];
@@ -517,10 +615,7 @@ fn who_finds_no_connection_left_waits_for_one() {
     let mut first = deck.gateway.begin(&ask());
     steps.write("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nha");
     let mut second = deck.gateway.begin(&ask());
-    eventually("a request that waits", || {
-        let name = "penstock_service_requests_pending{service=\"deck.static\",port=\"80\"}";
-        (sample(&deck.gateway.metrics(), name) == Some(1)).then_some(())
-    });
+    eventually("a request that waits", || (deck.pending() == Some(1)).then_some(()));
     check_busy(&deck, &deck.gateway.send(&ask()), "pending", "too many requests wait");
     steps.write("lf");
     drop(steps);
@@ -571,10 +666,7 @@ fn a_stream_that_ends_makes_room_on_the_only_connection() {
     for _ in 0..2 {
         upstream.received();
     }
-    eventually("requests that wait", || {
-        let name = "penstock_service_requests_pending{service=\"deck.static\",port=\"80\"}";
-        (sample(&deck.gateway.metrics(), name) == Some(3)).then_some(())
-    });
+    eventually("requests that wait", || (deck.pending() == Some(3)).then_some(()));
     upstream.release(5);
     for client in &mut clients {
         assert_eq!(client.answer().status(), 200);
