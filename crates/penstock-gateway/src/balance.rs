@@ -4,7 +4,7 @@
 use std::hash::{BuildHasher, Hash};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use http::header::COOKIE;
@@ -65,9 +65,16 @@ pub struct EndpointSet {
     pub endpoints: Vec<Arc<Endpoint>>,
     /// What the service keeps when they change.
     pub(crate) kept: Arc<Kept>,
+    /// [`Kept::troubles`] when nothing spoke against any of these.
+    calm_at: AtomicUsize,
 }
 
 impl EndpointSet {
+    /// Endpoints of a service.
+    pub(crate) fn new(endpoints: Vec<Arc<Endpoint>>, kept: Arc<Kept>) -> Self {
+        Self { endpoints, kept, calm_at: AtomicUsize::new(usize::MAX) }
+    }
+
     /// The addresses, in order.
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
         self.endpoints.iter().map(|endpoint| endpoint.address)
@@ -86,9 +93,10 @@ impl EndpointSet {
         ends_at: Option<Instant>,
     ) -> Result<Turn, GatewayError> {
         self.kept.load.begin_request()?;
-        let (first, is_picky) = match self.kept.is_troubled.load(Ordering::Relaxed) {
-            false => (self.choose(balance, affinity), false),
-            true => self.choose_fit(balance, affinity),
+        let troubles = self.kept.troubles.load(Ordering::Relaxed);
+        let (first, is_picky) = match self.calm_at.load(Ordering::Relaxed) == troubles {
+            true => (self.choose(balance, affinity), false),
+            false => self.choose_fit(balance, affinity),
         };
         let occupied = Occupied { set: self, at: NOWHERE, ends_at, is_noted: false };
         Ok(Turn { occupied, first, tried: 0, is_picky })
@@ -115,9 +123,11 @@ impl EndpointSet {
     /// The same where something may; whether it speaks against some of them.
     #[cold]
     fn choose_fit(&self, balance: &Balance, affinity: Option<u64>) -> (usize, bool) {
+        // What comes up behind this makes the count another one.
+        let troubles = self.kept.troubles.load(Ordering::SeqCst);
         let fit = self.refresh();
         if !self.endpoints.iter().any(|endpoint| endpoint.is_flagged()) {
-            self.calm_down();
+            self.calm_at.store(troubles, Ordering::Relaxed);
         }
         // With nothing left to choose from, a failure that may pass is better
         // than one that is certain.
@@ -153,15 +163,6 @@ impl EndpointSet {
             chosen = draw();
         }
         (chosen, true)
-    }
-
-    /// Notes that there is nothing to look out for. What came up in between
-    /// is seen by the second look.
-    fn calm_down(&self) {
-        self.kept.is_troubled.store(false, Ordering::SeqCst);
-        if self.endpoints.iter().any(|endpoint| endpoint.is_flagged()) {
-            self.kept.is_troubled.store(true, Ordering::SeqCst);
-        }
     }
 
     /// The place of a fit endpoint by its number among them.

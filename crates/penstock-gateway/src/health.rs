@@ -363,7 +363,7 @@ impl EndpointSet {
             endpoint.flags.fetch_and(!EJECTED, Ordering::SeqCst);
             return;
         }
-        self.kept.is_troubled.store(true, Ordering::SeqCst);
+        self.kept.troubles.fetch_add(1, Ordering::SeqCst);
         endpoint.ejections.store(times, Ordering::Relaxed);
         endpoint.ejections_total.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(
@@ -410,7 +410,7 @@ impl EndpointSet {
             );
         } else if !has_passed && !is_down && length >= failures {
             endpoint.flags.fetch_or(DOWN, Ordering::SeqCst);
-            self.kept.is_troubled.store(true, Ordering::SeqCst);
+            self.kept.troubles.fetch_add(1, Ordering::SeqCst);
             tracing::warn!(
                 service = %self.kept.name, endpoint = %endpoint.address, "an endpoint is down"
             );

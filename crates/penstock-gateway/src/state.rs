@@ -193,8 +193,8 @@ pub struct Kept {
     pub load: Arc<Load>,
     /// Where round robin goes on.
     pub(crate) next: AtomicUsize,
-    /// Whether something may speak against one of the endpoints.
-    pub(crate) is_troubled: AtomicBool,
+    /// How often something came up against an endpoint.
+    pub(crate) troubles: AtomicUsize,
     pub(crate) outliers: Outliers,
     /// Over which time the share of an endpoint grows that is new or back.
     pub(crate) warm_up: Duration,
@@ -210,7 +210,7 @@ impl Kept {
             name,
             load: Arc::new(Load::new(settings.service)),
             next: AtomicUsize::new(0),
-            is_troubled: AtomicBool::new(false),
+            troubles: AtomicUsize::new(0),
             outliers: settings.outliers,
             warm_up: settings.warm_up,
             endpoints: Mutex::default(),
@@ -240,14 +240,10 @@ impl Kept {
         known.extend(new);
         known.sort_unstable_by_key(|endpoint| endpoint.address);
         let endpoints = addresses.iter().filter_map(|address| find(&known, address)).collect();
-        let set = EndpointSet { endpoints, kept: self.clone() };
+        let set = EndpointSet::new(endpoints, self.clone());
         if !set.endpoints.is_empty() {
             known.retain(|endpoint| Arc::strong_count(endpoint) > 1);
             known.shrink_to_fit();
-        }
-        drop(known);
-        if set.endpoints.iter().any(|endpoint| endpoint.is_flagged()) {
-            self.is_troubled.store(true, Ordering::SeqCst);
         }
         set
     }

@@ -159,6 +159,20 @@ fn those_that_stay_are_the_same() {
 }
 
 #[test]
+fn requests_of_the_configuration_before_overlook_nothing_for_others() {
+    let kept = kept(&Settings::default());
+    let before = Arc::new(kept.endpoints(&addresses([1, 2])));
+    let after = Arc::new(kept.endpoints(&addresses([1, 2, 3])));
+    fail(&after, 3, 5);
+    assert_eq!(counts(&before, &Balance::RoundRobin, 4), [(1, 2), (2, 2)].into());
+    assert_eq!(counts(&after, &Balance::RoundRobin, 4), [(1, 2), (2, 2)].into());
+    // Nothing of it concerns those who do not have the endpoint.
+    let troubles = kept.troubles.load(Ordering::Relaxed);
+    assert_eq!(before.calm_at.load(Ordering::Relaxed), troubles);
+    assert_ne!(after.calm_at.load(Ordering::Relaxed), troubles);
+}
+
+#[test]
 fn a_service_has_so_many_requests_and_no_more() {
     let service = ServiceLimits { requests_max: 1, ..ServiceLimits::default() };
     let set = of(1, &Settings { service, ..Settings::default() });
