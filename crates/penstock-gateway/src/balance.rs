@@ -5,12 +5,21 @@ use std::hash::{BuildHasher, Hash};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
-use http::HeaderName;
 use http::header::COOKIE;
+use http::{HeaderName, StatusCode};
 
+use crate::error::GatewayError;
+use crate::health::{Endpoint, Outcome, now_ms};
 use crate::request::RequestContext;
 use crate::route::query_values;
+use crate::state::Kept;
+
+/// Where a request is that has no endpoint yet.
+const NOWHERE: usize = usize::MAX;
+/// How often another endpoint is drawn in place of one that is warming up.
+const DRAWS_MAX: usize = 4;
 
 /// How a service's endpoints take turns.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -51,56 +60,128 @@ pub enum HashKey {
 }
 
 /// The endpoints of a service as they are at one time.
-#[derive(Default)]
 pub struct EndpointSet {
-    /// The addresses.
-    pub addresses: Vec<SocketAddr>,
-    /// The requests that each has now; counted only for
-    /// [`Balance::LeastRequest`].
-    active: Vec<AtomicUsize>,
+    /// The endpoints, in the order in which they take turns.
+    pub endpoints: Vec<Arc<Endpoint>>,
+    /// What the service keeps when they change.
+    pub(crate) kept: Arc<Kept>,
+    /// [`Kept::troubles`] when nothing spoke against any of these.
+    calm_at: AtomicUsize,
 }
 
 impl EndpointSet {
-    /// A set in which nothing is under way.
-    pub fn new(addresses: Vec<SocketAddr>) -> Self {
-        let active = addresses.iter().map(|_| AtomicUsize::new(0)).collect();
-        Self { addresses, active }
+    /// Endpoints of a service.
+    pub(crate) fn new(endpoints: Vec<Arc<Endpoint>>, kept: Arc<Kept>) -> Self {
+        Self { endpoints, kept, calm_at: AtomicUsize::new(usize::MAX) }
     }
 
-    /// The addresses in the order in which a request should try them.
-    /// `turn` is where round robin goes on, `affinity` what the request has in
-    /// common with others.
-    pub fn order(
-        self: &Arc<Self>,
+    /// The addresses, in order.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
+        self.endpoints.iter().map(|endpoint| endpoint.address)
+    }
+
+    /// The turn of a request: where it goes, and where else if it cannot.
+    /// `affinity` is what it has in common with others; a turn that is given
+    /// up after `ends_at` without an answer counts as too late.
+    ///
+    /// # Errors
+    /// The service has as many requests as it may.
+    pub fn turn(
+        self: Arc<Self>,
         balance: &Balance,
-        turn: &AtomicUsize,
         affinity: Option<u64>,
-    ) -> Order {
-        let first = match (self.addresses.len(), balance) {
+        ends_at: Option<Instant>,
+    ) -> Result<Turn, GatewayError> {
+        self.kept.load.begin_request()?;
+        let troubles = self.kept.troubles.load(Ordering::Relaxed);
+        let (first, is_picky) = match self.calm_at.load(Ordering::Relaxed) == troubles {
+            true => (self.choose(balance, affinity), false),
+            false => self.choose_fit(balance, affinity),
+        };
+        let occupied = Occupied { set: self, at: NOWHERE, ends_at, is_noted: false };
+        Ok(Turn { occupied, first, tried: 0, is_picky })
+    }
+
+    /// The endpoint for a request where nothing speaks against any.
+    fn choose(&self, balance: &Balance, affinity: Option<u64>) -> usize {
+        match (self.endpoints.len(), balance) {
             (0 | 1, _) => 0,
-            (_, Balance::RoundRobin) => turn.fetch_add(1, Ordering::Relaxed),
-            (count, Balance::LeastRequest) => self.less_busy(count),
+            (count, Balance::RoundRobin) => self.kept.next.fetch_add(1, Ordering::Relaxed) % count,
+            (count, Balance::LeastRequest) => {
+                let one = fastrand::usize(..count);
+                let other = (one + 1 + fastrand::usize(..count - 1)) % count;
+                self.less_busy(one, other)
+            }
             (count, Balance::Random) => fastrand::usize(..count),
             (count, Balance::Hash(_)) => match affinity {
-                Some(hash) => self.most_fitting(hash),
+                Some(hash) => self.most_fitting(hash, |_| true),
                 None => fastrand::usize(..count),
             },
-        };
-        Order { set: self.clone(), first, tried: 0 }
+        }
     }
 
-    fn less_busy(&self, count: usize) -> usize {
-        let busy = |at: usize| self.active.get(at).map_or(0, |n| n.load(Ordering::Relaxed));
-        let one = fastrand::usize(..count);
-        let other = (one + 1 + fastrand::usize(..count - 1)) % count;
+    /// The same where something may; whether it speaks against some of them.
+    #[cold]
+    fn choose_fit(&self, balance: &Balance, affinity: Option<u64>) -> (usize, bool) {
+        // What comes up behind this makes the count another one.
+        let troubles = self.kept.troubles.load(Ordering::SeqCst);
+        let fit = self.refresh();
+        if !self.endpoints.iter().any(|endpoint| endpoint.is_flagged()) {
+            self.calm_at.store(troubles, Ordering::Relaxed);
+        }
+        // With nothing left to choose from, a failure that may pass is better
+        // than one that is certain.
+        if fit == 0 || self.endpoints.len() == 1 {
+            return (self.choose(balance, affinity), false);
+        }
+        let draw = || self.fit(fastrand::usize(..fit));
+        let two = || {
+            let one = fastrand::usize(..fit);
+            (one, (one + fastrand::usize(fit.min(2) - 1..fit)) % fit)
+        };
+        let mut chosen = match balance {
+            Balance::RoundRobin => self.fit(self.kept.next.fetch_add(1, Ordering::Relaxed) % fit),
+            Balance::LeastRequest => {
+                let (one, other) = two();
+                self.less_busy(self.fit(one), self.fit(other))
+            }
+            Balance::Random => draw(),
+            Balance::Hash(_) => match affinity {
+                Some(hash) => return (self.most_fitting(hash, Endpoint::is_fit), true),
+                None => draw(),
+            },
+        };
+        // One whose share has yet to grow is passed over as often as it lacks
+        // of it; where all are such, one of them takes the request.
+        let (warm_up, now_ms) = (self.kept.warm_up, now_ms());
+        let share =
+            |at: usize| self.endpoints.get(at).map_or(1.0, |one| one.share(warm_up, now_ms));
+        for _ in 0..DRAWS_MAX {
+            if fastrand::f64() < share(chosen) {
+                break;
+            }
+            chosen = draw();
+        }
+        (chosen, true)
+    }
+
+    /// The place of a fit endpoint by its number among them.
+    fn fit(&self, number: usize) -> usize {
+        let fit = self.endpoints.iter().enumerate().filter(|(_, endpoint)| endpoint.is_fit());
+        // One may have become unfit since they were counted.
+        fit.map(|(at, _)| at).nth(number).unwrap_or(number)
+    }
+
+    fn less_busy(&self, one: usize, other: usize) -> usize {
+        let busy = |at: usize| self.endpoints.get(at).map_or(0, |endpoint| endpoint.requests());
         if busy(other) < busy(one) { other } else { one }
     }
 
     /// Every endpoint weighs every value anew, so one that leaves takes none
     /// but its own values with it.
-    fn most_fitting(&self, hash: u64) -> usize {
-        let weigh = |address: &SocketAddr| FIXED.hash_one((hash, address));
-        let weights = self.addresses.iter().map(weigh).enumerate();
+    fn most_fitting(&self, hash: u64, is_wanted: impl Fn(&Endpoint) -> bool) -> usize {
+        let wanted = self.endpoints.iter().enumerate().filter(|(_, endpoint)| is_wanted(endpoint));
+        let weights = wanted.map(|(at, endpoint)| (at, FIXED.hash_one((hash, endpoint.address))));
         weights.max_by_key(|(_, weight)| *weight).map_or(0, |(at, _)| at)
     }
 }
@@ -140,50 +221,117 @@ mod fixed {
     }
 }
 
-/// The endpoints of a set, beginning with the one that was chosen.
-pub struct Order {
-    set: Arc<EndpointSet>,
+/// Where a request goes: the endpoints of a set, beginning with the one that
+/// was chosen. The one that it is at counts as busy.
+pub struct Turn {
+    occupied: Occupied,
     first: usize,
     tried: usize,
+    /// Whether those that something speaks against come last.
+    is_picky: bool,
 }
 
-impl Iterator for Order {
-    type Item = SocketAddr;
-
-    fn next(&mut self) -> Option<SocketAddr> {
-        let length = self.set.addresses.len();
-        if self.tried >= length {
-            return None;
+impl Turn {
+    /// Goes to the next endpoint; `false` where there is none.
+    pub fn advance(&mut self) -> bool {
+        let count = self.occupied.set.endpoints.len();
+        // Picky, it goes round twice: for those that are fit, then for the
+        // others.
+        let steps = if self.is_picky { 2 * count } else { count };
+        while self.tried < steps {
+            let is_second_round = self.tried >= count;
+            let at = self.first.wrapping_add(self.tried) % count;
+            self.tried += 1;
+            let endpoint = self.occupied.set.endpoints.get(at);
+            if endpoint.is_some_and(|one| !self.is_picky || one.is_fit() != is_second_round) {
+                self.occupied.go_to(at);
+                return true;
+            }
         }
-        let at = self.first.wrapping_add(self.tried) % length;
-        self.tried += 1;
-        self.set.addresses.get(at).copied()
+        false
+    }
+
+    /// Goes on while it is at an endpoint that was tried in vain, as far as
+    /// another one is fit (Istio: `previous_hosts`).
+    pub fn avoid(&mut self, was_tried: impl Fn(SocketAddr) -> bool) {
+        let (at, tried) = (self.occupied.at, self.tried);
+        while self.endpoint().is_some_and(|endpoint| was_tried(endpoint.address)) {
+            if !self.advance() || self.tried > self.occupied.set.endpoints.len() {
+                self.tried = tried;
+                self.occupied.go_to(at);
+                return;
+            }
+        }
+    }
+
+    /// The endpoint that it is at.
+    pub fn endpoint(&self) -> Option<&Arc<Endpoint>> {
+        self.occupied.endpoint()
+    }
+
+    /// Takes in why the endpoint that it is at gave no answer.
+    pub fn failed(&mut self, error: &GatewayError) {
+        self.occupied.is_noted = true;
+        if let Some(outcome) = Outcome::of_error(error) {
+            self.note(outcome);
+        }
+    }
+
+    fn note(&self, outcome: Outcome) {
+        if let Some(endpoint) = self.endpoint() {
+            self.occupied.set.note(endpoint, outcome);
+        }
+    }
+
+    /// What keeps the endpoint busy once the answer has begun.
+    pub fn answered(mut self, status: StatusCode) -> Occupied {
+        self.occupied.is_noted = true;
+        self.note(Outcome::of_status(status));
+        self.occupied
     }
 }
 
-impl Order {
-    /// Counts a request for the endpoint that was taken last, until the guard
-    /// is dropped.
-    pub fn occupy(&self) -> Occupied {
-        let length = self.set.addresses.len().max(1);
-        let at = self.first.wrapping_add(self.tried.saturating_sub(1)) % length;
-        if let Some(active) = self.set.active.get(at) {
-            active.fetch_add(1, Ordering::Relaxed);
-        }
-        Occupied { set: self.set.clone(), at }
-    }
-}
-
-/// A request that an endpoint has.
+/// A request that a service has, and the endpoint that it is at.
 pub struct Occupied {
     set: Arc<EndpointSet>,
     at: usize,
+    /// When it is too late for an answer to begin.
+    ends_at: Option<Instant>,
+    /// Whether it is known what came of it.
+    is_noted: bool,
+}
+
+impl Occupied {
+    fn endpoint(&self) -> Option<&Arc<Endpoint>> {
+        self.set.endpoints.get(self.at)
+    }
+
+    fn go_to(&mut self, at: usize) {
+        self.leave();
+        (self.at, self.is_noted) = (at, false);
+        if let Some(endpoint) = self.endpoint() {
+            endpoint.requests.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn leave(&self) {
+        if let Some(endpoint) = self.endpoint() {
+            endpoint.requests.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Drop for Occupied {
     fn drop(&mut self) {
-        if let Some(active) = self.set.active.get(self.at) {
-            active.fetch_sub(1, Ordering::Relaxed);
+        self.leave();
+        self.set.kept.load.end_request();
+        // Nobody waited longer for the answer: that is the endpoint's fault
+        // only where its time was over.
+        if !self.is_noted
+            && self.ends_at.is_some_and(|ends_at| ends_at <= Instant::now())
+            && let Some(endpoint) = self.endpoint()
+        {
+            self.set.note(endpoint, Outcome::Timeout);
         }
     }
 }
@@ -224,56 +372,4 @@ pub fn cookie<'a>(cx: &'a RequestContext, name: &str) -> Option<&'a str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn set(count: u16) -> Arc<EndpointSet> {
-        let address = |port| SocketAddr::from(([192, 0, 2, 1], port));
-        Arc::new(EndpointSet::new((1..=count).map(address).collect()))
-    }
-
-    fn ports(order: Order) -> Vec<u16> {
-        order.map(|address| address.port()).collect()
-    }
-
-    #[test]
-    fn endpoints_take_turns() {
-        let (set, turn) = (set(3), AtomicUsize::new(0));
-        let next = || ports(set.order(&Balance::RoundRobin, &turn, None));
-        assert_eq!([next(), next(), next()], [[1, 2, 3], [2, 3, 1], [3, 1, 2]]);
-        let none = Arc::new(EndpointSet::default());
-        assert!(ports(none.order(&Balance::Random, &turn, None)).is_empty());
-    }
-
-    #[test]
-    fn the_less_busy_of_two_is_taken() {
-        let (set, turn) = (set(2), AtomicUsize::new(0));
-        let take = || set.order(&Balance::LeastRequest, &turn, None);
-        let mut first = take();
-        let busy = first.next().unwrap();
-        let occupied = first.occupy();
-        for _ in 0..20 {
-            assert_ne!(take().next(), Some(busy));
-        }
-        drop(occupied);
-        assert!((0..200).any(|_| take().next() == Some(busy)));
-    }
-
-    #[test]
-    fn a_value_stays_with_its_endpoint_when_others_leave() {
-        let balance = Balance::Hash(HashKey::Host);
-        let turn = AtomicUsize::new(0);
-        let (three, all) = (set(3), set(4));
-        let mut counts = [0; 4];
-        for value in 0..400 {
-            let hash = Some(hash(&format!("value-{value}")));
-            let before = all.order(&balance, &turn, hash).next().unwrap();
-            assert_eq!(all.order(&balance, &turn, hash).next(), Some(before));
-            counts[usize::from(before.port()) - 1] += 1;
-            if before.port() != 4 {
-                assert_eq!(three.order(&balance, &turn, hash).next(), Some(before));
-            }
-        }
-        assert!(counts.iter().all(|count| (50..150).contains(count)), "{counts:?}");
-    }
-}
+mod tests;

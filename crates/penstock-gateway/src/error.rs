@@ -34,6 +34,8 @@ pub enum ErrorKind {
     ServiceUnknown,
     /// The service has no endpoint.
     NoEndpoint,
+    /// The service has as much under way as it may.
+    ServiceBusy,
     /// No connection could be made.
     ConnectFailed,
     /// The upstream's certificate or handshake was refused.
@@ -99,6 +101,7 @@ impl ErrorKind {
             Self::PluginBroken => "plugin_broken",
             Self::ServiceUnknown => "service_unknown",
             Self::NoEndpoint => "no_endpoint",
+            Self::ServiceBusy => "service_busy",
             Self::ConnectFailed => "connect_failed",
             Self::TlsFailed => "tls_failed",
             Self::UpstreamClosed => "upstream_closed",
@@ -141,6 +144,7 @@ impl ErrorKind {
             | Self::ServiceUnknown
             | Self::NoEndpoint
             | Self::ContextUnavailable
+            | Self::ServiceBusy
             | Self::OutOfBuffers => Side::Gateway,
         }
     }
@@ -159,6 +163,7 @@ impl ErrorKind {
             Self::HeadTooLarge => "the request's headers are larger than the gateway accepts",
             Self::OutOfBuffers => "the gateway is busy; try again",
             Self::ContextUnavailable => "the context of this route cannot be loaded",
+            Self::ServiceBusy => "the upstream has too many requests already; try again",
             Self::BodyTimeout => "the request body did not arrive in time",
             Self::ClientClosed => "the request body broke off",
             Self::InvalidRequest => "the request cannot be understood",

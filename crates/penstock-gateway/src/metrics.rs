@@ -6,6 +6,7 @@
 //! the configuration does not name any more is forgotten.
 
 mod ending;
+mod endpoint;
 mod statistics;
 
 use std::cell::RefCell;
@@ -20,6 +21,7 @@ use crate::access_log::AccessRecord;
 use crate::snapshot::{PluginInstance, Snapshot};
 
 pub use ending::Ending;
+pub use endpoint::render as render_endpoints;
 pub use statistics::Statistics;
 
 /// The most (route, provider) pairs with series of their own.

@@ -67,11 +67,14 @@ impl From<&GatewayError> for Reply {
         // Envoy's own words, which monitoring of Higress users looks for.
         reply.body = Bytes::from_static(match error.kind {
             ErrorKind::NoEndpoint => b"no healthy upstream",
+            ErrorKind::ServiceBusy => {
+                b"upstream connect error or disconnect/reset before headers. reset reason: overflow"
+            }
             ErrorKind::UpstreamTimeout => b"upstream request timeout",
             ErrorKind::BodyTooLarge => b"request payload too large",
             _ => b"",
         });
-        if error.kind == ErrorKind::OutOfBuffers {
+        if matches!(error.kind, ErrorKind::OutOfBuffers | ErrorKind::ServiceBusy) {
             reply.headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         reply
@@ -89,6 +92,7 @@ pub(crate) fn status_of(kind: ErrorKind) -> StatusCode {
         | ErrorKind::PluginBroken
         | ErrorKind::ServiceUnknown
         | ErrorKind::NoEndpoint
+        | ErrorKind::ServiceBusy
         | ErrorKind::ConnectFailed
         | ErrorKind::TlsFailed
         | ErrorKind::OutOfBuffers => StatusCode::SERVICE_UNAVAILABLE,

@@ -167,8 +167,8 @@ async fn refresh(resolver: Arc<Resolver>, state: Weak<ServiceState>) {
         // With several names, those that did resolve count only while the
         // others never did: fewer addresses are worse than old ones.
         let is_usable =
-            failure.is_none() || (state.endpoints().addresses.is_empty() && !addresses.is_empty());
-        state.set_resolved(is_usable.then_some(addresses));
+            failure.is_none() || (state.endpoints().endpoints.is_empty() && !addresses.is_empty());
+        state.set_resolved(is_usable.then_some(&addresses));
         drop(state);
         tokio::time::sleep(pause).await;
     }

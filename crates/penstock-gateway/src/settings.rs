@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use http::uri::PathAndQuery;
+
+use crate::snapshot::DomainPattern;
+
 /// Limits and timeouts of the data plane.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -58,6 +62,76 @@ pub struct Settings {
     /// How many proxies in front of the gateway are believed in what they say
     /// about the client. Default 0, as Envoy's `xff_num_trusted_hops`.
     pub trusted_hops: usize,
+    /// How much a service may have under way.
+    pub service: ServiceLimits,
+    /// When an endpoint that fails is left for a time.
+    pub outliers: Outliers,
+    /// Over which time the share of an endpoint grows that is new or back;
+    /// none for the whole share at once. Default none.
+    pub warm_up: Duration,
+    /// Whether endpoints are checked, and how. Default not.
+    pub checks: Option<Checks>,
+}
+
+/// How much each service may have under way; 0 is no limit. Istio has none
+/// either: these are for a gateway that has to survive a service that hangs.
+#[derive(Clone, Copy, Debug)]
+pub struct ServiceLimits {
+    /// The most connections to its endpoints.
+    pub connections_max: usize,
+    /// The most requests that wait for a connection.
+    pub pending_max: usize,
+    /// The most requests at a time.
+    pub requests_max: usize,
+}
+
+/// When an endpoint that fails is left for a time (Envoy: outlier detection,
+/// whose defaults these are but for the share).
+#[derive(Clone, Copy, Debug)]
+pub struct Outliers {
+    /// How many failures in a row; 0 for never.
+    pub failures: u32,
+    /// For how long, for the first time. It is as much longer each time.
+    pub time: Duration,
+    /// For how long at most.
+    pub time_max: Duration,
+    /// The most endpoints of a service, of 100; one may be always, and all
+    /// may never.
+    pub percent_max: u8,
+}
+
+/// How endpoints are checked.
+#[derive(Clone, Debug)]
+pub struct Checks {
+    /// The time between two checks of an endpoint.
+    pub interval: Duration,
+    /// The time for a check.
+    pub timeout: Duration,
+    /// What is asked for; `None` only connects.
+    pub path: Option<PathAndQuery>,
+    /// How many in a row fail until it gets no more requests.
+    pub failures: u32,
+    /// How many in a row pass until it does again.
+    pub successes: u32,
+    /// The hosts of the services whose endpoints are checked.
+    pub services: Vec<DomainPattern>,
+}
+
+impl Default for ServiceLimits {
+    fn default() -> Self {
+        Self { connections_max: 65_536, pending_max: 16_384, requests_max: 65_536 }
+    }
+}
+
+impl Default for Outliers {
+    fn default() -> Self {
+        Self {
+            failures: 5,
+            time: Duration::from_secs(30),
+            time_max: Duration::from_secs(300),
+            percent_max: 50,
+        }
+    }
 }
 
 impl Default for Settings {
@@ -85,6 +159,10 @@ impl Default for Settings {
             pool_idle_timeout: Duration::from_secs(10),
             resolve_timeout: Duration::from_secs(5),
             trusted_hops: 0,
+            service: ServiceLimits::default(),
+            outliers: Outliers::default(),
+            warm_up: Duration::ZERO,
+            checks: None,
         }
     }
 }

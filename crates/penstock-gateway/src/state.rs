@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -14,10 +14,14 @@ use penstock_manifest::kind::mcp_bridge::Endpoints;
 use tokio::sync::Notify;
 
 use crate::access_log::AccessLog;
-use crate::balance::{EndpointSet, Order};
+use crate::balance::{Balance, EndpointSet, Turn};
+use crate::error::GatewayError;
+use crate::health::{Endpoint, now_ms};
+use crate::load::Load;
 use crate::metrics::Metrics;
 use crate::rate_limit::Bucket;
 use crate::resolve::Resolver;
+use crate::settings::{Outliers, Settings};
 use crate::snapshot::{LimitIndex, LimitedRoute, Service, ServiceIndex, Snapshot};
 
 /// A snapshot together with the state of its services.
@@ -76,12 +80,15 @@ pub struct State {
     /// The access log, where it is on.
     pub access_log: Option<Arc<AccessLog>>,
     services: Mutex<HashMap<Service, Weak<ServiceState>>>,
+    /// What services keep when their endpoints change, by what they are
+    /// without them.
+    kept: Mutex<HashMap<Service, Weak<Kept>>>,
     buckets: Mutex<HashMap<LimitedRoute, Weak<Bucket>>>,
     files: Mutex<HashMap<Fetch, Weak<SideFile>>>,
     /// Absent where nothing is ever sent.
     resolver: Option<Arc<Resolver>>,
     buffered_bytes: AtomicUsize,
-    buffered_bytes_max: usize,
+    settings: Settings,
 }
 
 impl State {
@@ -89,17 +96,18 @@ impl State {
     pub fn new(
         resolver: Arc<Resolver>,
         access_log: Option<Arc<AccessLog>>,
-        buffered_bytes_max: usize,
+        settings: &Settings,
     ) -> Arc<Self> {
         Arc::new(Self {
             metrics: Metrics::default(),
             access_log,
             services: Mutex::default(),
+            kept: Mutex::default(),
             buckets: Mutex::default(),
             files: Mutex::default(),
             resolver: Some(resolver),
             buffered_bytes: AtomicUsize::new(0),
-            buffered_bytes_max,
+            settings: settings.clone(),
         })
     }
 
@@ -109,17 +117,19 @@ impl State {
             metrics: Metrics::default(),
             access_log: None,
             services: Mutex::default(),
+            kept: Mutex::default(),
             buckets: Mutex::default(),
             files: Mutex::default(),
             resolver: None,
             buffered_bytes: AtomicUsize::new(0),
-            buffered_bytes_max: usize::MAX,
+            settings: Settings { buffered_bytes_max: usize::MAX, ..Settings::default() },
         })
     }
 
     /// Joins a snapshot with the state of its services. A service that is
-    /// defined exactly as before keeps its endpoints and connections; any
-    /// difference makes it a new one.
+    /// defined exactly as before is the same; one that has other endpoints,
+    /// or lets them take turns in another way, keeps what it knows of those
+    /// that stay ([`Kept`]). Any other difference makes it a new one.
     pub fn bind(&self, snapshot: Snapshot) -> Live {
         let mut known = self.services.lock().unwrap_or_else(PoisonError::into_inner);
         let services = snapshot
@@ -128,7 +138,8 @@ impl State {
             .map(|service| match known.get(service).and_then(Weak::upgrade) {
                 Some(state) => state,
                 None => {
-                    let state = ServiceState::start(service.clone(), self.resolver.as_ref());
+                    let kept = self.kept(service);
+                    let state = ServiceState::start(service.clone(), kept, self.resolver.as_ref());
                     known.insert(service.clone(), Arc::downgrade(&state));
                     state
                 }
@@ -158,6 +169,24 @@ impl State {
         files
     }
 
+    /// What a service has from the one that it was before.
+    fn kept(&self, service: &Service) -> Arc<Kept> {
+        let mut known = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let without_endpoints = Service {
+            endpoints: Endpoints::Static(Vec::new()),
+            balance: Balance::default(),
+            // It follows the names that are looked up, and means nothing here.
+            sni: service.sni.clone().filter(|_| service.protocol.is_tls()),
+            ..service.clone()
+        };
+        if let Some(kept) = known.get(&without_endpoints).and_then(Weak::upgrade) {
+            return kept;
+        }
+        let kept = Arc::new(Kept::new(service.host.clone(), &self.settings));
+        known.insert(without_endpoints, Arc::downgrade(&kept));
+        kept
+    }
+
     /// A limit that is the same as before keeps its count.
     fn bind_limits(&self, snapshot: &Snapshot) -> Vec<Arc<Bucket>> {
         let mut known = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
@@ -180,6 +209,10 @@ impl State {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .retain(|_, state| state.strong_count() > 0);
+        self.kept
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|_, kept| kept.strong_count() > 0);
         self.buckets
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -199,31 +232,95 @@ impl State {
 /// Numbers services, so that a pool can tell one from its successor.
 static NEXT_SERVICE: AtomicU64 = AtomicU64::new(0);
 
-/// The live side of a service.
-pub struct ServiceState {
+/// What a service keeps when its endpoints change: connections, the count of
+/// what is under way, whose turn it is, and what is known of each endpoint.
+pub struct Kept {
     /// A number that no other service of this process has or had.
     pub id: u64,
+    /// The service's host, for the log.
+    pub(crate) name: Arc<str>,
+    /// What it has under way.
+    pub load: Arc<Load>,
+    /// Where round robin goes on.
+    pub(crate) next: AtomicUsize,
+    /// How often something came up against an endpoint.
+    pub(crate) troubles: AtomicUsize,
+    pub(crate) outliers: Outliers,
+    /// Over which time the share of an endpoint grows that is new or back.
+    pub(crate) warm_up: Duration,
+    /// Those of the last look that found any, and others that are in use, in
+    /// the order of their addresses.
+    endpoints: Mutex<Vec<Arc<Endpoint>>>,
+}
+
+impl Kept {
+    pub(crate) fn new(name: Arc<str>, settings: &Settings) -> Self {
+        Self {
+            id: NEXT_SERVICE.fetch_add(1, Ordering::Relaxed),
+            name,
+            load: Arc::new(Load::new(settings.service)),
+            next: AtomicUsize::new(0),
+            troubles: AtomicUsize::new(0),
+            outliers: settings.outliers,
+            warm_up: settings.warm_up,
+            endpoints: Mutex::default(),
+        }
+    }
+
+    /// The endpoints at some addresses; those that are known stay what they
+    /// are. One that joins others gets its share slowly.
+    pub(crate) fn endpoints(self: &Arc<Self>, addresses: &[SocketAddr]) -> EndpointSet {
+        let mut known = self.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
+        let joins = !known.is_empty() && !self.warm_up.is_zero();
+        let mut sorted = addresses.to_vec();
+        sorted.sort_unstable();
+        sorted.dedup();
+        let find = |known: &[Arc<Endpoint>], address: &SocketAddr| {
+            let at = known.binary_search_by_key(address, |endpoint| endpoint.address).ok()?;
+            known.get(at).cloned()
+        };
+        let new = sorted.iter().filter(|address| find(&known, address).is_none()).map(|address| {
+            let endpoint = Arc::new(Endpoint::new(*address));
+            if joins {
+                endpoint.warm_up(now_ms());
+            }
+            endpoint
+        });
+        let new: Vec<_> = new.collect();
+        known.extend(new);
+        known.sort_unstable_by_key(|endpoint| endpoint.address);
+        let endpoints = addresses.iter().filter_map(|address| find(&known, address)).collect();
+        let set = EndpointSet::new(endpoints, self.clone());
+        if !set.endpoints.is_empty() {
+            known.retain(|endpoint| Arc::strong_count(endpoint) > 1);
+            known.shrink_to_fit();
+        }
+        set
+    }
+}
+
+/// The live side of a service.
+pub struct ServiceState {
     /// The definition.
     pub service: Service,
-    /// The addresses, replaced as a whole whenever they are resolved.
+    /// What it shares with those that it was before.
+    pub kept: Arc<Kept>,
+    /// The endpoints, replaced as a whole whenever they are resolved.
     endpoints: ArcSwap<EndpointSet>,
-    /// Where round robin goes on.
-    next: AtomicUsize,
     is_resolved: AtomicBool,
     resolved: Notify,
 }
 
 impl ServiceState {
-    fn start(service: Service, resolver: Option<&Arc<Resolver>>) -> Arc<Self> {
-        let (endpoints, is_static) = match &service.endpoints {
-            Endpoints::Static(addresses) => (addresses.clone(), true),
-            Endpoints::Dns(_) => (Vec::new(), false),
+    fn start(service: Service, kept: Arc<Kept>, resolver: Option<&Arc<Resolver>>) -> Arc<Self> {
+        let (addresses, is_static): (&[SocketAddr], bool) = match &service.endpoints {
+            Endpoints::Static(addresses) => (addresses, true),
+            Endpoints::Dns(_) => (&[], false),
         };
         let state = Arc::new(Self {
-            id: NEXT_SERVICE.fetch_add(1, Ordering::Relaxed),
+            endpoints: ArcSwap::from_pointee(kept.endpoints(addresses)),
             service,
-            endpoints: ArcSwap::from_pointee(EndpointSet::new(endpoints)),
-            next: AtomicUsize::new(0),
+            kept,
             is_resolved: AtomicBool::new(is_static),
             resolved: Notify::new(),
         });
@@ -233,7 +330,7 @@ impl ServiceState {
         state
     }
 
-    /// The addresses as they are now.
+    /// The endpoints as they are now.
     pub fn endpoints(&self) -> Arc<EndpointSet> {
         self.endpoints.load_full()
     }
@@ -259,20 +356,26 @@ impl ServiceState {
 
     /// Takes the result of a look-up; `None` where it failed, which keeps
     /// the last addresses.
-    pub(crate) fn set_resolved(&self, addresses: Option<Vec<SocketAddr>>) {
+    pub(crate) fn set_resolved(&self, addresses: Option<&[SocketAddr]>) {
         if let Some(addresses) = addresses
-            && self.endpoints.load().addresses != addresses
+            && !self.endpoints.load().addresses().eq(addresses.iter().copied())
         {
-            self.endpoints.store(Arc::new(EndpointSet::new(addresses)));
+            self.endpoints.store(Arc::new(self.kept.endpoints(addresses)));
         }
         self.is_resolved.store(true, Ordering::Release);
         self.resolved.notify_waiters();
     }
 
-    /// The addresses in the order in which this request should try them;
-    /// `affinity` is what it has in common with others.
-    pub fn rotation(&self, affinity: Option<u64>) -> Order {
-        self.endpoints.load_full().order(&self.service.balance, &self.next, affinity)
+    /// A request's turn; see [`EndpointSet::turn`].
+    ///
+    /// # Errors
+    /// The service has as many requests as it may.
+    pub fn turn(
+        &self,
+        affinity: Option<u64>,
+        ends_at: Option<Instant>,
+    ) -> Result<Turn, GatewayError> {
+        self.endpoints.load_full().turn(&self.service.balance, affinity, ends_at)
     }
 }
 
@@ -293,7 +396,7 @@ impl BufferShare {
     pub fn grow(&mut self, bytes: usize) -> bool {
         let before = self.state.buffered_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.bytes += bytes;
-        before + bytes <= self.state.buffered_bytes_max
+        before + bytes <= self.state.settings.buffered_bytes_max
     }
 
     /// Makes the share that of a body which has been replaced by another one

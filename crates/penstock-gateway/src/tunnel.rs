@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use crate::body::Recorder;
 use crate::listener::Admitted;
 use crate::stream::Stream;
-use crate::upstream::UpstreamBody;
+use crate::upstream::{Switched, UpstreamBody};
 
 /// What is held of each direction, besides what the system buffers.
 const BUFFER_BYTES: usize = 8 << 10;
@@ -83,7 +83,8 @@ impl Tunnel {
         let progress = Arc::new(Progress::new());
         let passing = async {
             let client = client.0.await.map_err(|_| End::Client)?;
-            let (upstream, early) = upstream.into_stream().ok_or(End::Upstream)?;
+            let Switched { stream: upstream, early, held: _held } =
+                upstream.into_stream().ok_or(End::Upstream)?;
             let client = Watched { client, progress: progress.clone() };
             pass(client, upstream, early).await.map_err(|_| match progress.has_client_failed() {
                 true => End::Client,

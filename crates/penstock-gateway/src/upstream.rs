@@ -28,7 +28,9 @@ use tokio_rustls::client::TlsStream;
 use crate::FastMap;
 use crate::balance::Occupied;
 use crate::body::OutgoingBody;
-use crate::error::{ErrorKind, GatewayError};
+use crate::error::{ErrorKind, GatewayError, Side};
+use crate::health::Endpoint;
+use crate::load::Place;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
 use crate::state::ServiceState;
@@ -37,10 +39,12 @@ use crate::stream::Stream;
 pub mod http1;
 mod http2;
 mod identity;
+mod room;
 mod tls;
 
 pub use http1::Connection;
 pub use identity::{Identity, Trust};
+use room::Room;
 pub use tls::{ClientTls, Verify, trusted_certificates};
 
 /// The most idle connections that a worker keeps to one endpoint.
@@ -51,6 +55,7 @@ pub struct Pool {
     #[expect(clippy::vec_box, reason = "a connection is large and moves between tasks")]
     idle: Mutex<FastMap<PoolKey, Vec<Box<Connection>>>>,
     shared: http2::Shared,
+    queues: room::Queues,
     idle_ms: AtomicU64,
 }
 
@@ -71,7 +76,8 @@ impl Pool {
     /// An empty pool.
     pub fn new(idle_timeout: Duration) -> Arc<Self> {
         let idle_ms = AtomicU64::new(millis(idle_timeout));
-        Arc::new(Self { idle: Mutex::default(), shared: http2::Shared::default(), idle_ms })
+        let (shared, queues) = (http2::Shared::default(), room::Queues::default());
+        Arc::new(Self { idle: Mutex::default(), shared, queues, idle_ms })
     }
 
     fn take(&self, key: &PoolKey) -> Option<Box<Connection>> {
@@ -87,6 +93,9 @@ impl Pool {
     }
 
     fn put(&self, mut connection: Box<Connection>) {
+        if connection.place.load().is_short() && !self.queues.pass_on(&connection.key) {
+            return;
+        }
         connection.idle_since = Instant::now();
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let connections = match idle.get_mut(&connection.key) {
@@ -98,12 +107,16 @@ impl Pool {
         }
     }
 
-    /// Closes what has been idle for too long, from now on this long.
+    /// Closes what has been idle for too long, from now on this long, and
+    /// what takes the place of a connection that somebody waits for.
     pub fn sweep(&self, idle_timeout: Duration) {
         self.idle_ms.store(millis(idle_timeout), Ordering::Relaxed);
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.retain(|_, connections| {
-            connections.retain(|c| c.idle_since.elapsed() < idle_timeout);
+            connections.retain(|connection| {
+                connection.idle_since.elapsed() < idle_timeout
+                    && !connection.place.load().is_short()
+            });
             !connections.is_empty()
         });
         drop(idle);
@@ -146,7 +159,7 @@ impl Dialer<'_> {
     pub async fn connect(
         &self,
         service: &ServiceState,
-        endpoint: SocketAddr,
+        endpoint: &Arc<Endpoint>,
         host: &str,
         may_reuse: bool,
     ) -> Result<Ready, GatewayError> {
@@ -155,9 +168,9 @@ impl Dialer<'_> {
             (None, true) => Some(host.into()),
             _ => None,
         };
-        let key = PoolKey { service: service.id, endpoint, server_name };
+        let key = PoolKey { service: service.kept.id, endpoint: endpoint.address, server_name };
         if service.service.protocol.is_http2() {
-            return Box::pin(self.share(service, host, key)).await.map(Ready::Http2);
+            return Box::pin(self.share(service, endpoint, host, key)).await.map(Ready::Http2);
         }
         while may_reuse && let Some(mut connection) = self.pool.take(&key) {
             if connection.is_alive().await {
@@ -165,38 +178,17 @@ impl Dialer<'_> {
             }
         }
         // Apart, so that requests on kept connections do not carry its state.
-        let stream = Box::pin(self.open(service, endpoint, host)).await?;
-        Ok(Ready::Http1 { connection: Box::new(Connection::new(stream, key)), is_reused: false })
-    }
-
-    /// A stream of a connection of HTTP/2: of one that has room, of one that
-    /// somebody else is opening, else of a new one.
-    async fn share(
-        &self,
-        service: &ServiceState,
-        host: &str,
-        key: PoolKey,
-    ) -> Result<http2::Share, GatewayError> {
-        let opening = loop {
-            match self.pool.shared.take(&key) {
-                http2::Taken::Share(share) => return Ok(share),
-                http2::Taken::Open(opening) => break Some(opening),
-                http2::Taken::Wait(opened) => {
-                    if !opened.wait().await {
-                        // What the other one met with, this request finds
-                        // out for itself: those who wait for failures one
-                        // after the other would wait for ever.
-                        break None;
-                    }
-                }
-            }
+        let opening = async {
+            let _pending = service.kept.load.wait()?;
+            let place = match self.room(service, endpoint, &key, may_reuse).await? {
+                Room::Place(place) => place,
+                Room::Idle(connection) => return Ok(Ready::Http1 { connection, is_reused: true }),
+            };
+            let stream = self.open(service, endpoint.address, host).await?;
+            let connection = Box::new(Connection::new(stream, key.clone(), place));
+            Ok(Ready::Http1 { connection, is_reused: false })
         };
-        let stream = self.open(service, key.endpoint, host).await?;
-        let share = http2::start(stream, opening)
-            .await
-            .map_err(|error| GatewayError::new(ErrorKind::ConnectFailed).because(error))?;
-        self.pool.shared.put(key, &share);
-        Ok(share)
+        Box::pin(opening).await
     }
 
     async fn open(
@@ -227,7 +219,14 @@ impl Dialer<'_> {
         let tcp = timeout(self.settings.connect_timeout, TcpStream::connect(endpoint))
             .await
             .map_err(|_| failed(format!("connect to {endpoint} timed out")))?
-            .map_err(|error| failed(format!("connect to {endpoint}: {error}")))?;
+            .map_err(|error| {
+                let failure = failed(format!("connect to {endpoint}: {error}"));
+                match is_own(&error) {
+                    // No endpoint is to blame for it.
+                    true => GatewayError { side: Side::Gateway, ..failure },
+                    false => failure,
+                }
+            })?;
         // Without it, small writes of a streamed request would wait for
         // acknowledgements. A socket that refuses the option still works.
         let _ = tcp.set_nodelay(true);
@@ -255,6 +254,14 @@ impl Dialer<'_> {
             .map_err(|_| failed(format!("TLS handshake with {endpoint} timed out")))?
             .map_err(|error| failed(format!("TLS handshake with {endpoint} as {name}: {error}")))
     }
+}
+
+/// Whether the system has none left to give: file descriptors of the process
+/// or of all (EMFILE, ENFILE), ports, memory.
+fn is_own(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{AddrInUse, AddrNotAvailable, OutOfMemory};
+    matches!(error.raw_os_error(), Some(23 | 24))
+        || matches!(error.kind(), AddrInUse | AddrNotAvailable | OutOfMemory)
 }
 
 /// Why a request got no answer.
@@ -340,6 +347,22 @@ pub struct UpstreamBody {
     occupied: Option<Occupied>,
 }
 
+/// What is left of an answer that switched protocols.
+pub struct Switched {
+    /// The transport.
+    pub stream: Stream,
+    /// What was read from it behind the head.
+    pub early: Bytes,
+    /// What the connection counts for, until it is dropped.
+    pub held: Held,
+}
+
+/// What a connection that was handed over counts for.
+pub struct Held {
+    _place: Place,
+    _occupied: Option<Occupied>,
+}
+
 /// Where a body comes from.
 enum Source {
     /// Nowhere: it is over, and its connection went back to the pool.
@@ -354,16 +377,20 @@ enum Source {
 impl UpstreamBody {
     /// The transport and what was read ahead from it, where the upstream has
     /// switched protocols.
-    pub fn into_stream(mut self) -> Option<(Stream, Bytes)> {
+    pub fn into_stream(mut self) -> Option<Switched> {
         match std::mem::replace(&mut self.source, Source::Over) {
-            Source::Http1(answering) => Some(answering.into_stream()),
+            Source::Http1(answering) => {
+                let (stream, early, place) = answering.into_stream();
+                let held = Held { _place: place, _occupied: self.occupied.take() };
+                Some(Switched { stream, early, held })
+            }
             Source::Http2 { .. } | Source::Over => None,
         }
     }
 
     /// Keeps the endpoint counted as busy until the body is over.
-    pub(crate) fn hold(&mut self, occupied: Option<Occupied>) {
-        self.occupied = occupied;
+    pub(crate) fn hold(&mut self, occupied: Occupied) {
+        self.occupied = Some(occupied);
     }
 
     fn release(&mut self) {

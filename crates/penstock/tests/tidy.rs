@@ -372,7 +372,12 @@ fn every_limit_is_documented() {
         resets_max,
         ping_interval,
         ping_timeout,
+        service,
+        outliers,
+        warm_up,
+        checks,
     } = Settings::default();
+    assert!(checks.is_none());
     let number = |number: usize| format!("`{number}`");
     let time = |duration: Duration| format!("`{}`", duration.as_secs_f64());
     let serve = read("docs/serve.md");
@@ -399,6 +404,14 @@ fn every_limit_is_documented() {
         ("--idle-timeout SECONDS", time(idle_timeout)),
         ("--request-timeout SECONDS", time(request_timeout.unwrap_or_default())),
         ("--trusted-hops N", number(trusted_hops)),
+        ("--service-request-limit N", number(service.requests_max)),
+        ("--service-connection-limit N", number(service.connections_max)),
+        ("--service-pending-limit N", number(service.pending_max)),
+        ("--eject-after N", number(outliers.failures as usize)),
+        ("--eject-time SECONDS", time(outliers.time)),
+        ("--eject-time-max SECONDS", time(outliers.time_max)),
+        ("--eject-percent PERCENT", number(outliers.percent_max.into())),
+        ("--warm-up SECONDS", time(warm_up)),
     ];
     let rows = rows.into_iter().map(|(name, value)| format!("| `{name}` | {value} |"));
     check(rows.filter(|row| !serve.contains(row)).map(|row| format!("docs/serve.md: no {row}")));
@@ -408,7 +421,8 @@ fn every_limit_is_documented() {
 fn every_metric_is_documented() {
     let mut families = BTreeSet::new();
     for (path, text) in sources() {
-        if path.ends_with("/metrics.rs") || path.ends_with("/status.rs") {
+        let has_metrics = ["/metrics.rs", "/metrics/endpoint.rs", "/status.rs"];
+        if has_metrics.iter().any(|file| path.ends_with(file)) {
             let names = text.split('"').filter(|span| span.starts_with("penstock_"));
             families.extend(names.map(str::to_owned));
         }

@@ -12,6 +12,7 @@ use penstock_manifest::read::{FilePath, read_file};
 use super::{Built, Flow, Plugin, find};
 use crate::request::RequestContext;
 use crate::resolve::Resolver;
+use crate::settings::Settings;
 use crate::state::State;
 
 /// The configurations of a WasmPlugin whose `spec` goes on with `rest`.
@@ -44,7 +45,7 @@ pub(super) fn findings(name: &str, config: &str) -> (Built, Vec<String>) {
 pub(super) fn state() -> Arc<State> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let resolver = Resolver::new(Some(([127, 0, 0, 1], 9).into()), runtime.handle().clone());
-    State::new(resolver.unwrap(), None, 1 << 30)
+    State::new(resolver.unwrap(), None, &Settings::default())
 }
 
 /// A POST with a body that was read.

@@ -11,7 +11,6 @@ use super::outgoing::{adapt, prepare};
 use super::{Worker, affinity};
 use crate::access_log::AttemptRecord;
 use crate::attempt;
-use crate::balance::Balance;
 use crate::error::{ErrorKind, GatewayError, Retry as MayRetry};
 use crate::policy::Retry;
 use crate::request::{RequestContext, host_of};
@@ -119,31 +118,36 @@ pub(super) async fn attempt_once(
         settings,
         metrics: &worker.gateway.state.metrics,
     };
-    let mut error = GatewayError::new(ErrorKind::NoEndpoint);
     let mut may_reuse = true;
     let affinity = affinity::of(&service.service.balance, cx);
-    let mut endpoints = service.rotation(affinity);
+    let mut turn = service.turn(affinity, journey.ends_at)?;
     let mut connects_left = attempt::CONNECTS_MAX - 1;
-    let mut endpoint = endpoints.next();
-    while let Some(address) = endpoint {
-        let ready = match dialer.connect(service, address, &host, may_reuse).await {
+    let mut has_endpoint = turn.advance();
+    if !cx.record.attempts.is_empty() {
+        let attempts = &cx.record.attempts;
+        turn.avoid(|address| attempts.iter().any(|attempt| attempt.endpoint == address));
+    }
+    let mut error = GatewayError::new(ErrorKind::NoEndpoint);
+    while let Some(endpoint) = turn.endpoint().filter(|_| has_endpoint) {
+        let address = endpoint.address;
+        let ready = match dialer.connect(service, endpoint, &host, may_reuse).await {
             Ok(ready) => ready,
             Err(failure) => {
+                turn.failed(&failure);
                 note(cx, address, failure.kind.as_str());
-                let is_final = failure.retry == MayRetry::No;
+                has_endpoint =
+                    failure.retry == MayRetry::Yes && connects_left > 0 && turn.advance();
                 error = failure;
-                endpoint = endpoints.next().filter(|_| !is_final && connects_left > 0);
                 connects_left = connects_left.saturating_sub(1);
                 continue;
             }
         };
         cx.record.upstream_began = Some(cx.record.began.elapsed());
-        let occupied =
-            (service.service.balance == Balance::LeastRequest).then(|| endpoints.occupy());
         match ready.send(request, &worker.pool, limits).await {
             Ok(mut response) => {
                 note(cx, address, "ok");
                 cx.record.upstream_head = Some(cx.record.began.elapsed());
+                let occupied = turn.answered(response.status());
                 response.body_mut().hold(occupied);
                 return Ok(response);
             }
@@ -156,7 +160,10 @@ pub(super) async fn attempt_once(
                         request = *unsent;
                         may_reuse = false;
                     }
-                    _ => return Err(failure.error),
+                    _ => {
+                        turn.failed(&failure.error);
+                        return Err(failure.error);
+                    }
                 }
             }
         }

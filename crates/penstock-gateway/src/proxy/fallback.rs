@@ -92,6 +92,7 @@ fn is_about_upstream(kind: ErrorKind) -> bool {
     match kind {
         ErrorKind::ServiceUnknown
         | ErrorKind::NoEndpoint
+        | ErrorKind::ServiceBusy
         | ErrorKind::ConnectFailed
         | ErrorKind::TlsFailed
         | ErrorKind::UpstreamClosed

@@ -52,13 +52,22 @@ pub(super) async fn send(
             settings: &gateway.settings,
             metrics: &gateway.state.metrics,
         };
-        let Some(endpoint) = service.rotation(None).next() else { return };
-        let Ok(ready) = dialer.connect(&service, endpoint, &host, true).await else { return };
-        // What comes of it is nobody's affair; reading it keeps the
-        // connection.
-        if let Ok(mut answer) = ready.send(copy, &pool, limits).await {
-            let body = answer.body_mut();
-            while let Some(Ok(_)) = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await {}
+        let Ok(mut turn) = service.turn(None, None) else { return };
+        turn.advance();
+        let Some(endpoint) = turn.endpoint() else { return };
+        let sent = match dialer.connect(&service, endpoint, &host, true).await {
+            Ok(ready) => ready.send(copy, &pool, limits).await.map_err(|failure| failure.error),
+            Err(error) => Err(error),
+        };
+        match sent {
+            // What comes of it is nobody's affair; reading it keeps the
+            // connection.
+            Ok(mut answer) => {
+                let _occupied = turn.answered(answer.status());
+                let body = answer.body_mut();
+                while let Some(Ok(_)) = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await {}
+            }
+            Err(error) => turn.failed(&error),
         }
     });
     Ok(())

@@ -101,20 +101,27 @@ async fn ask(
         metrics: &worker.gateway.state.metrics,
     };
     let mut cause = "its service has no endpoint".to_owned();
-    for endpoint in service.rotation(None) {
+    let mut turn = service.turn(None, None).map_err(|error| error.to_string())?;
+    while turn.advance() {
+        let Some(endpoint) = turn.endpoint().cloned() else { break };
         // A connection of its own: that of another could have been closed
         // meanwhile.
-        let ready = match dialer.connect(service, endpoint, &server_name, false).await {
+        let ready = match dialer.connect(service, &endpoint, &server_name, false).await {
             Ok(ready) => ready,
             Err(error) => {
+                turn.failed(&error);
                 cause = error.to_string();
                 continue;
             }
         };
-        let mut answer = ready
-            .send(request, &worker.pool, limits)
-            .await
-            .map_err(|failure| failure.error.to_string())?;
+        let mut answer = match ready.send(request, &worker.pool, limits).await {
+            Ok(answer) => answer,
+            Err(failure) => {
+                turn.failed(&failure.error);
+                return Err(failure.error.to_string());
+            }
+        };
+        let _occupied = turn.answered(answer.status());
         if answer.status() != StatusCode::OK {
             return Err(format!("its service answers {}", answer.status().as_u16()));
         }

@@ -17,8 +17,8 @@ const X_ENVOY_ROUTE_NAME: HeaderName = HeaderName::from_static("x-envoy-route-na
 const X_ENVOY_FALLBACK_SERVICE: HeaderName = HeaderName::from_static("x-envoy-fallback-service");
 
 /// The service that takes a request: the route's own, unless it has no
-/// endpoint and there is another one for that. The other one is not the
-/// provider, and gets neither its format nor its token.
+/// endpoint that is fit and there is another one for that. The other one is
+/// not the provider, and gets neither its format nor its token.
 pub(super) fn of_empty<'a>(
     live: &'a Live,
     policy: Option<&RoutePolicy>,
@@ -28,7 +28,7 @@ pub(super) fn of_empty<'a>(
     let fallback = policy.and_then(|policy| policy.fallback.as_ref());
     let other = fallback.and_then(|fallback| live.service(fallback.service));
     match other {
-        Some(other) if service.is_resolved() && service.endpoints().addresses.is_empty() => {
+        Some(other) if service.is_resolved() && service.endpoints().refresh() == 0 => {
             cx.provider = None;
             other
         }

@@ -24,6 +24,7 @@ use super::{BodyError, PoolKey, SendFailure};
 use crate::body::OutgoingBody;
 use crate::error::{ErrorKind, GatewayError};
 use crate::framing::{Framing, Piece, Wrong};
+use crate::load::Place;
 use crate::stream::Stream;
 
 /// What is read at once at first; it grows where answers are fast.
@@ -40,6 +41,7 @@ pub struct Connection {
     writing: Writing,
     pub(super) key: PoolKey,
     pub(super) idle_since: Instant,
+    pub(super) place: Place,
 }
 
 /// A connection on which an answer has begun.
@@ -50,7 +52,7 @@ pub(super) struct Answering {
 }
 
 impl Connection {
-    pub(super) fn new(stream: Stream, key: PoolKey) -> Self {
+    pub(super) fn new(stream: Stream, key: PoolKey, place: Place) -> Self {
         Self {
             stream,
             input: BytesMut::new(),
@@ -58,6 +60,7 @@ impl Connection {
             writing: Writing::default(),
             key,
             idle_since: Instant::now(),
+            place,
         }
     }
 
@@ -242,8 +245,9 @@ impl Answering {
 
     /// What is left of it once HTTP is over: the transport, and what was read
     /// from it behind the head of the answer.
-    pub(super) fn into_stream(self) -> (Stream, Bytes) {
-        (self.connection.stream, self.connection.input.freeze())
+    pub(super) fn into_stream(self) -> (Stream, Bytes, Place) {
+        let Connection { stream, input, place, .. } = *self.connection;
+        (stream, input.freeze(), place)
     }
 }
 

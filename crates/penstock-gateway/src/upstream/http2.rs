@@ -20,12 +20,13 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout;
 
 use super::{PoolKey, SendFailure, describe};
 use crate::body::OutgoingBody;
 use crate::error::{ErrorKind, GatewayError};
+use crate::load::{Load, Place};
 use crate::stream::Stream;
 
 /// The most requests at once on one connection; the peer may allow fewer.
@@ -52,6 +53,8 @@ struct Endpoint {
     connections: Vec<Arc<Connection>>,
     /// The last time that somebody opened a connection.
     opening: Option<Arc<Attempt>>,
+    /// Tells those who wait for it that there may be room.
+    freed: Arc<Notify>,
 }
 
 /// A connection, as requests see it.
@@ -62,6 +65,9 @@ struct Connection {
     /// Whether it takes no more requests.
     is_retired: AtomicBool,
     idle_since: Mutex<Instant>,
+    load: Arc<Load>,
+    /// That of its [`Endpoint`].
+    freed: Arc<Notify>,
 }
 
 /// One stream's place on a connection, until it is dropped.
@@ -132,11 +138,35 @@ impl Shared {
         self.lock().entry(key).or_default().connections.push(share.0.clone());
     }
 
+    /// A stream on a connection that has room.
+    pub(super) fn share(&self, key: &PoolKey) -> Option<Share> {
+        self.lock().get_mut(key)?.share()
+    }
+
+    /// What tells that there may be room on a connection to an endpoint.
+    pub(super) fn freed(&self, key: &PoolKey) -> Arc<Notify> {
+        self.lock().entry(key.clone()).or_default().freed.clone()
+    }
+
+    /// Closes an idle connection of a service, where there is one.
+    pub(super) fn make_room(&self, service: u64) {
+        let mut endpoints = self.lock();
+        for (_, endpoint) in endpoints.iter_mut().filter(|(key, _)| key.service == service) {
+            let is_idle = |connection: &Arc<Connection>| connection.is_idle_for(Duration::ZERO);
+            if let Some(at) = endpoint.connections.iter().position(is_idle) {
+                endpoint.connections.swap_remove(at);
+                return;
+            }
+        }
+    }
+
     /// Closes what has been idle for too long.
     pub(super) fn sweep(&self, idle_timeout: Duration) {
         self.lock().retain(|_, endpoint| {
             endpoint.connections.retain(|connection| {
-                connection.takes_requests() && !connection.is_idle_for(idle_timeout)
+                let timeout =
+                    if connection.load.is_short() { Duration::ZERO } else { idle_timeout };
+                connection.takes_requests() && !connection.is_idle_for(timeout)
             });
             let is_opening =
                 endpoint.opening.as_ref().is_some_and(|opening| !opening.end.is_closed());
@@ -170,7 +200,12 @@ impl Connection {
 
 /// Begins HTTP/2 on a new transport. Others may use the connection once it is
 /// known how much the peer allows.
-pub(super) async fn start(stream: Stream, opening: Option<Opening>) -> hyper::Result<Share> {
+pub(super) async fn start(
+    stream: Stream,
+    opening: Option<Opening>,
+    place: Place,
+    freed: Arc<Notify>,
+) -> hyper::Result<Share> {
     let (sender, driver) = Builder::new(TokioExecutor::new())
         .initial_max_send_streams(UNSETTLED_STREAMS_MAX)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
@@ -180,7 +215,8 @@ pub(super) async fn start(stream: Stream, opening: Option<Opening>) -> hyper::Re
         .handshake(TokioIo::new(stream))
         .await?;
     let streams_max = Arc::new(AtomicUsize::new(UNSETTLED_STREAMS_MAX));
-    let mut driver = Driver { driver, streams_max: streams_max.clone() };
+    let (load, settled) = (place.load().clone(), freed.clone());
+    let mut driver = Driver { driver, streams_max: streams_max.clone(), _place: place };
     tokio::spawn(async move {
         if driver.settle().await {
             return;
@@ -188,6 +224,7 @@ pub(super) async fn start(stream: Stream, opening: Option<Opening>) -> hyper::Re
         if let Some(opening) = opening {
             opening.0.has_succeeded.store(true, Ordering::Release);
         }
+        settled.notify_waiters();
         std::future::poll_fn(|cx| driver.poll(cx)).await;
     });
     Ok(Share::of(Arc::new(Connection {
@@ -196,6 +233,8 @@ pub(super) async fn start(stream: Stream, opening: Option<Opening>) -> hyper::Re
         streams_max,
         is_retired: AtomicBool::new(false),
         idle_since: Mutex::new(Instant::now()),
+        load,
+        freed,
     })))
 }
 
@@ -203,6 +242,8 @@ pub(super) async fn start(stream: Stream, opening: Option<Opening>) -> hyper::Re
 struct Driver {
     driver: http2::Connection<TokioIo<Stream>, OutgoingBody, TokioExecutor>,
     streams_max: Arc<AtomicUsize>,
+    /// As long as the connection is there.
+    _place: Place,
 }
 
 impl Driver {
@@ -290,6 +331,9 @@ impl Drop for Share {
     fn drop(&mut self) {
         if self.0.streams.fetch_sub(1, Ordering::Relaxed) == 1 {
             *self.0.idle_since.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        }
+        if self.0.load.is_short() {
+            self.0.freed.notify_one();
         }
     }
 }

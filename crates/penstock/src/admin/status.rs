@@ -3,7 +3,8 @@
 use std::time::UNIX_EPOCH;
 
 use penstock_gateway::access_log::timestamp;
-use penstock_gateway::metrics::{header, line};
+use penstock_gateway::balance::EndpointSet;
+use penstock_gateway::metrics::{header, line, render_endpoints};
 use penstock_manifest::{Diagnostic, Severity};
 use serde_json::{Value, json};
 
@@ -17,12 +18,14 @@ pub fn json(admin: &Admin) -> String {
         .iter()
         .flat_map(|live| live.services())
         .map(|state| {
+            let set = state.endpoints();
             json!({
                 "host": state.service.host.as_ref(),
                 "port": state.service.port,
                 "tls": state.service.protocol.is_tls(),
                 "resolved": state.is_resolved(),
-                "endpoints": state.endpoints().addresses.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                "endpoints": addresses(&set),
+                "health": health(&set),
             })
         })
         .collect();
@@ -48,9 +51,32 @@ pub fn json(admin: &Admin) -> String {
     format!("{body:#}\n")
 }
 
+fn addresses(set: &EndpointSet) -> Vec<String> {
+    set.addresses().map(|address| address.to_string()).collect()
+}
+
+/// How the endpoints stand, in their order.
+fn health(set: &EndpointSet) -> Vec<Value> {
+    set.refresh();
+    let endpoints = set.endpoints.iter().map(|endpoint| {
+        json!({
+            "endpoint": endpoint.address.to_string(),
+            "standing": endpoint.standing().as_str(),
+            "reason": endpoint.reason(),
+            "requests": endpoint.requests(),
+            "connections": endpoint.connections(),
+            "ejections": endpoint.ejections(),
+        })
+    });
+    endpoints.collect()
+}
+
 /// The body of `/metrics`.
 pub fn metrics(admin: &Admin) -> String {
     let mut text = admin.gateway.state.metrics.render();
+    if let Some(live) = admin.gateway.live() {
+        render_endpoints(live.services(), &mut text);
+    }
     let report = admin.reloader.report();
     let mut sample = |name: &str, kind: &str, help: &str, value: f64| {
         header(&mut text, name, kind, help);

@@ -6,6 +6,8 @@ use std::time::Duration;
 use clap::Args;
 use penstock_gateway::Settings;
 
+use super::health::Health;
+
 /// Limits and timeouts, each with its default in [`Settings`].
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Limits and timeouts")]
@@ -73,6 +75,8 @@ pub struct Limits {
     /// How long a request waits for the first look-up of its service
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
     pub resolve_timeout: Duration,
+    #[command(flatten)]
+    pub health: Health,
 }
 
 impl Limits {
@@ -100,19 +104,23 @@ impl Limits {
             ping_timeout: self.ping_timeout,
             pool_idle_timeout: self.pool_idle_timeout,
             resolve_timeout: self.resolve_timeout,
+            service: self.health.service(),
+            outliers: self.health.outliers(),
+            warm_up: self.health.warm_up,
+            checks: self.health.checks(),
             ..Settings::default()
         }
     }
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
+pub fn seconds(text: &str) -> Result<Duration, String> {
     let number = text.parse().ok().filter(|number: &f64| *number > 0.0);
     number
         .and_then(|number| Duration::try_from_secs_f64(number).ok())
         .ok_or_else(|| "expected seconds above 0, such as 30 or 0.5".to_owned())
 }
 
-fn seconds_or_zero(text: &str) -> Result<Duration, String> {
+pub fn seconds_or_zero(text: &str) -> Result<Duration, String> {
     if text == "0" { Ok(Duration::ZERO) } else { seconds(text) }
 }
 

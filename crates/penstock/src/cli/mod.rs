@@ -11,6 +11,7 @@ pub mod explain;
 pub mod export;
 pub mod fmt;
 pub mod get;
+pub mod health;
 pub mod intent;
 pub mod key;
 pub mod limits;

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use penstock_gateway::access_log::{AccessLog, Destination};
+use penstock_gateway::check::Checker;
 use penstock_gateway::compile::Options;
 use penstock_gateway::listener::{self, Listeners};
 use penstock_gateway::resolve::Resolver;
@@ -167,6 +168,9 @@ pub fn start(arguments: &Arguments, mut inherited: Inherited) -> anyhow::Result<
     }
     drop(entered);
     control.spawn(reloader.run(changes));
+    if let Some(checker) = Checker::new(gateway.clone(), tls.clone()) {
+        control.spawn(checker.run());
+    }
     let pid_file = arguments.pid_file.as_deref().map(PidFile::write).transpose()?;
     tracing::info!(%http, %https, admin = %admin_address, threads, "listening");
     if let Some(predecessor) = inherited.predecessor {
@@ -205,7 +209,7 @@ fn configure(arguments: &Arguments, control: &Runtime) -> anyhow::Result<Configu
     let settings = Settings { trusted_hops: arguments.trusted_hops, ..arguments.limits.settings() };
     let resolver = Resolver::new(arguments.dns, control.handle().clone())
         .map_err(|error| anyhow::anyhow!("the resolver cannot be started: {error}"))?;
-    let state = State::new(resolver, access_log.clone(), settings.buffered_bytes_max);
+    let state = State::new(resolver, access_log.clone(), &settings);
     let gateway = Gateway::new(settings, state);
     let changes = store.watch();
     let directory = Path::new(&arguments.config);

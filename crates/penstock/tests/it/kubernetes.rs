@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use crate::support::*;
 
 /// A Service with a port `web`, as `kubectl get service -o yaml` shows it.
-fn service(name: &str, more: &str) -> (String, String) {
+pub(crate) fn service(name: &str, more: &str) -> (String, String) {
     let text = format!(
         "apiVersion: v1
 kind: Service
@@ -39,7 +39,11 @@ status:
 }
 
 /// A slice with one endpoint for each address, and whether it is ready.
-fn slice(name: &str, service: &str, endpoints: &[(SocketAddr, bool)]) -> (String, String) {
+pub(crate) fn slice(
+    name: &str,
+    service: &str,
+    endpoints: &[(SocketAddr, bool)],
+) -> (String, String) {
     let port = endpoints.first().map_or(80, |(address, _)| address.port());
     let listed: Vec<String> = endpoints
         .iter()
@@ -62,7 +66,7 @@ fn slice(name: &str, service: &str, endpoints: &[(SocketAddr, bool)]) -> (String
 
 /// An Ingress in the Services' namespace; rules and default backend in flow
 /// style.
-fn ingress(name: &str, spec: &str) -> (String, String) {
+pub(crate) fn ingress(name: &str, spec: &str) -> (String, String) {
     let text = format!(
         "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {{name: {name}, namespace: quay}}\nspec: {{{spec}}}\n"
     );
@@ -70,7 +74,7 @@ fn ingress(name: &str, spec: &str) -> (String, String) {
 }
 
 /// A rule with one path, to a port of a Service.
-fn rule(host: &str, path: &str, service: &str, port: &str) -> String {
+pub(crate) fn rule(host: &str, path: &str, service: &str, port: &str) -> String {
     format!(
         "{{host: {host}, http: {{paths: [{{path: {path}, pathType: Prefix, backend: {{service: {{name: {service}, port: {{{port}}}}}}}}}]}}}}"
     )

@@ -58,6 +58,8 @@ mod gzip;
 #[cfg(test)]
 mod header;
 #[cfg(test)]
+mod health;
+#[cfg(test)]
 mod http2;
 #[cfg(test)]
 mod key_auth;

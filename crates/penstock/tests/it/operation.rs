@@ -259,6 +259,14 @@ fn the_status_tells_what_is_in_force() {
         "tls": false,
         "resolved": true,
         "endpoints": [harbor.upstream.address.to_string()],
+        "health": [{
+            "endpoint": harbor.upstream.address.to_string(),
+            "standing": "fit",
+            "reason": null,
+            "requests": 0,
+            "connections": 0,
+            "ejections": 0,
+        }],
     });
     assert_eq!(status["services"], json!([service]));
 }
