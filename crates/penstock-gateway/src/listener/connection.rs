@@ -75,7 +75,10 @@ impl Accepted {
                 Box::pin(self.serve_http2(stream, first.freeze(), None)).await;
             }
             Ok(Ok(first)) if first.is_empty() => {}
-            Ok(Ok(first)) => self.serve_http1(Stream::Plain(stream), first, None).await,
+            // Apart, so that a connection on which nothing comes costs little.
+            Ok(Ok(first)) => {
+                Box::pin(self.serve_http1(Stream::Plain(stream), first, None)).await;
+            }
             Ok(Err(error)) => self.report(&error),
             Err(_) => self.ended(Ending::HeadTimeout),
         }
@@ -101,10 +104,10 @@ impl Accepted {
         };
         self.worker.gateway.state.metrics.handshakes.fetch_add(1, Ordering::Relaxed);
         match is_http2 {
-            true => self.serve_http2(stream, Bytes::new(), Some(tls)).await,
+            true => Box::pin(self.serve_http2(stream, Bytes::new(), Some(tls))).await,
             false => {
                 let stream = Stream::Tls(Box::new(stream.into()));
-                self.serve_http1(stream, BytesMut::new(), Some(tls)).await;
+                Box::pin(self.serve_http1(stream, BytesMut::new(), Some(tls))).await;
             }
         }
     }
@@ -121,7 +124,7 @@ impl Accepted {
             progress: &progress,
             is_stopping: &is_stopping,
         };
-        let serving = http1::Connection::new(service, stream, first, admitted).serve();
+        let serving = pin!(http1::Connection::new(service, stream, first, admitted).serve());
         // A request may be under way, which closing would lose.
         let until = Phase::Hurrying;
         let watched = Watched { worker: &worker, client, activity: &activity, until, stopping };
@@ -156,18 +159,20 @@ impl Accepted {
         let stream = ClientStream::new(stream, first, activity.clone(), admitted);
         let head_bytes_max = u32::try_from(settings.head_bytes_max).unwrap_or(u32::MAX);
         let streams = Streams { stall_timeout: settings.client_stall_timeout };
-        let serving = http2::Builder::new(streams)
-            .timer(TokioTimer::new())
-            .initial_stream_window_size(STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-            .max_send_buf_size(STREAM_BUFFER_BYTES)
-            .max_header_list_size(head_bytes_max)
-            .max_concurrent_streams(settings.streams_max)
-            .max_pending_accept_reset_streams(UNSEEN_RESETS_MAX)
-            .max_local_error_reset_streams(PROVOKED_RESETS_MAX)
-            .keep_alive_interval(settings.ping_interval)
-            .keep_alive_timeout(settings.ping_timeout)
-            .serve_connection(stream, service);
+        let serving = pin!(
+            http2::Builder::new(streams)
+                .timer(TokioTimer::new())
+                .initial_stream_window_size(STREAM_WINDOW_BYTES)
+                .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+                .max_send_buf_size(STREAM_BUFFER_BYTES)
+                .max_header_list_size(head_bytes_max)
+                .max_concurrent_streams(settings.streams_max)
+                .max_pending_accept_reset_streams(UNSEEN_RESETS_MAX)
+                .max_local_error_reset_streams(PROVOKED_RESETS_MAX)
+                .keep_alive_interval(settings.ping_interval)
+                .keep_alive_timeout(settings.ping_timeout)
+                .serve_connection(stream, service)
+        );
         // GOAWAY says which requests count, so none is lost.
         let until = Phase::Leaving;
         let watched = Watched { worker: &worker, client, activity: &activity, until, stopping };
@@ -226,12 +231,11 @@ struct Watched<'a> {
 
 impl Watched<'_> {
     /// Serves to the end. `stop` lets requests finish and takes no more.
-    async fn drive<C, E>(mut self, serving: C, stop: impl Fn(Pin<&mut C>))
+    async fn drive<C, E>(mut self, mut serving: Pin<&mut C>, stop: impl Fn(Pin<&mut C>))
     where
         C: Future<Output = Result<(), E>>,
         E: Display,
     {
-        let mut serving = pin!(serving);
         let mut is_stopping = false;
         let outcome = loop {
             let interrupt = {
