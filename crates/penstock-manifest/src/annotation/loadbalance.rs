@@ -13,6 +13,8 @@ const HASH_BY: Key = Key::of("upstream-hash-by");
 
 const COOKIE_NAME_DEFAULT: &str = "INGRESSCOOKIE";
 const COOKIE_PATH_DEFAULT: &str = "/";
+/// Browsers drop a cookie that is longer as a whole (RFC 6265bis, 5.6).
+const COOKIE_BYTES_MAX: usize = 1024;
 
 /// How the endpoints of the destinations are chosen. In Higress it belongs to
 /// the destination: the first Ingress that names a service decides for all.
@@ -90,11 +92,13 @@ pub(super) fn parse(annotations: &mut Annotations<'_, '_>) -> Option<Box<LoadBal
 }
 
 fn cookie(annotations: &mut Annotations<'_, '_>) -> AffinityCookie {
-    let name = annotations
-        .read(COOKIE_NAME, "the name of a cookie", |text| is_token(text).then(|| text.into()));
+    let name = annotations.read(COOKIE_NAME, "the name of a cookie", |text| {
+        (text.len() <= COOKIE_BYTES_MAX && is_token(text)).then(|| text.into())
+    });
     let path = annotations.read(COOKIE_PATH, "a path", |text| {
         let is_usable = |byte: u8| byte.is_ascii_graphic() && byte != b';';
-        (!text.is_empty() && text.bytes().all(is_usable)).then(|| text.into())
+        ((1..=COOKIE_BYTES_MAX).contains(&text.len()) && text.bytes().all(is_usable))
+            .then(|| text.into())
     });
     let ttl_s = annotations.seconds(COOKIE_MAX_AGE);
     AffinityCookie {

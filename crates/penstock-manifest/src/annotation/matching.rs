@@ -59,6 +59,9 @@ fn parse_methods<'a>(
     annotations: &mut Annotations<'a, '_>,
 ) -> Vec<Box<str>> {
     let words = written.raw().split_whitespace();
+    if words.clone().next().is_none() {
+        annotations.must_be(written, "a list of methods");
+    }
     let expected = "a method that can be matched";
     let known = annotations.keep(written, words, expected, |word| {
         METHODS.iter().find(|method| method.eq_ignore_ascii_case(word)).copied()
