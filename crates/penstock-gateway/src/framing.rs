@@ -19,7 +19,7 @@ use memchr::{memchr, memchr_iter};
 mod tests;
 
 /// The largest trailer section.
-const TRAILER_BYTES_MAX: usize = 64 << 10;
+const TRAILER_BYTES_MAX: usize = 16 << 10;
 /// The most lines of it.
 const TRAILERS_MAX: usize = 100;
 /// The longest line with the size of a chunk.

@@ -15,8 +15,8 @@ mod sending;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
@@ -29,7 +29,7 @@ use tokio::sync::oneshot::Sender;
 use self::head::{Head, HeadLimits, HeadReader, Refused, Wishes};
 pub(super) use self::receiving::READ_BYTES_MIN;
 pub use self::receiving::Receiving;
-use self::receiving::{NoHead, Shared, Socket, body_of, lock};
+use self::receiving::{NoHead, Owned, Socket, body_of};
 use self::sending::{BodyEnd, Occasion, Output, write_head};
 use super::activity::Activity;
 use super::admission::Admitted;
@@ -56,7 +56,7 @@ pub(super) struct Service<'a> {
 /// A client's connection.
 pub(super) struct Connection<'a> {
     service: Service<'a>,
-    socket: Shared,
+    socket: Owned,
     admitted: Admitted,
     reader: HeadReader,
     limits: HeadLimits,
@@ -79,7 +79,7 @@ impl<'a> Connection<'a> {
         let socket = Socket::new(stream, first, service.activity.clone());
         Self {
             service,
-            socket: Arc::new(socket.into()),
+            socket: Owned::new(socket),
             admitted,
             reader: HeadReader::default(),
             limits,
@@ -107,13 +107,12 @@ impl<'a> Connection<'a> {
                 self.hand_over(client);
                 return Ok(());
             }
-            if !goes_on || !poll_fn(|cx| lock(&self.socket).poll_settled(cx)).await {
+            if !goes_on || !poll_fn(|cx| self.socket.lock().poll_settled(cx)).await {
                 break;
             }
         }
-        let mut socket = Arc::into_inner(self.socket).and_then(|socket| socket.into_inner().ok());
-        match &mut socket {
-            Some(socket) => socket.stream.shutdown().await,
+        match self.socket.into_inner() {
+            Some(mut socket) => socket.stream.shutdown().await,
             None => Ok(()),
         }
     }
@@ -121,9 +120,9 @@ impl<'a> Connection<'a> {
     /// The next head, unless there is none or it was refused.
     async fn head(&mut self) -> io::Result<Option<Head>> {
         let is_stopping = self.service.is_stopping;
-        lock(&self.socket).begin_waiting();
+        self.socket.lock().begin_waiting();
         let head = poll_fn(|cx| {
-            let mut socket = lock(&self.socket);
+            let mut socket = self.socket.lock();
             let reading = (&mut self.reader, self.limits);
             let takes_none = is_stopping.load(Ordering::Relaxed);
             socket.poll_head(cx, reading, &mut self.spare, takes_none)
@@ -148,7 +147,7 @@ impl<'a> Connection<'a> {
         let occasion = Occasion { method: &Method::GET, wishes, length: Some(0), is_last: true };
         write_head(&parts, &occasion, &mut self.output);
         let (output, activity) = (&mut self.output, self.service.activity);
-        poll_fn(|cx| output.poll_write(&mut lock(&self.socket).stream, activity, cx)).await
+        poll_fn(|cx| output.poll_write(&mut self.socket.lock().stream, activity, cx)).await
     }
 
     /// The request, and what the connection is handed over with where the
@@ -178,7 +177,7 @@ impl<'a> Connection<'a> {
         let mut serving = pin!(proxy::serve(worker, downstream, request));
         poll_fn(|cx| match serving.as_mut().poll(cx) {
             Poll::Ready(response) => Poll::Ready(Some(response)),
-            Poll::Pending => lock(&self.socket).poll_gone(cx).map(|()| None),
+            Poll::Pending => self.socket.lock().poll_gone(cx).map(|()| None),
         })
         .await
     }
@@ -201,7 +200,7 @@ impl<'a> Connection<'a> {
             || is_stopping.load(Ordering::Relaxed)
             || progress.is_in(Phase::Leaving);
         poll_fn(|cx| {
-            let mut socket = lock(&self.socket);
+            let mut socket = self.socket.lock();
             is_last |= socket.is_stuck(cx);
             self.output.push_bytes(socket.take_go_ahead());
             Poll::Ready(())
@@ -223,7 +222,7 @@ impl<'a> Connection<'a> {
     fn poll_send(&mut self, sending: &mut Sending, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             let gathered = sending.poll_gather(&mut self.output, cx);
-            let mut socket = lock(&self.socket);
+            let mut socket = self.socket.lock();
             // What came before the body broke off goes out, as far as it goes.
             let written = self.output.poll_write(&mut socket.stream, self.service.activity, cx)?;
             match (gathered?, written) {
@@ -240,8 +239,7 @@ impl<'a> Connection<'a> {
 
     /// Hands the connection over to a tunnel.
     fn hand_over(self, client: Sender<ClientSide>) {
-        let Some(socket) = Arc::into_inner(self.socket) else { return };
-        let socket = socket.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let Some(socket) = self.socket.into_inner() else { return };
         let (stream, early) = (socket.stream, socket.input.freeze());
         // The tunnel may be over already.
         let _ = client.send(ClientSide { stream, early, _admitted: self.admitted });

@@ -39,6 +39,7 @@ pub struct Connection {
     input: BytesMut,
     read_bytes: usize,
     writing: Writing,
+    reader: HeadReader,
     pub(super) key: PoolKey,
     pub(super) idle_since: Instant,
     pub(super) place: Place,
@@ -58,6 +59,7 @@ impl Connection {
             input: BytesMut::new(),
             read_bytes: READ_BYTES_MIN,
             writing: Writing::default(),
+            reader: HeadReader::default(),
             key,
             idle_since: Instant::now(),
             place,
@@ -92,7 +94,7 @@ impl Connection {
         let (parts, body) = request.into_parts();
         let may_switch = parts.headers.contains_key(UPGRADE);
         self.writing = Writing::new(&parts, body);
-        let mut reader = HeadReader::default();
+        let mut reader = std::mem::take(&mut self.reader);
         let mut written_at = tokio::time::Instant::now();
         let mut late = pin!(tokio::time::sleep_until(written_at + patience));
         let outcome = std::future::poll_fn(|cx| {
@@ -123,6 +125,8 @@ impl Connection {
             .body(&parts.method)
             .map_err(|wrong| SendFailure { error: Failed::Wrong(wrong).into(), unsent: None })?;
         let keeps_alive = head.keeps_alive();
+        // It has room for the lines of the next head.
+        self.reader = reader;
         let mut response = Response::new(Answering { connection: self, body, keeps_alive });
         *response.status_mut() = head.status;
         *response.headers_mut() = head.headers;

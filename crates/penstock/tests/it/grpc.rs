@@ -310,3 +310,20 @@ fn uploads_over_one_connection_keep_apart() {
     }
     assert_eq!(upstream.connections(), 1);
 }
+
+#[test]
+fn an_upload_ends_with_the_connection_of_a_client_that_takes_nothing() {
+    let upstream = Http2Upstream::start();
+    let directory = directory(&upstream, "grpc");
+    let gateway = Serve::new(directory.path()).with("--client-stall-timeout", 1).start();
+    let mut client = gateway.connect();
+    client.write(b"POST /echo HTTP/1.1\r\nHost: plain.test\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let limit = 256 << 20;
+    let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x10000));
+    assert!(client.flood(chunk.as_bytes(), limit, STUCK) < limit);
+    eventually("the end of the upload", || (upstream.open() == 0).then_some(()));
+    let is_over = || gateway.metrics().contains("penstock_connections 0\n");
+    eventually("the end of the connection", || is_over().then_some(()));
+    // All of it, not only what the gateway counts.
+    client.rest();
+}

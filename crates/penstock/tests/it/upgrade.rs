@@ -191,15 +191,16 @@ fn metrics_and_the_audit_log_go_on_in_the_new_process() {
     harbor.gateway.upgrade();
     // What was asked at that moment may still be told by the first.
     eventually("a count of its own", || (counted(&harbor.gateway) == 0).then_some(()));
-    for _ in 0..3 {
+    // The first may take what comes until all of its workers know.
+    let seen = eventually("a count", || {
         harbor.chat();
-    }
-    eventually("a count", || (counted(&harbor.gateway) == 3).then_some(()));
+        Some(counted(&harbor.gateway)).filter(|count| *count >= 3)
+    });
     assert_eq!(apply(&harbor, "two.test"), ["applied", "applied"]);
     // What the first still serves is counted where nobody looks any more.
     assert!(harbor.gateway.is_running());
     stream.ends_well();
-    assert_eq!(counted(&harbor.gateway), 3);
+    assert_eq!(counted(&harbor.gateway), seen);
     assert_eq!(harbor.gateway.wait().code(), Some(0));
     assert_eq!(apply(&harbor, "three.test"), ["applied", "applied", "applied"]);
 }

@@ -44,13 +44,52 @@ pub(super) struct Socket {
     pub(super) go_ahead: &'static [u8],
     /// The task that waits for the end of the body, or of its reader.
     waiting: Option<Waker>,
+    /// The task that waits for more of the body.
+    reading: Option<Waker>,
     activity: Arc<Activity>,
 }
 
 /// A socket that the body of a request is read from.
-pub(super) type Shared = Arc<Mutex<Socket>>;
+type Shared = Arc<Mutex<Socket>>;
 
-pub(super) fn lock(socket: &Mutex<Socket>) -> MutexGuard<'_, Socket> {
+/// The connection's hold on its socket. Without it nobody reads on.
+pub(super) struct Owned(Shared);
+
+impl Owned {
+    pub(super) fn new(socket: Socket) -> Self {
+        Self(Arc::new(Mutex::new(socket)))
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Socket> {
+        lock(&self.0)
+    }
+
+    /// The socket, unless somebody is still about to read from it.
+    pub(super) fn into_inner(self) -> Option<Socket> {
+        let shared = self.0.clone();
+        drop(self);
+        Some(Arc::into_inner(shared)?.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        let mut socket = self.lock();
+        socket.has_failed = true;
+        if let Some(waker) = socket.reading.take() {
+            waker.wake();
+        }
+    }
+}
+
+/// Keeps a task in mind.
+fn note(place: &mut Option<Waker>, cx: &Context<'_>) {
+    if !place.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+        *place = Some(cx.waker().clone());
+    }
+}
+
+fn lock(socket: &Mutex<Socket>) -> MutexGuard<'_, Socket> {
     socket.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -75,6 +114,7 @@ impl Socket {
             has_reader: false,
             go_ahead: b"",
             waiting: None,
+            reading: None,
             activity,
         }
     }
@@ -195,9 +235,7 @@ impl Socket {
     }
 
     fn wake_at_end(&mut self, cx: &Context<'_>) {
-        if !self.waiting.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-            self.waiting = Some(cx.waker().clone());
-        }
+        note(&mut self.waiting, cx);
     }
 
     /// Wakes the connection's task, which reads on.
@@ -224,10 +262,16 @@ impl Socket {
                 Ok(None) => {}
                 Err(wrong) => break IncomingError::Framing(wrong),
             }
-            match ready!(self.poll_read(cx)) {
-                Ok(0) => break IncomingError::Connection(io::ErrorKind::UnexpectedEof.into()),
-                Ok(_) => {}
-                Err(error) => break IncomingError::Connection(error),
+            match self.poll_read(cx) {
+                Poll::Ready(Ok(0)) => {
+                    break IncomingError::Connection(io::ErrorKind::UnexpectedEof.into());
+                }
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => break IncomingError::Connection(error),
+                Poll::Pending => {
+                    note(&mut self.reading, cx);
+                    return Poll::Pending;
+                }
             }
         };
         self.has_failed = true;
@@ -265,8 +309,8 @@ fn broken<T>(error: io::Error) -> Poll<Result<T, NoHead>> {
 }
 
 /// The body behind a head.
-pub(super) fn body_of(shared: &Shared, framing: Framing, expects_continue: bool) -> Incoming {
-    let mut socket = lock(shared);
+pub(super) fn body_of(owned: &Owned, framing: Framing, expects_continue: bool) -> Incoming {
+    let mut socket = owned.lock();
     socket.body = framing;
     if let Framing::Length(length) = socket.body
         && let Ok(length) = usize::try_from(length)
@@ -280,7 +324,7 @@ pub(super) fn body_of(shared: &Shared, framing: Framing, expects_continue: bool)
     if expects_continue {
         socket.go_ahead = CONTINUE;
     }
-    Incoming::Http1(Receiving(Some(shared.clone())))
+    Incoming::Http1(Receiving(Some(owned.0.clone())))
 }
 
 /// The body of a request, read off the client's connection. It has nothing to

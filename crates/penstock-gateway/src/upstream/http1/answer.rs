@@ -44,6 +44,7 @@ impl HeadReader {
             let head = parse(input.split_to(length).freeze(), &self.lines)?;
             self.lines.clear();
             if !head.status.is_informational() {
+                self.skipped = 0;
                 return Ok(Some(head));
             }
             if head.status == StatusCode::SWITCHING_PROTOCOLS {
