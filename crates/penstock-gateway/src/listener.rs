@@ -20,6 +20,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 pub use self::admission::Admission;
@@ -27,7 +28,7 @@ pub(crate) use self::admission::Admitted;
 use self::connection::Accepted;
 use self::tls::Handshakes;
 use crate::Gateway;
-use crate::proxy::Worker;
+use crate::proxy::{MIRRORS_MAX, Worker};
 use crate::shutdown::{Phase, Progress, Shutdown};
 use crate::socket::{Acceptor, Listener};
 use crate::tunnel::Tunnels;
@@ -70,6 +71,7 @@ pub fn start(
             pool: Pool::new(gateway.settings.pool_idle_timeout),
             tls: tls.clone(),
             tunnels: Tunnels::default(),
+            mirrors: Arc::new(Semaphore::new(MIRRORS_MAX)),
         });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let stopping = shutdown.watch();

@@ -25,6 +25,7 @@ use http::header::{
 };
 use http::{HeaderMap, Request, Response, StatusCode};
 use penstock_llm::stage::Head;
+use tokio::sync::Semaphore;
 
 pub use self::affinity::AffinityCookie;
 use self::attempts::Journey;
@@ -60,7 +61,13 @@ pub struct Worker {
     pub tls: Arc<ClientTls>,
     /// The connections that were handed over.
     pub tunnels: Tunnels,
+    /// Room for copies of requests that are on their way.
+    pub mirrors: Arc<Semaphore>,
 }
+
+/// The most copies of requests that a worker has on their way. Beyond them
+/// requests are not copied: a copy must not cost what the requests need.
+pub const MIRRORS_MAX: usize = 256;
 
 /// The client's side of a connection.
 pub struct Downstream {
@@ -215,10 +222,10 @@ async fn pass(
         service,
         ends_at: by_route.into_iter().chain(by_process).min(),
     };
-    let answer = match policy {
-        None => attempts::attempt_once(worker, &journey, None, cx).await,
+    let answer = match (policy, route_limit) {
+        (None, None) => attempts::attempt_once(worker, &journey, None, cx).await,
         // Apart, so that other requests do not carry its state with them.
-        Some(_) => Box::pin(as_asked(worker, live, &journey, route_limit, cx)).await,
+        _ => Box::pin(as_asked(worker, live, &journey, route_limit, cx)).await,
     };
     answer.map(Answer::Upstream)
 }

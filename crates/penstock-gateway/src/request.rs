@@ -432,7 +432,18 @@ impl RequestContext {
         }
     }
 
-    /// The same for a smaller limit.
+    /// Whether the body is known to be within the limit of buffering.
+    pub fn body_is_sized(&self) -> bool {
+        match &self.body {
+            RequestBody::Streaming(body) => body
+                .size_hint()
+                .exact()
+                .is_some_and(|length| length <= self.intake.bytes_max as u64),
+            _ => true,
+        }
+    }
+
+    /// As [`Self::body_fits`], for a smaller limit.
     pub fn body_is_within(&self, bytes_max: usize) -> bool {
         match &self.body {
             RequestBody::Streaming(body) => body.size_hint().lower() <= bytes_max as u64,

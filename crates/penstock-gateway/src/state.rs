@@ -4,14 +4,14 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use penstock_llm::provider::Fetch;
 use penstock_manifest::kind::mcp_bridge::Endpoints;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OnceCell};
 
 use crate::access_log::AccessLog;
 use crate::balance::{Balance, EndpointSet, Turn};
@@ -41,7 +41,7 @@ pub struct SideFile {
     /// What it is.
     pub fetch: Fetch,
     /// Its content, once it has come.
-    pub text: OnceLock<Bytes>,
+    pub text: OnceCell<Bytes>,
 }
 
 impl Live {
@@ -160,7 +160,7 @@ impl State {
                 continue;
             }
             let file = known.get(fetch).and_then(Weak::upgrade).unwrap_or_else(|| {
-                let file = Arc::new(SideFile { fetch: fetch.clone(), text: OnceLock::new() });
+                let file = Arc::new(SideFile { fetch: fetch.clone(), text: OnceCell::new() });
                 known.insert(fetch.clone(), Arc::downgrade(&file));
                 file
             });

@@ -3,6 +3,7 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::time::Duration;
 
 use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 use http_body::Body;
@@ -15,8 +16,12 @@ use crate::request::{RequestContext, host_of};
 use crate::state::Live;
 use crate::upstream::Dialer;
 
-/// Sends a copy, where the route asks for one. A body that is too large to
-/// be held is not copied.
+/// How long a copy is waited for, as it holds a body.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Sends a copy, where the route asks for one. A request is not copied whose
+/// body is too large to be held, or comes without a length: it may go on for
+/// as long as the answer does.
 pub(super) async fn send(
     worker: &Worker,
     live: &Live,
@@ -28,23 +33,32 @@ pub(super) async fn send(
         return Ok(());
     };
     let Some(service) = live.service(mirror.service).cloned() else { return Ok(()) };
-    if cx.upgrade.is_some() || !cx.body_fits() {
+    if cx.upgrade.is_some() || !cx.body_is_sized() {
         return Ok(());
     }
+    let Ok(room) = worker.mirrors.clone().try_acquire_owned() else { return Ok(()) };
     cx.buffer_body().await?;
     let body = cx.buffered_body().cloned();
-    let copy = prepare(journey.upstream_vhost, journey.target, cx);
-    cx.restore_body(body.as_ref())?;
-    let mut copy = copy?;
+    let mut copy = prepare(journey.upstream_vhost, journey.target, cx).ok();
+    if cx.restore_body(body.as_ref()).is_err() {
+        // There is room for one of the two.
+        copy = None;
+        cx.restore_body(body.as_ref())?;
+    }
+    // What is wrong with it is wrong with the request, too, and is found then.
+    let Some(mut copy) = copy else { return Ok(()) };
     withhold_credentials(copy.headers_mut());
     if let Some(host) = copy.headers().get(HOST).and_then(shadow) {
         copy.headers_mut().insert(HOST, host);
     }
     let host = copy.headers().get(HOST).map(host_of).unwrap_or_default();
-    adapt(&mut copy, &service.service, cx)?;
-    let limits = send_limits(&worker.gateway.settings, None, journey, cx);
+    if adapt(&mut copy, &service.service, cx).is_err() {
+        return Ok(());
+    }
+    let limits = send_limits(&worker.gateway.settings, Some(PATIENCE), journey, cx);
     let (gateway, pool, tls) = (worker.gateway.clone(), worker.pool.clone(), worker.tls.clone());
     tokio::spawn(async move {
+        let _room = room;
         service.wait_resolved(gateway.settings.resolve_timeout).await;
         let dialer = Dialer {
             pool: &pool,

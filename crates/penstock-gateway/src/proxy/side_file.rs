@@ -20,7 +20,7 @@ use super::outgoing::adapt;
 use crate::body::OutgoingBody;
 use crate::error::{ErrorKind, GatewayError};
 use crate::request::{RequestContext, host_of};
-use crate::state::{Live, ServiceState};
+use crate::state::{Live, ServiceState, SideFile};
 use crate::upstream::{Dialer, SendLimits, UpstreamBody};
 
 /// Brings what the provider needs for this request.
@@ -41,10 +41,7 @@ pub(super) async fn fetch(
         };
         let text = match file.text.get() {
             Some(text) => text.clone(),
-            None => {
-                let text = read(worker, live, &need, cx).await.map_err(failed)?;
-                file.text.get_or_init(|| text).clone()
-            }
+            None => asked_once(worker, live, file, cx).await.map_err(failed)?,
         };
         bodies.push(text);
     }
@@ -52,21 +49,23 @@ pub(super) async fn fetch(
     Ok(())
 }
 
-/// Asks for a file, once; why there is none.
-async fn read(
+/// A file that is not there yet. Requests that need it at the same time ask
+/// for it one after the other, until one has got it; each gives up after the
+/// file's time.
+async fn asked_once(
     worker: &Worker,
     live: &Live,
-    file: &Fetch,
+    file: &SideFile,
     cx: &mut RequestContext,
 ) -> Result<Bytes, String> {
-    let Fetch::ContextFile { url, service, port, timeout_ms } = file;
+    let Fetch::ContextFile { url, service, port, timeout_ms } = &file.fetch;
     let found = live.service_of(service, *port);
     let Some(service) = found else { return Err(format!("no service `{service}:{port}`")) };
     let url: Uri = url.parse().map_err(|_| "its URL cannot be read".to_owned())?;
     let limit = Duration::from_millis(*timeout_ms);
-    let asking = ask(worker, service, &url, (cx, limit));
+    let asking = file.text.get_or_try_init(|| ask(worker, service, &url, (cx, limit)));
     match tokio::time::timeout(limit, asking).await {
-        Ok(text) => text,
+        Ok(text) => text.cloned(),
         Err(_) => Err("it did not come in time".to_owned()),
     }
 }

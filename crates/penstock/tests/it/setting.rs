@@ -22,7 +22,8 @@ pub(crate) fn higress_config(document: &str) -> (String, String) {
     config_map("higress-config", "higress", document)
 }
 
-/// A gateway with one route to an upstream, on `a.test`.
+/// A gateway with a route to an upstream on `a.test`, and one without a time of
+/// its own on `plain.test`.
 pub(crate) struct Site {
     pub(crate) gateway: Gateway,
     pub(crate) upstream: Upstream,
@@ -34,9 +35,10 @@ impl Site {
         let upstream = Upstream::start(scenario);
         let registry = static_registry("deck", &[upstream.address]);
         let route = Ingress::new("r").at("a.test", "Prefix", "/").annotation("timeout", "100");
+        let plain = Ingress::new("plain").at("plain.test", "Prefix", "/");
         let directory = Directory::new()
             .holding([("mcpbridges/default.yaml", bridge(&[registry]))])
-            .holding([route.file(), higress_config(document)]);
+            .holding([route.file(), plain.file(), higress_config(document)]);
         let gateway = Serve::new(directory.path()).start();
         Self { gateway, upstream, directory }
     }
@@ -80,9 +82,11 @@ fn upstreams_learn_the_address_where_that_is_set() {
 #[test]
 fn a_time_for_all_routes_wins_over_their_own() {
     let site = Site::with(Scenario::Silence, "downstream: {routeTimeout: 1}");
-    let began = Instant::now();
-    assert_eq!(site.gateway.send(&Request::get("a.test", "/")).status(), 504);
-    assert!(began.elapsed() < Duration::from_secs(50), "{:?}", began.elapsed());
+    for host in ["a.test", "plain.test"] {
+        let began = Instant::now();
+        assert_eq!(site.gateway.send(&Request::get(host, "/")).status(), 504, "{host}");
+        assert!(began.elapsed() < Duration::from_secs(50), "{host}: {:?}", began.elapsed());
+    }
 }
 
 #[test]
