@@ -8,6 +8,7 @@ mod backends;
 mod canary;
 mod certificates;
 mod default_backend;
+mod domains;
 mod downstream_tls;
 mod fallback;
 mod kubernetes;

@@ -434,7 +434,7 @@ codes! {
     DOMAIN_TOO_LONG = "PS820", Warning, "a domain is longer than a label can hold",
         "No route can carry its label, so the console never lists one under it. Use at most 56 characters.";
     DOMAIN_HTTPS = "PS821", Warning, "a route's TLS is not what its domain asks for",
-        "The gateway follows the Ingress. Save the domain in the console, or write spec.tls and higress.io/ssl-redirect by hand.";
+        "penstock serves what the domain asks for, Higress what the Ingress says. Save the domain in the console, or write spec.tls and higress.io/ssl-redirect by hand.";
 
     CONSOLE_PROTOCOL = "PS901", Info, "a provider has no protocol",
         "Consoles since 2.2.0 write protocol: openai, which is also the default.";

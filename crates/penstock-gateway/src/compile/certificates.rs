@@ -10,6 +10,7 @@ use penstock_manifest::kind::higress_https::{HigressHttps, is_higress_https};
 use penstock_manifest::kind::ingress::Ingress;
 use penstock_manifest::{Diagnostic, Position, Resource};
 
+use super::domains::Domains;
 use super::tls_secrets::{SecretKey, TlsSecrets, shown};
 use crate::certificate::Certificates;
 
@@ -27,6 +28,10 @@ pub(super) struct Builder<'a> {
     secrets: &'a TlsSecrets<'a>,
     /// The certificates for hosts without a Secret of their own.
     https: HigressHttps,
+    domains: &'a Domains,
+    /// Hosts that have a certificate through their domain, unless an Ingress
+    /// gives them one.
+    of_domains: Vec<(Box<str>, &'a Resource)>,
     gathered: Gathered,
 }
 
@@ -55,13 +60,24 @@ impl<'a> Builder<'a> {
     pub(super) fn new(
         resources: &'a [Arc<Resource>],
         secrets: &'a TlsSecrets<'a>,
+        domains: &'a Domains,
         diagnostics: &mut Vec<Diagnostic>,
     ) -> Self {
         let https = https(resources, diagnostics);
-        Self { secrets, https, gathered: Gathered::default() }
+        Self { secrets, https, domains, of_domains: Vec::new(), gathered: Gathered::default() }
     }
 
-    pub(super) fn finish(self) -> Gathered {
+    pub(super) fn finish(mut self, diagnostics: &mut Vec<Diagnostic>) -> Gathered {
+        for (host, resource) in std::mem::take(&mut self.of_domains) {
+            let secret = self.domains.secret_for(&host).cloned();
+            let unclaimed = secret.filter(|_| !self.gathered.claimed.contains_key(&*host));
+            if let Some(secret) = unclaimed {
+                let finding = self.claim(&Wish { host: &host, secret }, resource, diagnostics);
+                diagnostics.extend(finding.map(|(code, message)| {
+                    Diagnostic::at(code, &resource.source, resource.source.at, message)
+                }));
+            }
+        }
         self.gathered
     }
 
@@ -73,7 +89,7 @@ impl<'a> Builder<'a> {
     pub(super) fn add(
         &mut self,
         ingress: &Ingress,
-        resource: &Resource,
+        resource: &'a Resource,
         diagnostics: &mut Vec<Diagnostic>,
     ) {
         let mut seen = HashSet::new();
@@ -95,11 +111,14 @@ impl<'a> Builder<'a> {
                 diagnostics.extend(finding.map(|f| report(entry.at, &entry.key_path, f)));
             }
         }
-        if ingress.tls.is_empty() {
-            return;
-        }
         for rule in ingress.rules.iter().filter(|rule| seen.insert(&*rule.host)) {
             let host = &*rule.host;
+            if self.domains.secret_for(host).is_some() {
+                self.of_domains.push((rule.host.clone(), resource));
+            }
+            if ingress.tls.is_empty() {
+                continue;
+            }
             if let Some(secret) = self.https.secret_for(host).cloned() {
                 let finding = self.claim(&Wish { host, secret }, resource, diagnostics);
                 diagnostics.extend(finding.map(|f| report(rule.at, "spec.tls", f)));

@@ -19,6 +19,7 @@ use penstock_manifest::{Diagnostic, Resource};
 
 use super::backends::{self, Place};
 use super::default_backend::{DefaultBackends, Origin};
+use super::domains::Domains;
 use super::downstream_tls::{OTHER_AUTHORITY, Wishes};
 use super::plugins::Plugins;
 use super::policy::{self, ServicePolicy};
@@ -79,7 +80,8 @@ pub(super) fn compile(
     let mut canaries = Vec::new();
     let mut app_roots = HashMap::new();
     let secrets = TlsSecrets::new(resources);
-    let mut certificates = certificates::Builder::new(resources, &secrets, diagnostics);
+    let domains = Domains::new(resources, &secrets, diagnostics);
+    let mut certificates = certificates::Builder::new(resources, &secrets, &domains, diagnostics);
     let mut wishes = Wishes::default();
     let mut default_backends = DefaultBackends::default();
     for resource in ingresses {
@@ -89,7 +91,8 @@ pub(super) fn compile(
         if !is_of_class(&ingress, resource, inputs.options, diagnostics) {
             continue;
         }
-        let options = RouteOptions::parse(resource, diagnostics);
+        let mut options = RouteOptions::parse(resource, diagnostics);
+        options.ssl_redirect |= domains.force(&ingress);
         certificates.add(&ingress, resource, diagnostics);
         policy::report_missing(&options, resource, diagnostics);
         let closed_hosts = match options.is_canary {
@@ -138,7 +141,7 @@ pub(super) fn compile(
         snapshot.add_route(&host, policy::app_root(&host, path));
     }
     let defaults = default_backends.append(snapshot);
-    let mut gathered = certificates.finish();
+    let mut gathered = certificates.finish(diagnostics);
     wishes.apply(&secrets, &mut gathered, snapshot, diagnostics);
     snapshot.certificates = gathered.certificates;
     sort_hosts(snapshot, &defaults);

@@ -10,6 +10,7 @@ use penstock_manifest::diagnostic::{CERTIFICATE_ALONE, CERTIFICATE_CHAIN, CERTIF
 use penstock_manifest::kind::higress_https::HigressHttps;
 use penstock_manifest::{Diagnostic, Resource};
 
+use super::domains;
 use crate::certificate::{self, Authority, Certificate, Chain, Place};
 
 /// A Secret's namespace and name.
@@ -30,7 +31,7 @@ pub(super) struct Uses {
     authority_if_any: bool,
 }
 
-/// The Secrets that Ingresses and `higress-https` name, as far as that can be
+/// The Secrets that Ingresses, domains and `higress-https` name, as far as that can be
 /// told without reading them as a whole.
 pub(super) fn referred(
     resources: &[Arc<Resource>],
@@ -46,8 +47,9 @@ pub(super) fn referred(
             }
         }
     }
-    for credential in https.credentials {
-        uses.entry(credential.secret).or_default().certificate = true;
+    for secret in https.credentials.into_iter().map(|c| c.secret).chain(domains::secrets(resources))
+    {
+        uses.entry(secret).or_default().certificate = true;
     }
     let asks = |resource: &&Arc<Resource>| {
         &*resource.key.kind == "Ingress"

@@ -1,7 +1,7 @@
 //! The ConfigMaps in which the console keeps domains and AI routes
 //! (Higress console: KubernetesModelConverter). The gateway of Higress reads
 //! neither; penstock reads an AI route's `authConfig`, so that a lost key-auth
-//! rule does not open the route.
+//! rule does not open the route, and the HTTPS of a domain.
 
 use crate::diagnostic::{AI_ROUTE_JSON, Diagnostic, EMBEDDED_DOCUMENT};
 use crate::node::{Cursor, Node, Position, Value};

@@ -513,7 +513,8 @@ fn copies_go_elsewhere_and_nobody_waits_for_them() {
     assert_eq!((original.text(), copy.text()), (r#"{"a":1}"#, r#"{"a":1}"#));
     assert_eq!(copy.headers("host"), ["r-shadow"]);
     // It may go on for as long as the answer does, and is not held.
-    let chunks = "POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n";
+    let chunks =
+        "POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n";
     let mut connection = gateway.connect();
     connection.write(chunks.as_bytes());
     assert_eq!(connection.answer().status(), 200);

@@ -172,3 +172,37 @@ fn hosts_without_a_secret_have_that_of_their_domain() {
         Some(200),
     );
 }
+
+#[test]
+fn a_domain_of_the_console_has_https() {
+    let authority = Authority::new();
+    let upstream = Upstream::start(Scenario::Echo);
+    let registry = static_registry("deck", &[upstream.address]);
+    let domain = |https: &str, cert: &str| {
+        format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: domain-a.test, namespace: higress-system, labels: {{higress.io/config-map-type: domain}}}}\ndata: {{domain: a.test, enableHttps: \"{https}\", cert: {cert}}}\n"
+        )
+    };
+    let directory = Directory::new()
+        .holding([("mcpbridges/default.yaml", bridge(&[registry]))])
+        .holding([Ingress::new("r").at("a.test", "Prefix", "/").file()])
+        .holding([authority.secret("own", &["a.test"])])
+        .holding([("configmaps/domain-a.test.yaml", domain("off", "own"))]);
+    let gateway = Serve::new(directory.path()).start();
+    let check = |plain: u16, encrypted: Option<u16>| {
+        assert_eq!(gateway.send(&Request::get("a.test", "/x?q=1")).status(), plain);
+        assert_eq!(over_tls(&gateway, &authority, "a.test"), encrypted);
+    };
+    let change = |https: &str, cert: &str| {
+        let text = domain(https, cert);
+        gateway.reload(|| directory.replace("configmaps/domain-a.test.yaml", text));
+    };
+    check(200, None);
+    change("on", "own");
+    check(200, Some(200));
+    change("force", "own");
+    check(308, Some(200));
+    // Without the certificate, nothing that works is given up.
+    change("force", "gone");
+    check(200, None);
+}
