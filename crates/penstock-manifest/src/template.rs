@@ -225,7 +225,9 @@ impl Scrubber {
 
 /// Whether any text below a value refers to a Secret.
 fn mentions_secret(node: &Node) -> bool {
-    node.any(&mut |node| node.as_str().is_some_and(|text| text.contains(BEGIN)))
+    // Looking for one byte first is several times faster in short texts.
+    let mentions = |text: &str| text.bytes().any(|byte| byte == b'$') && text.contains(BEGIN);
+    node.any(&mut |node| node.as_str().is_some_and(mentions))
 }
 
 /// Whether a reference below a value leads nowhere.
