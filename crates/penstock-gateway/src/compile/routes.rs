@@ -52,7 +52,7 @@ type Claimed = HashMap<RouteKey, Claim>;
 /// Whose a path on a host is.
 struct Claim {
     owner: Arc<str>,
-    /// `None` where the path was dropped.
+    /// `None` where the path was dropped and nobody else gets it.
     index: Option<RouteIndex>,
     /// Whether its destination annotation gives a total of weights.
     has_total: bool,
@@ -221,12 +221,23 @@ impl Builder<'_> {
         }
         for rule in &ingress.rules {
             for path in &rule.paths {
-                let Some(claim) = self.claim(rule, path, claimed, diagnostics) else {
-                    continue;
+                let entry = match claimed.entry(self.key(rule, path)) {
+                    Entry::Vacant(vacant) => vacant,
+                    Entry::Occupied(occupied) => {
+                        diagnostics.push(self.duplicate(rule, path, &occupied.get().owner));
+                        continue;
+                    }
                 };
+                let has_total = path.backend == Backend::Resource;
+                let claim = || Claim { owner: self.name.clone(), index: None, has_total };
                 let Some(targets) = self.targets(rule, path, diagnostics) else {
+                    // Nobody else gets a path that is to be protected.
+                    if self.is_guarded(&rule.host) {
+                        entry.insert(claim());
+                    }
                     continue;
                 };
+                let claim = entry.insert(claim());
                 let other = self.decide(&targets, diagnostics);
                 let Some(mut route) = self.route(rule, path, targets, diagnostics) else {
                     continue;
@@ -421,39 +432,23 @@ impl Builder<'_> {
         )
     }
 
-    /// Takes a path, where it is the first with its key.
-    fn claim<'c>(
-        &self,
-        rule: &Rule,
-        path: &Path,
-        claimed: &'c mut Claimed,
-        diagnostics: &mut Vec<Diagnostic>,
-    ) -> Option<&'c mut Claim> {
-        let key = self.key(rule, path);
-        match claimed.entry(key) {
-            Entry::Vacant(vacant) => {
-                let has_total = path.backend == Backend::Resource;
-                let owner = self.name.clone();
-                Some(vacant.insert(Claim { owner, index: None, has_total }))
-            }
-            Entry::Occupied(occupied) => {
-                diagnostics.push(
-                    Diagnostic::at(
-                        &DUPLICATE_ROUTE,
-                        &self.resource.source,
-                        path.at,
-                        format!(
-                            "path `{}` on host `{}` belongs to `{}` already",
-                            path_text(path, self.options.has_rewrite),
-                            rule.host,
-                            occupied.get().owner
-                        ),
-                    )
-                    .with_path(path.key_path.clone()),
-                );
-                None
-            }
-        }
+    /// The finding about a path that another one takes.
+    fn duplicate(&self, rule: &Rule, path: &Path, owner: &str) -> Diagnostic {
+        let message = format!(
+            "path `{}` on host `{}` belongs to `{owner}` already",
+            path_text(path, self.options.has_rewrite),
+            rule.host,
+        );
+        Diagnostic::at(&DUPLICATE_ROUTE, &self.resource.source, path.at, message)
+            .with_path(path.key_path.clone())
+    }
+
+    /// Whether its routes on a host may only be reached under conditions that
+    /// it alone knows, or not at all.
+    fn is_guarded(&self, host: &str) -> bool {
+        self.wants_authentication
+            || self.options.closed.or(self.closed).is_some()
+            || self.closed_hosts.contains(host)
     }
 
     /// The targets; `None` where the path is dropped.
@@ -578,3 +573,6 @@ fn sort_hosts(snapshot: &mut Snapshot, defaults: &Range<usize>) {
         list.sort_by_cached_key(rank);
     }
 }
+
+#[cfg(test)]
+mod tests;
