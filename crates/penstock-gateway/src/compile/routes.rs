@@ -2,12 +2,12 @@
 //! (Higress: pkg/ingress/config/ingress_config.go, `convertVirtualService`).
 
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
 use http::Method;
-use penstock_manifest::annotation::{CanaryBy, Condition, RouteOptions};
+use penstock_manifest::annotation::{CanaryBy, Condition, PathRegex, RouteOptions};
 use penstock_manifest::diagnostic::{
     DUPLICATE_ROUTE, INGRESS_CLASS, INVALID_ANNOTATION, PATH_DROPPED, ROUTE_CLOSED,
     TLS_SETTING_UNUSED,
@@ -26,7 +26,7 @@ use super::services::Services;
 use super::tls_secrets::TlsSecrets;
 use super::{Options, canary, certificates, downstream_tls, upstream_tls};
 use crate::policy::RoutePolicy;
-use crate::route::{CompiledCondition, Precedence, RouteConditions};
+use crate::route::{self, CompiledCondition, Role, RouteConditions};
 use crate::snapshot::{
     Hosts, LimitIndex, LimitedRoute, Route, RouteIndex, Snapshot, WeightedTarget,
 };
@@ -43,8 +43,16 @@ pub(super) struct Inputs<'a> {
 pub(super) const AUTHENTICATION_MISSING: &str =
     "its AI route asks for authentication that no plugin gives";
 
-/// What makes two paths the same route.
-type RouteKey = (Box<str>, PathType, Box<str>, Vec<Box<str>>, Vec<Condition>);
+/// What makes two paths the same route: the host, how the path is compared,
+/// the path, the methods and the other conditions.
+type RouteKey = (Box<str>, PathKind, Box<str>, Vec<Box<str>>, Vec<Condition>);
+
+/// How a path is compared, whatever its `pathType` says.
+#[derive(PartialEq, Eq, Hash)]
+enum PathKind {
+    Written(PathType),
+    Regex(PathRegex),
+}
 
 /// The routes that there are, by what makes them the same.
 type Claimed = HashMap<RouteKey, Claim>;
@@ -77,7 +85,7 @@ pub(super) fn compile(
     let protected = protected_ingresses(resources);
     let mut claimed = Claimed::new();
     let mut canaries = Vec::new();
-    let mut app_roots = HashMap::new();
+    let mut app_roots = BTreeMap::new();
     let secrets = TlsSecrets::new(resources);
     let mut certificates = certificates::Builder::new(resources, &secrets, diagnostics);
     let mut wishes = Wishes::default();
@@ -133,15 +141,19 @@ pub(super) fn compile(
         }
         builder.add_canary(ingress, &claimed, snapshot, diagnostics);
     }
+    let first_app_root = snapshot.routes.len();
     for (host, path) in app_roots {
         let path = path.as_deref().unwrap_or("/");
-        snapshot.add_route(&host, policy::app_root(&host, path));
+        if let Some(index) = snapshot.add_route(&host, policy::app_root(&host, path)) {
+            snapshot.move_to_front(&host, index);
+        }
     }
+    let app_roots = first_app_root..snapshot.routes.len();
     let defaults = default_backends.append(snapshot);
     let mut gathered = certificates.finish();
     wishes.apply(&secrets, &mut gathered, snapshot, diagnostics);
     snapshot.certificates = gathered.certificates;
-    sort_hosts(snapshot, &defaults);
+    sort_hosts(snapshot, &app_roots, &defaults);
 }
 
 /// The names of the Ingresses whose AI route asks for authentication.
@@ -361,8 +373,9 @@ impl Builder<'_> {
                             diagnostics.push(self.opens_its_base(path));
                             route.closed = Some("its base route authenticates, and it does not");
                         }
-                        let index = snapshot.add_route(&rule.host, Some(route));
-                        snapshot.move_before(&rule.host, base, index);
+                        if let Some(index) = snapshot.add_route(&rule.host, Some(route)) {
+                            snapshot.move_before(&rule.host, base, index);
+                        }
                     }
                     Err(reason) => {
                         diagnostics.push(policy::invalid_path(self.resource, &path.path, &reason));
@@ -422,14 +435,17 @@ impl Builder<'_> {
         (!is_empty).then(|| Box::new(RouteConditions { methods, others }))
     }
 
+    /// Higress: controller.go, `createRuleKey`.
     fn key(&self, rule: &Rule, path: &Path) -> RouteKey {
-        (
-            rule.host.clone(),
-            path.path_type,
-            path_text(path, self.options.has_rewrite).into(),
-            self.options.methods.clone(),
-            self.options.conditions.clone(),
-        )
+        let text = path_text(path, self.options.has_rewrite);
+        let regex = self.options.path_regex(text);
+        let kind = regex.map_or(PathKind::Written(path.path_type), PathKind::Regex);
+        let text = match kind {
+            PathKind::Written(PathType::Prefix) => text.strip_suffix('/').unwrap_or(text),
+            PathKind::Written(PathType::Exact) | PathKind::Regex(_) => text,
+        };
+        let (methods, others) = (&self.options.methods, &self.options.conditions);
+        (rule.host.clone(), kind, text.into(), methods.clone(), others.clone())
     }
 
     /// The finding about a path that another one takes.
@@ -528,16 +544,26 @@ impl Snapshot {
 
     /// Puts a route of a host in front of another one: of two that rank alike,
     /// the first is tried.
-    fn move_before(&mut self, host: &str, other: RouteIndex, index: Option<RouteIndex>) {
-        let list = match host.strip_prefix("*.") {
-            Some(parent) => self.hosts.wildcard.get_mut(parent),
-            None if host == "*" => Some(&mut self.hosts.any),
-            None => self.hosts.exact.get_mut(host),
-        };
-        let (Some(list), Some(index)) = (list, index) else { return };
+    fn move_before(&mut self, host: &str, other: RouteIndex, index: RouteIndex) {
+        let Some(list) = list_of(&mut self.hosts, host) else { return };
         list.retain(|known| *known != index);
         let place = list.iter().position(|known| *known == other).unwrap_or(list.len());
         list.insert(place, index);
+    }
+
+    /// Puts a route of a host in front of all others.
+    fn move_to_front(&mut self, host: &str, index: RouteIndex) {
+        let Some(list) = list_of(&mut self.hosts, host) else { return };
+        list.retain(|known| *known != index);
+        list.insert(0, index);
+    }
+}
+
+fn list_of<'h>(hosts: &'h mut Hosts, host: &str) -> Option<&'h mut Vec<RouteIndex>> {
+    match host.strip_prefix("*.") {
+        Some(parent) => hosts.wildcard.get_mut(parent),
+        None if host == "*" => Some(&mut hosts.any),
+        None => hosts.exact.get_mut(host),
     }
 }
 
@@ -560,17 +586,18 @@ pub(super) fn add_to_host(hosts: &mut Hosts, host: &str, index: RouteIndex) {
     }
 }
 
-/// Sorts the routes of every host; `defaults` are those of default backends.
-fn sort_hosts(snapshot: &mut Snapshot, defaults: &Range<usize>) {
-    let routes = &snapshot.routes;
-    let rank = |index: &RouteIndex| {
-        let place = index.0 as usize;
-        routes.get(place).map(|route| Precedence::of(route, defaults.contains(&place)))
+/// Sorts the routes of every host; which of all routes lead from `/` to another
+/// path, and which are of default backends.
+fn sort_hosts(snapshot: &mut Snapshot, app_roots: &Range<usize>, defaults: &Range<usize>) {
+    let role = |index: RouteIndex| match index.0 as usize {
+        place if app_roots.contains(&place) => Role::AppRoot,
+        place if defaults.contains(&place) => Role::DefaultBackend,
+        _ => Role::Path,
     };
     let hosts = &mut snapshot.hosts;
     let lists = hosts.exact.values_mut().chain(hosts.wildcard.values_mut());
     for list in lists.chain(std::iter::once(&mut hosts.any)) {
-        list.sort_by_cached_key(rank);
+        route::sort(list, &snapshot.routes, role);
     }
 }
 

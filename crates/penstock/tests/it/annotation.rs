@@ -172,6 +172,12 @@ fn the_root_of_an_application_is_elsewhere() {
     assert_eq!((answer.status(), answer.header("location")), (302, Some("http://a.test/start")));
     assert_eq!(site.get("/x").status(), 200);
     assert_eq!(site.gateway.send(&Request::new("POST", "a.test", "/")).status(), 200);
+    let site = Site::new(&[at("Prefix", "/(.*)")
+        .annotation("use-regex", "true")
+        .annotation("rewrite-target", "/$1")
+        .annotation("app-root", "/start")]);
+    assert_eq!(site.get("/").status(), 302);
+    site.check_path("/x", "/x");
 }
 
 #[test]

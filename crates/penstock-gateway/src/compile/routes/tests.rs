@@ -74,3 +74,44 @@ fn a_path_without_a_backend_is_anybodys() {
     let canary = to_one("c", "Prefix", "/v1", "higress.io/canary: 'true'");
     check(&[annotated(named, ""), canary], &[], &["PS303", "PS303"]);
 }
+
+#[test]
+fn paths_are_the_same_where_they_are_compared_alike() {
+    let regex = "higress.io/use-regex: 'true'";
+    let full = "higress.io/full-path-regex: 'true'";
+    let two = |first: (&str, &str, &str), second: (&str, &str, &str)| {
+        [to_one("a", first.0, first.1, first.2), to_one("b", second.0, second.1, second.2)]
+    };
+    check(&two(("Prefix", "/foo", regex), ("Prefix", "/foo", "")), &["b", "a"], &[]);
+    check(&two(("Prefix", "/foo", regex), ("Prefix", "/foo", full)), &["a", "b"], &[]);
+    check(&two(("Prefix", "/foo", regex), ("Exact", "/foo", regex)), &["a"], &["PS304"]);
+    check(&two(("Prefix", "/foo", regex), ("Prefix", "/foo/", regex)), &["b", "a"], &[]);
+    check(&two(("Prefix", "/foo", ""), ("Prefix", "/foo/", "")), &["a"], &["PS304"]);
+    check(&two(("Prefix", "/", ""), ("Prefix", "/", "")), &["a"], &["PS304"]);
+    check(&two(("Exact", "/foo", ""), ("Exact", "/foo/", "")), &["b", "a"], &[]);
+    let to_one = "higress.io/destination: 'one.static:80'";
+    check(
+        &[ingress("a", &[("Prefix", "/a"), ("Prefix", "/a/")], RESOURCE, to_one)],
+        &["a"],
+        &["PS304"],
+    );
+}
+
+#[test]
+fn a_canary_is_of_a_path_that_is_compared_alike() {
+    let regex = "higress.io/use-regex: 'true'";
+    let canary = "higress.io/canary: 'true', higress.io/canary-by-header: x-c";
+    let pair = |base: (&str, &str), path: &str| {
+        [to_one("a", "Prefix", base.0, base.1), to_one("c", "Prefix", path, canary)]
+    };
+    check(&pair(("/foo", ""), "/foo/"), &["c", "a"], &[]);
+    check(&pair(("/foo", regex), "/foo"), &["a"], &["PS303"]);
+}
+
+#[test]
+fn the_root_of_an_application_is_tried_before_regular_expressions() {
+    let app_root = "higress.io/use-regex: 'true', higress.io/rewrite-target: '/$1', higress.io/app-root: /welcome";
+    check(&[to_one("a", "Prefix", "/(.*)", app_root)], &["a.test-app-root", "a"], &[]);
+    let exact = to_one("b", "Exact", "/", "");
+    check(&[to_one("a", "Prefix", "/(.*)", app_root), exact], &["b", "a.test-app-root", "a"], &[]);
+}
