@@ -344,6 +344,7 @@ pub(super) fn app_root(host: &str, path: &str) -> Option<Route> {
             weight: 100,
             service: None,
             headers: None,
+            fallback: None,
             chain: crate::snapshot::Chain::default(),
         }],
         upstream_vhost: None,

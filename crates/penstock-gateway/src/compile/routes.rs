@@ -4,13 +4,14 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
+use std::slice;
 use std::sync::Arc;
 
 use http::Method;
 use penstock_manifest::annotation::{CanaryBy, Condition, PathRegex, RouteOptions};
 use penstock_manifest::diagnostic::{
-    DUPLICATE_ROUTE, INGRESS_CLASS, INVALID_ANNOTATION, PATH_DROPPED, ROUTE_CLOSED,
-    TLS_SETTING_UNUSED,
+    ANNOTATION_UNUSED, DUPLICATE_ROUTE, INGRESS_CLASS, INVALID_ANNOTATION, PATH_DROPPED,
+    ROUTE_CLOSED, TLS_SETTING_UNUSED,
 };
 use penstock_manifest::kind::config_map::{self, AI_ROUTE_PREFIX, INTERNAL_SUFFIX};
 use penstock_manifest::kind::ingress::{Backend, Ingress, Path, PathType, Rule};
@@ -25,10 +26,10 @@ use super::policy::{self, ServicePolicy};
 use super::services::Services;
 use super::tls_secrets::TlsSecrets;
 use super::{Options, canary, certificates, downstream_tls, upstream_tls};
-use crate::policy::RoutePolicy;
-use crate::route::{self, CompiledCondition, Role, RouteConditions};
+use crate::policy::{RateLimit, RoutePolicy};
+use crate::route::{self, CompiledCondition, PathMatch, Role, RouteConditions};
 use crate::snapshot::{
-    Hosts, LimitIndex, LimitedRoute, Route, RouteIndex, Snapshot, WeightedTarget,
+    Hosts, LimitIndex, LimitedRoute, Route, RouteIndex, ServiceIndex, Snapshot, WeightedTarget,
 };
 
 /// What routes are built from besides Ingresses.
@@ -62,8 +63,9 @@ struct Claim {
     owner: Arc<str>,
     /// `None` where the path was dropped and nobody else gets it.
     index: Option<RouteIndex>,
-    /// Whether its destination annotation gives a total of weights.
-    has_total: bool,
+    /// What the weights of its route are shares of: what its destination
+    /// annotation or else its first canary says.
+    total: Option<u64>,
 }
 
 pub(super) fn compile(
@@ -139,8 +141,9 @@ pub(super) fn compile(
         if builder.asks_in_vain(ingress, &wishes, diagnostics) {
             continue;
         }
-        builder.add_canary(ingress, &claimed, snapshot, diagnostics);
+        builder.add_canary(ingress, &mut claimed, snapshot, diagnostics);
     }
+    normalise_weights(&claimed, snapshot);
     let first_app_root = snapshot.routes.len();
     for (host, path) in app_roots {
         let path = path.as_deref().unwrap_or("/");
@@ -154,6 +157,16 @@ pub(super) fn compile(
     wishes.apply(&secrets, &mut gathered, snapshot, diagnostics);
     snapshot.certificates = gathered.certificates;
     sort_hosts(snapshot, &app_roots, &defaults);
+}
+
+/// Turns the weights of all routes into shares, once no canary follows.
+fn normalise_weights(claimed: &Claimed, snapshot: &mut Snapshot) {
+    for claim in claimed.values() {
+        let route = claim.index.and_then(|index| snapshot.routes.get_mut(index.0 as usize));
+        if let Some(route) = route {
+            backends::normalise(&mut route.targets, claim.total.unwrap_or_default());
+        }
+    }
 }
 
 /// The names of the Ingresses whose AI route asks for authentication.
@@ -240,16 +253,16 @@ impl Builder<'_> {
                         continue;
                     }
                 };
-                let has_total = path.backend == Backend::Resource;
-                let claim = || Claim { owner: self.name.clone(), index: None, has_total };
+                let claim = |total| Claim { owner: self.name.clone(), index: None, total };
                 let Some(targets) = self.targets(rule, path, diagnostics) else {
                     // Nobody else gets a path that is to be protected.
                     if self.is_guarded(&rule.host) {
-                        entry.insert(claim());
+                        entry.insert(claim(None));
                     }
                     continue;
                 };
-                let claim = entry.insert(claim());
+                let has_total = path.backend == Backend::Resource;
+                let claim = entry.insert(claim(has_total.then(|| backends::total(&targets))));
                 let other = self.decide(&targets, diagnostics);
                 let Some(mut route) = self.route(rule, path, targets, diagnostics) else {
                     continue;
@@ -317,12 +330,8 @@ impl Builder<'_> {
         let Some(common) = common else { return };
         let mut policy = common.clone();
         policy.rewrite = policy::rewrite(&self.options, &route.path);
-        policy.rate_limit = policy::rate_limit(&self.options).map(|limit| {
-            let index = LimitIndex(u32::try_from(snapshot.rate_limits.len()).unwrap_or(u32::MAX));
-            let place = format!("{} {host} {:?}", self.name, route.path).into();
-            snapshot.rate_limits.push(LimitedRoute { place, limit });
-            index
-        });
+        policy.rate_limit = policy::rate_limit(&self.options)
+            .map(|limit| self.add_limit(limit, host, &route.path, snapshot));
         route.policy = Some(Arc::new(policy));
     }
 
@@ -331,25 +340,26 @@ impl Builder<'_> {
     fn add_canary(
         &self,
         ingress: &Ingress,
-        claimed: &Claimed,
+        claimed: &mut Claimed,
         snapshot: &mut Snapshot,
         diagnostics: &mut Vec<Diagnostic>,
     ) {
+        let by = self.options.canary.as_ref().map(|canary| &canary.by);
         for rule in &ingress.rules {
             for path in &rule.paths {
-                let claim = claimed.get(&self.key(rule, path));
-                let Some((claim, base)) = claim.and_then(|claim| Some((claim, claim.index?)))
-                else {
+                let claim = claimed.get_mut(&self.key(rule, path));
+                let Some((claim, base)) = claim.and_then(|claim| {
+                    let base = claim.index?;
+                    Some((claim, base))
+                }) else {
                     diagnostics.push(self.without_base(rule, path));
                     continue;
                 };
-                let by_weight = self
-                    .options
-                    .canary
-                    .as_ref()
-                    .is_none_or(|canary| matches!(canary.by, CanaryBy::Weight { .. }));
-                let Some(route) = snapshot.routes.get_mut(base.0 as usize) else { continue };
-                let name = if by_weight { &claim.owner } else { &self.name };
+                let weight = match by {
+                    Some(CanaryBy::Weight { weight, total }) => Some((*weight, *total)),
+                    _ => None,
+                };
+                let name = if weight.is_some() { &claim.owner } else { &self.name };
                 let Some(targets) = self.targets_as(name, rule, path, diagnostics) else {
                     continue;
                 };
@@ -358,31 +368,106 @@ impl Builder<'_> {
                 if self.closed.is_some() || self.decide(&targets, diagnostics).is_some() {
                     continue;
                 }
-                if by_weight {
-                    for target in targets.into_iter().take(1) {
-                        canary::share(route, &self.options, claim.has_total, target);
-                    }
+                let Some((weight, total)) = weight else {
+                    self.add_conditional((rule, path), base, targets, snapshot, diagnostics);
                     continue;
+                };
+                let total = u64::from(total);
+                if *claim.total.get_or_insert(total) != total {
+                    self.tell_other_total(diagnostics);
                 }
-                let is_opened = !backends::is_open(&route.targets, &rule.host)
-                    && backends::is_open(&targets, &rule.host);
-                match canary::by_condition(route, name, &self.options, targets) {
-                    Ok(None) => {}
-                    Ok(Some(mut route)) => {
-                        if is_opened {
-                            diagnostics.push(self.opens_its_base(path));
-                            route.closed = Some("its base route authenticates, and it does not");
-                        }
-                        if let Some(index) = snapshot.add_route(&rule.host, Some(route)) {
-                            snapshot.move_before(&rule.host, base, index);
-                        }
-                    }
-                    Err(reason) => {
-                        diagnostics.push(policy::invalid_path(self.resource, &path.path, &reason));
-                    }
+                let route = snapshot.routes.get_mut(base.0 as usize);
+                if let (Some(route), Some(target)) = (route, targets.into_iter().next()) {
+                    canary::add_target(route, &self.options, weight, target);
                 }
             }
         }
+    }
+
+    /// Adds the route of a canary by header or cookie in front of its base.
+    fn add_conditional(
+        &self,
+        (rule, path): (&Rule, &Path),
+        base: RouteIndex,
+        mut targets: Vec<WeightedTarget>,
+        snapshot: &mut Snapshot,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) {
+        let Some(route) = snapshot.routes.get(base.0 as usize) else { return };
+        let is_protected = !backends::is_open(&route.targets, &rule.host);
+        let is_opened = is_protected && backends::is_open(&targets, &rule.host);
+        let total = backends::total(&targets);
+        backends::normalise(&mut targets, total);
+        let first = route.targets.first().and_then(|target| target.service);
+        for target in &mut targets {
+            let fallback = first.and_then(|index| self.fallback(rule, index));
+            // It is not reached past what protects it.
+            let is_fit = |it: &WeightedTarget| {
+                !is_protected || !backends::is_open(slice::from_ref(it), &rule.host)
+            };
+            target.fallback = fallback.filter(is_fit).map(Box::new);
+        }
+        let mut route = match canary::by_condition(route, &self.name, &self.options, targets) {
+            Ok(Some(route)) => route,
+            Ok(None) => return,
+            Err(reason) => {
+                diagnostics.push(policy::invalid_path(self.resource, &path.path, &reason));
+                return;
+            }
+        };
+        if is_opened {
+            diagnostics.push(self.opens_its_base(path));
+            route.closed = Some("its base route authenticates, and it does not");
+        }
+        self.count_apart(&mut route, &rule.host, snapshot);
+        if let Some(index) = snapshot.add_route(&rule.host, Some(route)) {
+            snapshot.move_before(&rule.host, base, index);
+        }
+    }
+
+    /// A target of the base on the canary's own route, with the plugins that
+    /// see it there.
+    fn fallback(&self, rule: &Rule, index: ServiceIndex) -> Option<WeightedTarget> {
+        let service = self.inputs.services.get(index)?;
+        let place = Some((&*self.name, Some(&service)));
+        Some(WeightedTarget {
+            weight: 0,
+            service: Some(index),
+            headers: None,
+            fallback: None,
+            chain: self.inputs.plugins.chain(place, &rule.host),
+        })
+    }
+
+    /// Gives a canary's route a limit of its own, where its base has one.
+    fn count_apart(&self, route: &mut Route, host: &str, snapshot: &mut Snapshot) {
+        let Some(policy) = route.policy.as_mut().map(Arc::make_mut) else { return };
+        let known = policy.rate_limit.and_then(|index| snapshot.rate_limits.get(index.0 as usize));
+        if let Some(limit) = known.map(|known| known.limit) {
+            policy.rate_limit = Some(self.add_limit(limit, host, &route.path, snapshot));
+        }
+    }
+
+    fn add_limit(
+        &self,
+        limit: RateLimit,
+        host: &str,
+        path: &PathMatch,
+        snapshot: &mut Snapshot,
+    ) -> LimitIndex {
+        let index = LimitIndex(u32::try_from(snapshot.rate_limits.len()).unwrap_or(u32::MAX));
+        let place = format!("{} {host} {path:?}", self.name).into();
+        snapshot.rate_limits.push(LimitedRoute { place, limit });
+        index
+    }
+
+    /// Another total of weights than this canary's is in force.
+    fn tell_other_total(&self, diagnostics: &mut Vec<Diagnostic>) {
+        let message = "without effect: the weights are shares of what the Ingress that it is a canary of, or an earlier canary, says";
+        let finding = policy::at_annotation(self.resource, "canary-weight-total", |cursor| {
+            cursor.diagnostic(&ANNOTATION_UNUSED, message)
+        });
+        diagnostics.extend(finding.filter(|finding| !diagnostics.contains(finding)));
     }
 
     fn without_base(&self, rule: &Rule, path: &Path) -> Diagnostic {
