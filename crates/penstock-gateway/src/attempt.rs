@@ -41,14 +41,15 @@ fn fnv1a_32(bytes: &[u8]) -> u32 {
 /// Turns declared weights into shares of 100
 /// (Higress: pkg/ingress/config/ingress_config.go, `normalizeWeightedCluster`).
 ///
-/// Every destination from the second on gets the truncated quotient, computed
-/// in single precision as Higress does; the first gets the remainder.
-pub fn normalise_weights(weights: &[u32]) -> Vec<u32> {
-    let Some((first, rest)) = weights.split_first() else {
+/// Every destination from the second on gets the truncated quotient of `total`
+/// or, if that is more, of what they are together. It is computed in single
+/// precision as Higress does; the first gets the remainder.
+pub fn normalise_weights(weights: &[u32], total: u64) -> Vec<u32> {
+    let Some((_, rest)) = weights.split_first() else {
         return Vec::new();
     };
     let rest_sum: u64 = rest.iter().map(|weight| u64::from(*weight)).sum();
-    let total = rest_sum.max(u64::from(*first) + rest_sum);
+    let total = rest_sum.max(total);
     if rest.is_empty() || total == 0 {
         return std::iter::once(100).chain(rest.iter().map(|_| 0)).collect();
     }
@@ -65,7 +66,8 @@ mod tests {
     #[test]
     fn weights_become_shares_as_in_higress() {
         let check = |weights: &[u32], expected: &[u32]| {
-            assert_eq!(normalise_weights(weights), expected, "{weights:?}");
+            let total = weights.iter().map(|weight| u64::from(*weight)).sum();
+            assert_eq!(normalise_weights(weights, total), expected, "{weights:?}");
         };
         check(&[], &[]);
         check(&[7], &[100]);
@@ -80,6 +82,10 @@ mod tests {
         for weight in (0..=100).filter(|weight| ![53, 59].contains(weight)) {
             check(&[100 - weight, weight], &[100 - weight, weight]);
         }
+        assert_eq!(normalise_weights(&[1, 1, 10], 2), [1, 9, 90]);
+        assert_eq!(normalise_weights(&[100, 60, 60], 100), [0, 50, 50]);
+        assert_eq!(normalise_weights(&[50, 50, 60], 100), [1, 45, 54]);
+        assert_eq!(normalise_weights(&[100, 10], 1000), [99, 1]);
     }
 
     #[test]

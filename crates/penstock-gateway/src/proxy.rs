@@ -269,7 +269,7 @@ fn find<'a>(
     }
     let target = attempt::choose(route, cx.target_roll)
         .ok_or_else(|| GatewayError::new(ErrorKind::ServiceUnknown))?;
-    Ok(Some((route, target)))
+    Ok(Some((route, substitute::in_place(live, target))))
 }
 
 /// The route of a request, where there is one, and the target in it.

@@ -1,7 +1,7 @@
 //! Which route a request takes: host, path, method, headers, query.
 //!
-//! Routes of a host are sorted once, when they are compiled, by
-//! [`Precedence`]; `find` then takes the first that matches. A host whose
+//! Routes of a host are sorted once, when they are compiled, by [`sort`];
+//! `find` then takes the first that matches. A host whose
 //! routes all decline passes the request on to the next less specific host
 //! pattern, which is Higress' own addition to Envoy.
 
@@ -84,6 +84,18 @@ pub enum CompiledMatcher {
     Present,
 }
 
+/// What a route is there for, as far as its place within a host goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// A path of an Ingress, or a canary of one.
+    Path,
+    /// It leads from `/` to another path. It ranks with the regular
+    /// expressions, of whatever kind and length, and goes in front of them.
+    AppRoot,
+    /// It takes what is left.
+    DefaultBackend,
+}
+
 /// The order of routes within a host; the smaller goes first
 /// (Higress: pkg/ingress/kube/common/tool.go, `SortHTTPRoutes`). Equal ones
 /// keep the order of their Ingresses, so sorting must be stable.
@@ -92,6 +104,8 @@ pub struct Precedence {
     is_default_backend: bool,
     is_catch_all: bool,
     path_type: u8,
+    /// Which of the runs of one kind of regular expression it stands in.
+    run: usize,
     path_bytes: std::cmp::Reverse<usize>,
     has_no_method: bool,
     method_bytes: usize,
@@ -100,8 +114,8 @@ pub struct Precedence {
 }
 
 impl Precedence {
-    /// The rank of a route.
-    pub fn of(route: &Route, is_default_backend: bool) -> Self {
+    /// The rank of a route, among regular expressions of its own kind.
+    pub fn of(route: &Route, role: Role) -> Self {
         let (path_type, path_bytes) = match &route.path {
             PathMatch::Exact { path, .. } => (0, path.len()),
             // `/` is kept as the empty prefix but ranks with its length of 1.
@@ -115,16 +129,49 @@ impl Precedence {
         // The length of the methods joined with `|`.
         let method_bytes = methods.iter().map(|m| m.as_str().len() + 1).sum::<usize>();
         Self {
-            is_default_backend,
+            is_default_backend: role == Role::DefaultBackend,
             is_catch_all: conditions.is_none()
                 && matches!(&route.path, PathMatch::Prefix { path, .. } if path.is_empty()),
             path_type,
+            run: 0,
             path_bytes: std::cmp::Reverse(path_bytes),
             has_no_method: methods.is_empty(),
             method_bytes,
             headers: std::cmp::Reverse(others.len() - queries),
             queries: std::cmp::Reverse(queries),
         }
+    }
+}
+
+/// Sorts the routes of a host, which are given in the order of their
+/// Ingresses.
+///
+/// Higress compares regular expressions of one kind by length, and those of
+/// two kinds not at all: they keep their order. That is no order of all of
+/// them, but an insertion sort, which is what Go does with a short list,
+/// moves none past one of another kind. So each run of one kind is sorted by
+/// itself.
+pub fn sort(list: &mut [RouteIndex], routes: &[Route], role: impl Fn(RouteIndex) -> Role) {
+    let mut run = 0;
+    let mut last_kind = None;
+    let rank = |index: &RouteIndex| {
+        let route = routes.get(index.0 as usize)?;
+        let role = role(*index);
+        let mut rank = Precedence::of(route, role);
+        if let PathMatch::Regex { is_full, .. } = &route.path {
+            let kind = (role == Role::AppRoot, *is_full);
+            if last_kind.is_some_and(|last| last != kind) {
+                run += 1;
+            }
+            last_kind = Some(kind);
+            rank.run = run;
+        }
+        Some(rank)
+    };
+    let mut ranked: Vec<_> = list.iter().map(rank).zip(list.iter().copied()).collect();
+    ranked.sort_by(|(a, _), (b, _)| a.cmp(b));
+    for (place, (_, index)) in list.iter_mut().zip(ranked) {
+        *place = index;
     }
 }
 

@@ -56,7 +56,8 @@ impl Snapshot {
     /// The plugins wherever they run, each as often as it does.
     pub fn instances(&self) -> impl Iterator<Item = &Arc<PluginInstance>> {
         let targets = self.routes.iter().flat_map(|route| &route.targets);
-        let chains = targets.map(|target| &target.chain).chain([&self.without_route]);
+        let targets = targets.flat_map(|target| [Some(target), target.fallback.as_deref()]);
+        let chains = targets.flatten().map(|target| &target.chain).chain([&self.without_route]);
         chains.flat_map(|chain| &chain.steps).flat_map(|step| {
             let by_domain = step.by_domain.iter().filter_map(|(_, instance)| instance.as_ref());
             by_domain.chain(&step.otherwise)
@@ -155,6 +156,10 @@ pub struct WeightedTarget {
     /// Changes of headers for this share only, as a canary has them: of the
     /// request, and of the answer.
     pub headers: Option<Box<(HeaderEdits, HeaderEdits)>>,
+    /// What takes its requests while its service has no endpoint that is fit;
+    /// its weight means nothing. Only canaries have one: the first target of
+    /// their base.
+    pub fallback: Option<Box<WeightedTarget>>,
     /// The plugins for this route and this service.
     pub chain: Chain,
 }

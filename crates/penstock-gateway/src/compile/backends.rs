@@ -34,7 +34,8 @@ pub(super) struct Place<'a> {
 /// A service that exists; the gateway answers 503 where there is none.
 type Found<'s> = Option<(ServiceIndex, &'s Service)>;
 
-/// The targets of a backend; `None` where the path is dropped, with a finding.
+/// The targets of a backend with the weights that it declares; `None` where
+/// the path is dropped, with a finding.
 pub(super) fn targets(
     inputs: &Inputs<'_>,
     place: &Place<'_>,
@@ -51,11 +52,25 @@ pub(super) fn targets(
         weight,
         service: service.map(|(index, _)| index),
         headers: None,
+        fallback: None,
         chain: inputs
             .plugins
             .chain(Some((place.route, service.map(|(_, service)| service))), place.host),
     };
     Some(shares.into_iter().map(target).collect())
+}
+
+/// What the declared weights are shares of, together.
+pub(super) fn total(targets: &[WeightedTarget]) -> u64 {
+    targets.iter().map(|target| u64::from(target.weight)).sum()
+}
+
+/// Turns declared weights into shares of 100.
+pub(super) fn normalise(targets: &mut [WeightedTarget], total: u64) {
+    let weights: Vec<u32> = targets.iter().map(|target| target.weight).collect();
+    for (target, share) in targets.iter_mut().zip(normalise_weights(&weights, total)) {
+        target.weight = share;
+    }
 }
 
 /// Whether nothing authenticates the requests of a host on one of the targets.
@@ -123,16 +138,14 @@ fn destinations<'s>(
     if destinations.is_empty() {
         return None;
     }
-    let weights: Vec<u32> = destinations.iter().map(|destination| destination.weight).collect();
-    let shares = normalise_weights(&weights);
     let services = inputs.services;
-    let found = |destination: &Destination| {
+    let mut found = |destination: &Destination| {
         if destination.host.ends_with(CLUSTER_DOMAIN) && services.kubernetes.is_empty() {
             diagnostics.extend(unknown(place.resource, &destination.host));
         }
         services.of(destination)
     };
-    Some(shares.into_iter().zip(destinations.iter().map(found)).collect())
+    Some(destinations.iter().map(|to| (to.weight, found(to))).collect())
 }
 
 /// The finding about a destination that is a Service, where the source has

@@ -73,30 +73,29 @@ fn condition(by: &CanaryBy) -> Option<Condition> {
     Some(Condition { subject: Subject::Header(name), matcher })
 }
 
-/// Gives a canary by weight its share of the base route: only its first
-/// target gets it, with the canary's own header control.
-pub(super) fn share(
+/// Gives a canary by weight its part of the base route: its first target, with
+/// the weight that it declares and the canary's own header control.
+pub(super) fn add_target(
     base: &mut Route,
     options: &RouteOptions,
-    has_total: bool,
+    weight: u32,
     canary: WeightedTarget,
 ) {
-    let Some(CanaryBy::Weight { weight, total }) = options.canary.as_ref().map(|c| &c.by) else {
-        return;
-    };
-    // The total of the base's own annotation wins.
-    let total = if has_total { 100 } else { *total };
-    let others: u32 = base.targets.iter().skip(1).map(|target| target.weight).sum();
-    let share = u64::from(*weight) * 100 / u64::from(total.max(*weight).max(1));
-    let share = u32::try_from(share).unwrap_or(100).min(100_u32.saturating_sub(others));
-    if let Some(first) = base.targets.first_mut() {
-        first.weight = first.weight.saturating_sub(share);
-    }
     let edits = (
         policy::edits(options.request_headers.as_deref()),
         policy::edits(options.response_headers.as_deref()),
     );
     let has_edits = edits != (HeaderEdits::default(), HeaderEdits::default());
     let headers = has_edits.then(|| Box::new(edits));
-    base.targets.push(WeightedTarget { weight: share, headers, ..canary });
+    let fallback = base.targets.first().filter(|first| first.service.is_some());
+    let fallback = fallback.map(|first| {
+        Box::new(WeightedTarget {
+            weight: 0,
+            service: first.service,
+            headers: headers.clone(),
+            fallback: None,
+            chain: first.chain.clone(),
+        })
+    });
+    base.targets.push(WeightedTarget { weight, headers, fallback, ..canary });
 }

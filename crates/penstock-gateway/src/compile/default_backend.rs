@@ -121,7 +121,9 @@ impl Origin<'_> {
             at: cursor.node.at,
             key_path: &cursor.path,
         };
-        let targets = backends::targets(self.inputs, &place, backend, diagnostics)?;
+        let mut targets = backends::targets(self.inputs, &place, backend, diagnostics)?;
+        let total = backends::total(&targets);
+        backends::normalise(&mut targets, total);
         let is_open = self.wants_authentication && backends::is_open(&targets, host);
         Some(Route {
             name: name.clone(),

@@ -334,7 +334,7 @@ pub(super) fn app_root(host: &str, path: &str) -> Option<Route> {
     let policy = RoutePolicy { redirect: Some(redirect), ..RoutePolicy::default() };
     Some(Route {
         name: format!("{host}-app-root").into(),
-        // It ranks with the regular expressions.
+        // It ranks with the regular expressions, in front of them.
         path: PathMatch::regex("/", true).ok()?,
         conditions: Some(Box::new(RouteConditions {
             methods: vec![Method::GET],
@@ -344,6 +344,7 @@ pub(super) fn app_root(host: &str, path: &str) -> Option<Route> {
             weight: 100,
             service: None,
             headers: None,
+            fallback: None,
             chain: crate::snapshot::Chain::default(),
         }],
         upstream_vhost: None,

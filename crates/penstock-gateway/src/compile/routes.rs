@@ -2,15 +2,16 @@
 //! (Higress: pkg/ingress/config/ingress_config.go, `convertVirtualService`).
 
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
+use std::slice;
 use std::sync::Arc;
 
 use http::Method;
-use penstock_manifest::annotation::{CanaryBy, Condition, RouteOptions};
+use penstock_manifest::annotation::{CanaryBy, Condition, PathRegex, RouteOptions};
 use penstock_manifest::diagnostic::{
-    DUPLICATE_ROUTE, INGRESS_CLASS, INVALID_ANNOTATION, PATH_DROPPED, ROUTE_CLOSED,
-    TLS_SETTING_UNUSED,
+    ANNOTATION_UNUSED, DUPLICATE_ROUTE, INGRESS_CLASS, INVALID_ANNOTATION, PATH_DROPPED,
+    ROUTE_CLOSED, TLS_SETTING_UNUSED,
 };
 use penstock_manifest::kind::config_map::{self, AI_ROUTE_PREFIX, INTERNAL_SUFFIX};
 use penstock_manifest::kind::ingress::{Backend, Ingress, Path, PathType, Rule};
@@ -26,10 +27,10 @@ use super::policy::{self, ServicePolicy};
 use super::services::Services;
 use super::tls_secrets::TlsSecrets;
 use super::{Options, canary, certificates, downstream_tls, upstream_tls};
-use crate::policy::RoutePolicy;
-use crate::route::{CompiledCondition, Precedence, RouteConditions};
+use crate::policy::{RateLimit, RoutePolicy};
+use crate::route::{self, CompiledCondition, PathMatch, Role, RouteConditions};
 use crate::snapshot::{
-    Hosts, LimitIndex, LimitedRoute, Route, RouteIndex, Snapshot, WeightedTarget,
+    Hosts, LimitIndex, LimitedRoute, Route, RouteIndex, ServiceIndex, Snapshot, WeightedTarget,
 };
 
 /// What routes are built from besides Ingresses.
@@ -44,8 +45,16 @@ pub(super) struct Inputs<'a> {
 pub(super) const AUTHENTICATION_MISSING: &str =
     "its AI route asks for authentication that no plugin gives";
 
-/// What makes two paths the same route.
-type RouteKey = (Box<str>, PathType, Box<str>, Vec<Box<str>>, Vec<Condition>);
+/// What makes two paths the same route: the host, how the path is compared,
+/// the path, the methods and the other conditions.
+type RouteKey = (Box<str>, PathKind, Box<str>, Vec<Box<str>>, Vec<Condition>);
+
+/// How a path is compared, whatever its `pathType` says.
+#[derive(PartialEq, Eq, Hash)]
+enum PathKind {
+    Written(PathType),
+    Regex(PathRegex),
+}
 
 /// The routes that there are, by what makes them the same.
 type Claimed = HashMap<RouteKey, Claim>;
@@ -53,10 +62,11 @@ type Claimed = HashMap<RouteKey, Claim>;
 /// Whose a path on a host is.
 struct Claim {
     owner: Arc<str>,
-    /// `None` where the path was dropped.
+    /// `None` where the path was dropped and nobody else gets it.
     index: Option<RouteIndex>,
-    /// Whether its destination annotation gives a total of weights.
-    has_total: bool,
+    /// What the weights of its route are shares of: what its destination
+    /// annotation or else its first canary says.
+    total: Option<u64>,
 }
 
 pub(super) fn compile(
@@ -78,7 +88,7 @@ pub(super) fn compile(
     let protected = protected_ingresses(resources);
     let mut claimed = Claimed::new();
     let mut canaries = Vec::new();
-    let mut app_roots = HashMap::new();
+    let mut app_roots = BTreeMap::new();
     let secrets = TlsSecrets::new(resources);
     let domains = Domains::new(resources, &secrets, diagnostics);
     let mut certificates = certificates::Builder::new(resources, &secrets, &domains, diagnostics);
@@ -134,17 +144,32 @@ pub(super) fn compile(
         if builder.asks_in_vain(ingress, &wishes, diagnostics) {
             continue;
         }
-        builder.add_canary(ingress, &claimed, snapshot, diagnostics);
+        builder.add_canary(ingress, &mut claimed, snapshot, diagnostics);
     }
+    normalise_weights(&claimed, snapshot);
+    let first_app_root = snapshot.routes.len();
     for (host, path) in app_roots {
         let path = path.as_deref().unwrap_or("/");
-        snapshot.add_route(&host, policy::app_root(&host, path));
+        if let Some(index) = snapshot.add_route(&host, policy::app_root(&host, path)) {
+            snapshot.move_to_front(&host, index);
+        }
     }
+    let app_roots = first_app_root..snapshot.routes.len();
     let defaults = default_backends.append(snapshot);
     let mut gathered = certificates.finish(diagnostics);
     wishes.apply(&secrets, &mut gathered, snapshot, diagnostics);
     snapshot.certificates = gathered.certificates;
-    sort_hosts(snapshot, &defaults);
+    sort_hosts(snapshot, &app_roots, &defaults);
+}
+
+/// Turns the weights of all routes into shares, once no canary follows.
+fn normalise_weights(claimed: &Claimed, snapshot: &mut Snapshot) {
+    for claim in claimed.values() {
+        let route = claim.index.and_then(|index| snapshot.routes.get_mut(index.0 as usize));
+        if let Some(route) = route {
+            backends::normalise(&mut route.targets, claim.total.unwrap_or_default());
+        }
+    }
 }
 
 /// The names of the Ingresses whose AI route asks for authentication.
@@ -224,12 +249,23 @@ impl Builder<'_> {
         }
         for rule in &ingress.rules {
             for path in &rule.paths {
-                let Some(claim) = self.claim(rule, path, claimed, diagnostics) else {
-                    continue;
+                let entry = match claimed.entry(self.key(rule, path)) {
+                    Entry::Vacant(vacant) => vacant,
+                    Entry::Occupied(occupied) => {
+                        diagnostics.push(self.duplicate(rule, path, &occupied.get().owner));
+                        continue;
+                    }
                 };
+                let claim = |total| Claim { owner: self.name.clone(), index: None, total };
                 let Some(targets) = self.targets(rule, path, diagnostics) else {
+                    // Nobody else gets a path that is to be protected.
+                    if self.is_guarded(&rule.host) {
+                        entry.insert(claim(None));
+                    }
                     continue;
                 };
+                let has_total = path.backend == Backend::Resource;
+                let claim = entry.insert(claim(has_total.then(|| backends::total(&targets))));
                 let other = self.decide(&targets, diagnostics);
                 let Some(mut route) = self.route(rule, path, targets, diagnostics) else {
                     continue;
@@ -297,12 +333,8 @@ impl Builder<'_> {
         let Some(common) = common else { return };
         let mut policy = common.clone();
         policy.rewrite = policy::rewrite(&self.options, &route.path);
-        policy.rate_limit = policy::rate_limit(&self.options).map(|limit| {
-            let index = LimitIndex(u32::try_from(snapshot.rate_limits.len()).unwrap_or(u32::MAX));
-            let place = format!("{} {host} {:?}", self.name, route.path).into();
-            snapshot.rate_limits.push(LimitedRoute { place, limit });
-            index
-        });
+        policy.rate_limit = policy::rate_limit(&self.options)
+            .map(|limit| self.add_limit(limit, host, &route.path, snapshot));
         route.policy = Some(Arc::new(policy));
     }
 
@@ -311,25 +343,26 @@ impl Builder<'_> {
     fn add_canary(
         &self,
         ingress: &Ingress,
-        claimed: &Claimed,
+        claimed: &mut Claimed,
         snapshot: &mut Snapshot,
         diagnostics: &mut Vec<Diagnostic>,
     ) {
+        let by = self.options.canary.as_ref().map(|canary| &canary.by);
         for rule in &ingress.rules {
             for path in &rule.paths {
-                let claim = claimed.get(&self.key(rule, path));
-                let Some((claim, base)) = claim.and_then(|claim| Some((claim, claim.index?)))
-                else {
+                let claim = claimed.get_mut(&self.key(rule, path));
+                let Some((claim, base)) = claim.and_then(|claim| {
+                    let base = claim.index?;
+                    Some((claim, base))
+                }) else {
                     diagnostics.push(self.without_base(rule, path));
                     continue;
                 };
-                let by_weight = self
-                    .options
-                    .canary
-                    .as_ref()
-                    .is_none_or(|canary| matches!(canary.by, CanaryBy::Weight { .. }));
-                let Some(route) = snapshot.routes.get_mut(base.0 as usize) else { continue };
-                let name = if by_weight { &claim.owner } else { &self.name };
+                let weight = match by {
+                    Some(CanaryBy::Weight { weight, total }) => Some((*weight, *total)),
+                    _ => None,
+                };
+                let name = if weight.is_some() { &claim.owner } else { &self.name };
                 let Some(targets) = self.targets_as(name, rule, path, diagnostics) else {
                     continue;
                 };
@@ -338,30 +371,106 @@ impl Builder<'_> {
                 if self.closed.is_some() || self.decide(&targets, diagnostics).is_some() {
                     continue;
                 }
-                if by_weight {
-                    for target in targets.into_iter().take(1) {
-                        canary::share(route, &self.options, claim.has_total, target);
-                    }
+                let Some((weight, total)) = weight else {
+                    self.add_conditional((rule, path), base, targets, snapshot, diagnostics);
                     continue;
+                };
+                let total = u64::from(total);
+                if *claim.total.get_or_insert(total) != total {
+                    self.tell_other_total(diagnostics);
                 }
-                let is_opened = !backends::is_open(&route.targets, &rule.host)
-                    && backends::is_open(&targets, &rule.host);
-                match canary::by_condition(route, name, &self.options, targets) {
-                    Ok(None) => {}
-                    Ok(Some(mut route)) => {
-                        if is_opened {
-                            diagnostics.push(self.opens_its_base(path));
-                            route.closed = Some("its base route authenticates, and it does not");
-                        }
-                        let index = snapshot.add_route(&rule.host, Some(route));
-                        snapshot.move_before(&rule.host, base, index);
-                    }
-                    Err(reason) => {
-                        diagnostics.push(policy::invalid_path(self.resource, &path.path, &reason));
-                    }
+                let route = snapshot.routes.get_mut(base.0 as usize);
+                if let (Some(route), Some(target)) = (route, targets.into_iter().next()) {
+                    canary::add_target(route, &self.options, weight, target);
                 }
             }
         }
+    }
+
+    /// Adds the route of a canary by header or cookie in front of its base.
+    fn add_conditional(
+        &self,
+        (rule, path): (&Rule, &Path),
+        base: RouteIndex,
+        mut targets: Vec<WeightedTarget>,
+        snapshot: &mut Snapshot,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) {
+        let Some(route) = snapshot.routes.get(base.0 as usize) else { return };
+        let is_protected = !backends::is_open(&route.targets, &rule.host);
+        let is_opened = is_protected && backends::is_open(&targets, &rule.host);
+        let total = backends::total(&targets);
+        backends::normalise(&mut targets, total);
+        let first = route.targets.first().and_then(|target| target.service);
+        for target in &mut targets {
+            let fallback = first.and_then(|index| self.fallback(rule, index));
+            // It is not reached past what protects it.
+            let is_fit = |it: &WeightedTarget| {
+                !is_protected || !backends::is_open(slice::from_ref(it), &rule.host)
+            };
+            target.fallback = fallback.filter(is_fit).map(Box::new);
+        }
+        let mut route = match canary::by_condition(route, &self.name, &self.options, targets) {
+            Ok(Some(route)) => route,
+            Ok(None) => return,
+            Err(reason) => {
+                diagnostics.push(policy::invalid_path(self.resource, &path.path, &reason));
+                return;
+            }
+        };
+        if is_opened {
+            diagnostics.push(self.opens_its_base(path));
+            route.closed = Some("its base route authenticates, and it does not");
+        }
+        self.count_apart(&mut route, &rule.host, snapshot);
+        if let Some(index) = snapshot.add_route(&rule.host, Some(route)) {
+            snapshot.move_before(&rule.host, base, index);
+        }
+    }
+
+    /// A target of the base on the canary's own route, with the plugins that
+    /// see it there.
+    fn fallback(&self, rule: &Rule, index: ServiceIndex) -> Option<WeightedTarget> {
+        let service = self.inputs.services.get(index)?;
+        let place = Some((&*self.name, Some(&service)));
+        Some(WeightedTarget {
+            weight: 0,
+            service: Some(index),
+            headers: None,
+            fallback: None,
+            chain: self.inputs.plugins.chain(place, &rule.host),
+        })
+    }
+
+    /// Gives a canary's route a limit of its own, where its base has one.
+    fn count_apart(&self, route: &mut Route, host: &str, snapshot: &mut Snapshot) {
+        let Some(policy) = route.policy.as_mut().map(Arc::make_mut) else { return };
+        let known = policy.rate_limit.and_then(|index| snapshot.rate_limits.get(index.0 as usize));
+        if let Some(limit) = known.map(|known| known.limit) {
+            policy.rate_limit = Some(self.add_limit(limit, host, &route.path, snapshot));
+        }
+    }
+
+    fn add_limit(
+        &self,
+        limit: RateLimit,
+        host: &str,
+        path: &PathMatch,
+        snapshot: &mut Snapshot,
+    ) -> LimitIndex {
+        let index = LimitIndex(u32::try_from(snapshot.rate_limits.len()).unwrap_or(u32::MAX));
+        let place = format!("{} {host} {path:?}", self.name).into();
+        snapshot.rate_limits.push(LimitedRoute { place, limit });
+        index
+    }
+
+    /// Another total of weights than this canary's is in force.
+    fn tell_other_total(&self, diagnostics: &mut Vec<Diagnostic>) {
+        let message = "without effect: the weights are shares of what the Ingress that it is a canary of, or an earlier canary, says";
+        let finding = policy::at_annotation(self.resource, "canary-weight-total", |cursor| {
+            cursor.diagnostic(&ANNOTATION_UNUSED, message)
+        });
+        diagnostics.extend(finding.filter(|finding| !diagnostics.contains(finding)));
     }
 
     fn without_base(&self, rule: &Rule, path: &Path) -> Diagnostic {
@@ -414,49 +523,36 @@ impl Builder<'_> {
         (!is_empty).then(|| Box::new(RouteConditions { methods, others }))
     }
 
+    /// Higress: controller.go, `createRuleKey`.
     fn key(&self, rule: &Rule, path: &Path) -> RouteKey {
-        (
-            rule.host.clone(),
-            path.path_type,
-            path_text(path, self.options.has_rewrite).into(),
-            self.options.methods.clone(),
-            self.options.conditions.clone(),
-        )
+        let text = path_text(path, self.options.has_rewrite);
+        let regex = self.options.path_regex(text);
+        let kind = regex.map_or(PathKind::Written(path.path_type), PathKind::Regex);
+        let text = match kind {
+            PathKind::Written(PathType::Prefix) => text.strip_suffix('/').unwrap_or(text),
+            PathKind::Written(PathType::Exact) | PathKind::Regex(_) => text,
+        };
+        let (methods, others) = (&self.options.methods, &self.options.conditions);
+        (rule.host.clone(), kind, text.into(), methods.clone(), others.clone())
     }
 
-    /// Takes a path, where it is the first with its key.
-    fn claim<'c>(
-        &self,
-        rule: &Rule,
-        path: &Path,
-        claimed: &'c mut Claimed,
-        diagnostics: &mut Vec<Diagnostic>,
-    ) -> Option<&'c mut Claim> {
-        let key = self.key(rule, path);
-        match claimed.entry(key) {
-            Entry::Vacant(vacant) => {
-                let has_total = path.backend == Backend::Resource;
-                let owner = self.name.clone();
-                Some(vacant.insert(Claim { owner, index: None, has_total }))
-            }
-            Entry::Occupied(occupied) => {
-                diagnostics.push(
-                    Diagnostic::at(
-                        &DUPLICATE_ROUTE,
-                        &self.resource.source,
-                        path.at,
-                        format!(
-                            "path `{}` on host `{}` belongs to `{}` already",
-                            path_text(path, self.options.has_rewrite),
-                            rule.host,
-                            occupied.get().owner
-                        ),
-                    )
-                    .with_path(path.key_path.clone()),
-                );
-                None
-            }
-        }
+    /// The finding about a path that another one takes.
+    fn duplicate(&self, rule: &Rule, path: &Path, owner: &str) -> Diagnostic {
+        let message = format!(
+            "path `{}` on host `{}` belongs to `{owner}` already",
+            path_text(path, self.options.has_rewrite),
+            rule.host,
+        );
+        Diagnostic::at(&DUPLICATE_ROUTE, &self.resource.source, path.at, message)
+            .with_path(path.key_path.clone())
+    }
+
+    /// Whether its routes on a host may only be reached under conditions that
+    /// it alone knows, or not at all.
+    fn is_guarded(&self, host: &str) -> bool {
+        self.wants_authentication
+            || self.options.closed.or(self.closed).is_some()
+            || self.closed_hosts.contains(host)
     }
 
     /// The targets; `None` where the path is dropped.
@@ -536,16 +632,26 @@ impl Snapshot {
 
     /// Puts a route of a host in front of another one: of two that rank alike,
     /// the first is tried.
-    fn move_before(&mut self, host: &str, other: RouteIndex, index: Option<RouteIndex>) {
-        let list = match host.strip_prefix("*.") {
-            Some(parent) => self.hosts.wildcard.get_mut(parent),
-            None if host == "*" => Some(&mut self.hosts.any),
-            None => self.hosts.exact.get_mut(host),
-        };
-        let (Some(list), Some(index)) = (list, index) else { return };
+    fn move_before(&mut self, host: &str, other: RouteIndex, index: RouteIndex) {
+        let Some(list) = list_of(&mut self.hosts, host) else { return };
         list.retain(|known| *known != index);
         let place = list.iter().position(|known| *known == other).unwrap_or(list.len());
         list.insert(place, index);
+    }
+
+    /// Puts a route of a host in front of all others.
+    fn move_to_front(&mut self, host: &str, index: RouteIndex) {
+        let Some(list) = list_of(&mut self.hosts, host) else { return };
+        list.retain(|known| *known != index);
+        list.insert(0, index);
+    }
+}
+
+fn list_of<'h>(hosts: &'h mut Hosts, host: &str) -> Option<&'h mut Vec<RouteIndex>> {
+    match host.strip_prefix("*.") {
+        Some(parent) => hosts.wildcard.get_mut(parent),
+        None if host == "*" => Some(&mut hosts.any),
+        None => hosts.exact.get_mut(host),
     }
 }
 
@@ -568,16 +674,20 @@ pub(super) fn add_to_host(hosts: &mut Hosts, host: &str, index: RouteIndex) {
     }
 }
 
-/// Sorts the routes of every host; `defaults` are those of default backends.
-fn sort_hosts(snapshot: &mut Snapshot, defaults: &Range<usize>) {
-    let routes = &snapshot.routes;
-    let rank = |index: &RouteIndex| {
-        let place = index.0 as usize;
-        routes.get(place).map(|route| Precedence::of(route, defaults.contains(&place)))
+/// Sorts the routes of every host; which of all routes lead from `/` to another
+/// path, and which are of default backends.
+fn sort_hosts(snapshot: &mut Snapshot, app_roots: &Range<usize>, defaults: &Range<usize>) {
+    let role = |index: RouteIndex| match index.0 as usize {
+        place if app_roots.contains(&place) => Role::AppRoot,
+        place if defaults.contains(&place) => Role::DefaultBackend,
+        _ => Role::Path,
     };
     let hosts = &mut snapshot.hosts;
     let lists = hosts.exact.values_mut().chain(hosts.wildcard.values_mut());
     for list in lists.chain(std::iter::once(&mut hosts.any)) {
-        list.sort_by_cached_key(rank);
+        route::sort(list, &snapshot.routes, role);
     }
 }
+
+#[cfg(test)]
+mod tests;

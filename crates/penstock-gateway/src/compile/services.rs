@@ -116,6 +116,13 @@ impl Services<'_> {
         }
     }
 
+    /// A service that something leads to.
+    pub(super) fn get(&self, index: ServiceIndex) -> Option<Service> {
+        let place = index.0 as usize;
+        let later = || self.later.borrow().get(place.checked_sub(self.services.len())?).cloned();
+        self.services.get(place).cloned().or_else(later)
+    }
+
     /// A Service of Kubernetes by a port, or by its first.
     pub(super) fn of_kubernetes(
         &self,

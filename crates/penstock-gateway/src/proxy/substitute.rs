@@ -10,11 +10,25 @@ use super::attempts::{self, Journey};
 use crate::error::GatewayError;
 use crate::policy::RoutePolicy;
 use crate::request::RequestContext;
+use crate::snapshot::WeightedTarget;
 use crate::state::{Live, ServiceState};
 use crate::upstream::UpstreamBody;
 
 const X_ENVOY_ROUTE_NAME: HeaderName = HeaderName::from_static("x-envoy-route-name");
 const X_ENVOY_FALLBACK_SERVICE: HeaderName = HeaderName::from_static("x-envoy-fallback-service");
+
+/// The target that takes a request: the one that was chosen, unless its
+/// service has no endpoint that is fit and there is another one for that. It
+/// is asked in front of the plugins, because they are others there.
+pub(super) fn in_place<'a>(live: &Live, chosen: &'a WeightedTarget) -> &'a WeightedTarget {
+    let Some(other) = chosen.fallback.as_deref() else { return chosen };
+    let service = chosen.service.and_then(|index| live.service(index));
+    if service.is_some_and(|service| is_empty(service)) { other } else { chosen }
+}
+
+fn is_empty(service: &ServiceState) -> bool {
+    service.is_resolved() && service.endpoints().refresh() == 0
+}
 
 /// The service that takes a request: the route's own, unless it has no
 /// endpoint that is fit and there is another one for that. The other one is
@@ -28,7 +42,7 @@ pub(super) fn of_empty<'a>(
     let fallback = policy.and_then(|policy| policy.fallback.as_ref());
     let other = fallback.and_then(|fallback| live.service(fallback.service));
     match other {
-        Some(other) if service.is_resolved() && service.endpoints().refresh() == 0 => {
+        Some(other) if is_empty(service) => {
             cx.provider = None;
             other
         }

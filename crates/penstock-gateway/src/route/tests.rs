@@ -63,10 +63,11 @@ fn routes_sort_as_in_higress() {
         with(route("root-header", PathMatch::prefix("/", false)), &[], &["a"]),
         route("root", PathMatch::prefix("/", false)),
     ];
-    let ranks: Vec<_> = expected.iter().map(|route| Precedence::of(route, false)).collect();
+    let ranks: Vec<_> = expected.iter().map(|route| Precedence::of(route, Role::Path)).collect();
     assert!(ranks.is_sorted());
     assert!(ranks.windows(2).all(|pair| pair[0] != pair[1]));
-    let default = Precedence::of(&route("default", PathMatch::prefix("/", false)), true);
+    let default =
+        Precedence::of(&route("default", PathMatch::prefix("/", false)), Role::DefaultBackend);
     assert!(ranks.iter().all(|rank| *rank < default));
     let get = with(route("get", PathMatch::prefix("/v1", false)), &[Method::GET], &[]);
     let two = with(
@@ -74,7 +75,43 @@ fn routes_sort_as_in_higress() {
         &[Method::GET, Method::POST],
         &["a", "b", "c"],
     );
-    assert!(Precedence::of(&get, false) < Precedence::of(&two, false), "shorter method list first");
+    assert!(
+        Precedence::of(&get, Role::Path) < Precedence::of(&two, Role::Path),
+        "shorter method list first"
+    );
+}
+
+#[test]
+fn kinds_of_regular_expressions_keep_their_order() {
+    let prefix = |text: &str| route(text, PathMatch::regex(text, false).unwrap());
+    let full = |text: &str| route(text, PathMatch::regex(text, true).unwrap());
+    let check = |routes: Vec<Route>, expected: &[&str]| {
+        let mut list: Vec<_> = (0..routes.len() as u32).map(RouteIndex).collect();
+        let role = |index: RouteIndex| match &*routes[index.0 as usize].name {
+            "app-root" => Role::AppRoot,
+            "default" => Role::DefaultBackend,
+            _ => Role::Path,
+        };
+        sort(&mut list, &routes, role);
+        let names: Vec<&str> = list.iter().map(|at| &*routes[at.0 as usize].name).collect();
+        assert_eq!(names, expected);
+    };
+    check(vec![full("/a.*"), prefix("/a-long-one")], &["/a.*", "/a-long-one"]);
+    check(vec![prefix("/a"), prefix("/bb"), full("/c")], &["/bb", "/a", "/c"]);
+    check(vec![prefix("/a"), full("/c"), prefix("/bb")], &["/a", "/c", "/bb"]);
+    // What is no regular expression does not part those that are.
+    let all = route("all", PathMatch::prefix("/", false));
+    let exact_path = route("exact", exact("/a"));
+    let default = route("default", PathMatch::prefix("/", false));
+    check(
+        vec![default, prefix("/a"), all, exact_path, prefix("/bb")],
+        &["exact", "/bb", "/a", "all", "default"],
+    );
+    let app_root =
+        || with(route("app-root", PathMatch::regex("/", true).unwrap()), &[Method::GET], &[]);
+    check(vec![app_root(), prefix("/(.*)"), full("/(.*)x")], &["app-root", "/(.*)", "/(.*)x"]);
+    check(vec![app_root(), full("/(.*)"), full("/(.*)x")], &["app-root", "/(.*)x", "/(.*)"]);
+    check(vec![app_root(), route("/", exact("/"))], &["/", "app-root"]);
 }
 
 #[test]

@@ -45,7 +45,7 @@ pub enum RegexTrigger {
 }
 
 /// How a path that is a regular expression matches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PathRegex {
     /// `PATH.*` over the whole path.
     Prefix,

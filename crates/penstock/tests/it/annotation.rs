@@ -172,6 +172,12 @@ fn the_root_of_an_application_is_elsewhere() {
     assert_eq!((answer.status(), answer.header("location")), (302, Some("http://a.test/start")));
     assert_eq!(site.get("/x").status(), 200);
     assert_eq!(site.gateway.send(&Request::new("POST", "a.test", "/")).status(), 200);
+    let site = Site::new(&[at("Prefix", "/(.*)")
+        .annotation("use-regex", "true")
+        .annotation("rewrite-target", "/$1")
+        .annotation("app-root", "/start")]);
+    assert_eq!(site.get("/").status(), 302);
+    site.check_path("/x", "/x");
 }
 
 #[test]
@@ -442,6 +448,54 @@ fn a_canary_does_not_open_what_its_base_protects() {
     let request = Request::get("a.test", "/").header("x-canary", "always");
     assert_eq!(site.gateway.send(&request).status(), 503);
     site.upstream.received_nothing();
+}
+
+#[test]
+fn a_canary_is_counted_apart() {
+    let site = Site::new(&[
+        root().annotation("route-limit-rpm", "1").annotation("route-limit-burst-multiplier", "1"),
+        Ingress::new("gray")
+            .at("a.test", "Prefix", "/")
+            .annotation("canary", "true")
+            .annotation("canary-by-header", "x-canary"),
+    ]);
+    let gray = Request::get("a.test", "/").header("x-canary", "always");
+    assert_eq!([site.get("/").status(), site.get("/").status()], [200, 429]);
+    let statuses = [(); 2].map(|()| site.gateway.send(&gray).status());
+    assert_eq!(statuses, [200, 429]);
+}
+
+#[test]
+fn a_base_answers_where_its_canary_has_no_endpoint() {
+    let check = |by: (&str, &str)| {
+        let upstream = Upstream::start(Scenario::Echo);
+        let empty = "apiVersion: v1\nkind: Service\nmetadata: {name: gray, namespace: higress-system}\nspec:\n  ports: [{port: 80}]\n---\napiVersion: v1\nkind: Endpoints\nmetadata: {name: gray, namespace: higress-system}\nsubsets: []\n";
+        let canary = Ingress::new("gray")
+            .at("a.test", "Prefix", "/")
+            .to("gray.higress-system.svc.cluster.local:80")
+            .annotation("canary", "true")
+            .annotation(by.0, by.1);
+        let base = Ingress::new("base").at("a.test", "Prefix", "/");
+        let plugin = Plugin::key_auth()
+            .default_config(
+                "{consumers: [{name: c, credential: k}], keys: [x-key], in_header: true}",
+            )
+            .rule("{ingress: [base, gray], config: {allow: [c]}}");
+        let directory = Directory::new()
+            .holding([(
+                "mcpbridges/default.yaml",
+                bridge(&[static_registry("deck", &[upstream.address])]),
+            )])
+            .holding([("services/gray.yaml", empty.to_owned())])
+            .holding([base.file(), canary.file(), plugin.file()]);
+        let gateway = Serve::new(directory.path()).start();
+        let request = Request::get("a.test", "/").header("x-canary", "always");
+        assert_eq!(gateway.send(&request).status(), 401, "{by:?}");
+        assert_eq!(gateway.send(&request.header("x-key", "k")).status(), 200, "{by:?}");
+        assert_eq!(upstream.received().headers("host"), ["base"]);
+    };
+    check(("canary-by-header", "x-canary"));
+    check(("canary-weight", "100"));
 }
 
 /// Three upstreams that tell their names behind one service.
