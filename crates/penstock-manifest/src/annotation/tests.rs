@@ -203,11 +203,29 @@ fn redirects() {
     check(&permanent("304"), redirect, "Some((301, false, \"b.test\", None))", &["must be 301"]);
     check(&permanent("418"), redirect, "Some((301, false, \"b.test\", None))", &["must be 301"]);
     check(&[("permanent-redirect-code", "308")], redirect, "None", &["PS322"]);
-    for url in
-        ["/x", "ftp://a", "http://", "http://a@b", "http://a/?hunter2", "http://a/\u{1}", "//a"]
-    {
-        check(&[("temporal-redirect", url)], redirect, "None", &["must be an absolute"]);
+    for (url, expected) in [
+        ("http://a/b?hunter2#c", "Some((302, false, \"a\", Some(\"/b\")))"),
+        ("http://a#hunter2/?", "Some((302, false, \"a\", None))"),
+    ] {
+        let left_out = "query and fragment of the URL are left out";
+        check(&[("temporal-redirect", url)], redirect, expected, &[left_out]);
     }
+    let closed = |o: &RouteOptions| (o.redirect.is_some(), o.closed.is_some());
+    for url in
+        ["/x", "ftp://a", "http://", "http://hunter2@b", "http://?a", "http://a/\u{1}", "//a"]
+    {
+        for key in ["temporal-redirect", "nginx:permanent-redirect"] {
+            let findings = ["must be an absolute", "PS307 a redirect cannot be used"];
+            check(&[(key, url)], closed, "(false, true)", &findings);
+        }
+    }
+    check(
+        &[("permanent-redirect", "http://b.test"), ("temporal-redirect", "/x")],
+        closed,
+        "(true, false)",
+        &["`temporal-redirect` must be an absolute"],
+    );
+    check(&[("permanent-redirect", " ")], closed, "(false, false)", &["must be an absolute"]);
 }
 
 #[test]

@@ -130,12 +130,26 @@ fn redirects_lead_elsewhere() {
         301,
         "http://b.test:81/old?q=1",
     );
+    check(
+        root().annotation("permanent-redirect", "https://b.test/new?a=b#c"),
+        301,
+        "https://b.test/new?q=1",
+    );
     check(root().annotation("ssl-redirect", "true"), 308, "https://a.test/old?q=1");
     check(
         root().annotation(&format!("{NGINX}/force-ssl-redirect"), "true"),
         308,
         "https://a.test/old?q=1",
     );
+}
+
+#[test]
+fn a_redirect_that_cannot_be_read_does_not_lead_to_the_upstream() {
+    let site = Site::new(&[root().annotation("temporal-redirect", "b.test/new")]);
+    assert_eq!(site.get("/old").status(), 503);
+    site.upstream.received_nothing();
+    let codes: Vec<_> = site.gateway.findings().iter().map(|f| f["code"].clone()).collect();
+    assert_eq!(codes, ["PS308", "PS307"]);
 }
 
 #[test]
