@@ -16,6 +16,7 @@ mod plugins;
 mod policy;
 mod routes;
 mod services;
+mod sources;
 mod tls_secrets;
 mod tuning;
 mod upstream_tls;
