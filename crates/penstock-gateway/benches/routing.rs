@@ -49,6 +49,9 @@ fn main() {
             query: None,
             method: &method,
             headers: &headers,
+            authority: None,
+            is_tls: false,
+            has_trusted_hops: false,
         };
         let begin = Instant::now();
         let found = black_box(snapshot.find(black_box(&input)));

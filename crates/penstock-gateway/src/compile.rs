@@ -17,6 +17,7 @@ mod plugins;
 mod policy;
 mod routes;
 mod services;
+mod sources;
 mod tls_secrets;
 mod tuning;
 mod upstream_tls;

@@ -38,8 +38,8 @@ pub struct RoutePolicy {
     pub retry: Option<Retry>,
     /// How many requests pass.
     pub rate_limit: Option<LimitIndex>,
-    /// The addresses that may ask; `None` for all.
-    pub allowed_sources: Option<Vec<Network>>,
+    /// The addresses that may ask: those that every list admits.
+    pub sources: Vec<SourceList>,
     /// Who answers where the route's own services cannot.
     pub fallback: Option<Fallback>,
     /// Who gets copies of requests.
@@ -317,6 +317,26 @@ pub struct Mirror {
     pub service: ServiceIndex,
     /// Percent of the requests.
     pub percentage: u32,
+}
+
+/// Who may ask, by address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourceList {
+    /// These only.
+    Allowed(Vec<Network>),
+    /// All but these.
+    Denied(Vec<Network>),
+}
+
+impl SourceList {
+    /// Whether an address may ask, as far as this list is concerned.
+    pub fn admits(&self, address: IpAddr) -> bool {
+        let is_in = |networks: &[Network]| networks.iter().any(|one| one.contains(address));
+        match self {
+            Self::Allowed(networks) => is_in(networks),
+            Self::Denied(networks) => !is_in(networks),
+        }
+    }
 }
 
 /// A range of addresses.

@@ -323,6 +323,9 @@ impl RequestContext {
             query: self.uri.query(),
             method: &self.method,
             headers: &self.headers,
+            authority: self.authority.as_ref(),
+            is_tls: self.is_tls,
+            has_trusted_hops: self.has_trusted_hops(),
         }
     }
 
@@ -364,8 +367,7 @@ impl RequestContext {
     /// Whether the client speaks HTTPS: to the gateway, or to a proxy in front
     /// that is believed.
     pub fn came_encrypted(&self) -> bool {
-        let told = self.headers.get(X_FORWARDED_PROTO).map(HeaderValue::as_bytes);
-        self.is_tls || (self.has_trusted_hops() && told == Some(b"https"))
+        self.route_input().came_encrypted()
     }
 
     /// The content type in lower case; empty where there is none.

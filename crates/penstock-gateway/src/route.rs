@@ -5,10 +5,16 @@
 //! routes all decline passes the request on to the next less specific host
 //! pattern, which is Higress' own addition to Envoy.
 
-use http::{HeaderMap, Method};
-use penstock_manifest::annotation::{Condition, Matcher, Subject};
-use regex::Regex;
+pub(crate) mod re2;
 
+use std::borrow::Cow;
+
+use http::Method;
+use http::header::{COOKIE, HOST, HeaderMap, HeaderValue};
+use penstock_manifest::annotation::{Condition, Matcher, Subject};
+use regex::{Regex, bytes};
+
+use crate::request::X_FORWARDED_PROTO;
 use crate::snapshot::{Hosts, Route, RouteIndex, Snapshot};
 
 /// What `find` looks at.
@@ -21,8 +27,22 @@ pub struct RouteInput<'a> {
     pub query: Option<&'a str>,
     /// The method.
     pub method: &'a Method,
-    /// The headers.
+    /// The headers, without `Host`.
     pub headers: &'a HeaderMap,
+    /// The host as the client has written it, with its port.
+    pub authority: Option<&'a HeaderValue>,
+    /// Whether the connection is encrypted.
+    pub is_tls: bool,
+    /// Whether a proxy in front is believed that the client's is.
+    pub has_trusted_hops: bool,
+}
+
+impl RouteInput<'_> {
+    /// Whether the client speaks HTTPS.
+    pub fn came_encrypted(&self) -> bool {
+        let told = || self.headers.get(X_FORWARDED_PROTO).map(HeaderValue::as_bytes);
+        self.is_tls || (self.has_trusted_hops && told() == Some(b"https"))
+    }
 }
 
 /// How a route compares the path.
@@ -79,7 +99,7 @@ pub enum CompiledMatcher {
     /// The beginning.
     Prefix(Box<str>),
     /// The whole value matches.
-    Regex(Box<Regex>),
+    Regex(Box<bytes::Regex>),
     /// Anything.
     Present,
 }
@@ -266,7 +286,8 @@ impl PathMatch {
     /// It is not valid, or too large; the text says why.
     pub fn regex(text: &str, is_full: bool) -> Result<Self, String> {
         let end = if is_full { "" } else { ".*" };
-        let regex = whole(&format!("{text}{end}"))?;
+        let regex =
+            Regex::new(&whole(&format!("{text}{end}"))).map_err(|error| error.to_string())?;
         Ok(Self::Regex { text: text.into(), is_full, regex: Box::new(regex) })
     }
 
@@ -309,50 +330,73 @@ impl CompiledCondition {
             Matcher::Exact(value) => CompiledMatcher::Exact(value.clone()),
             Matcher::Prefix(value) => CompiledMatcher::Prefix(value.clone()),
             Matcher::Present => CompiledMatcher::Present,
-            Matcher::Regex(pattern) => CompiledMatcher::Regex(Box::new(whole(pattern)?)),
+            Matcher::Regex(pattern) => {
+                let regex = bytes::Regex::new(&whole(pattern));
+                CompiledMatcher::Regex(Box::new(regex.map_err(|error| error.to_string())?))
+            }
         };
-        Ok(Self { subject: condition.subject.clone(), matcher })
+        let subject = match &condition.subject {
+            // Envoy knows it under this name only.
+            Subject::Header(name) if **name == *HOST.as_str() => {
+                Subject::Pseudo("authority".into())
+            }
+            subject => subject.clone(),
+        };
+        Ok(Self { subject, matcher })
     }
 
     fn holds(&self, input: &RouteInput<'_>) -> bool {
         match &self.subject {
-            Subject::Header(name) => input
-                .headers
-                .get(&**name)
-                .and_then(|value| value.to_str().ok())
-                .is_some_and(|value| self.matcher.matches(value)),
+            Subject::Header(name) => {
+                joined(name, input.headers).is_some_and(|value| self.matcher.matches(&value))
+            }
             Subject::Pseudo(name) => {
                 pseudo_header(name, input).is_some_and(|value| self.matcher.matches(&value))
             }
             Subject::Query(name) => query_values(input.query.unwrap_or_default(), name)
                 .next()
-                .is_some_and(|value| self.matcher.matches(&value)),
+                .is_some_and(|value| self.matcher.matches(value.as_bytes())),
         }
     }
 }
 
-/// An expression that has to match the whole text, as Envoy's do.
-fn whole(pattern: &str) -> Result<Regex, String> {
-    Regex::new(&format!("^(?:{pattern})$")).map_err(|error| error.to_string())
+/// The values of a header, as Envoy compares them: as one.
+fn joined<'a>(name: &str, headers: &'a HeaderMap) -> Option<Cow<'a, [u8]>> {
+    let mut values = headers.get_all(name).iter().map(HeaderValue::as_bytes);
+    let first = values.next()?;
+    let Some(second) = values.next() else { return Some(first.into()) };
+    let separator: &[u8] = if name == COOKIE.as_str() { b"; " } else { b"," };
+    let mut whole = first.to_vec();
+    for value in std::iter::once(second).chain(values) {
+        whole.extend_from_slice(separator);
+        whole.extend_from_slice(value);
+    }
+    Some(whole.into())
 }
 
-fn pseudo_header<'a>(name: &str, input: &RouteInput<'a>) -> Option<std::borrow::Cow<'a, str>> {
-    match name {
-        "authority" => Some(input.host.into()),
-        "method" => Some(input.method.as_str().into()),
-        "path" => Some(match input.query {
-            Some(query) => format!("{}?{query}", input.path).into(),
-            None => input.path.into(),
-        }),
-        _ => None,
-    }
+/// The text of an expression that has to match the whole text, as Envoy's do.
+fn whole(pattern: &str) -> String {
+    format!("^(?:{})$", re2::translate(pattern))
+}
+
+fn pseudo_header<'a>(name: &str, input: &RouteInput<'a>) -> Option<Cow<'a, [u8]>> {
+    Some(match name {
+        "authority" => match input.authority {
+            Some(authority) => authority.as_bytes().into(),
+            None => input.host.as_bytes().into(),
+        },
+        "method" => input.method.as_str().as_bytes().into(),
+        "path" => match input.query {
+            Some(query) => format!("{}?{query}", input.path).into_bytes().into(),
+            None => input.path.as_bytes().into(),
+        },
+        "scheme" => if input.came_encrypted() { b"https".as_slice() } else { b"http" }.into(),
+        _ => return None,
+    })
 }
 
 /// The decoded values of a query parameter, in order.
-pub fn query_values<'a>(
-    query: &'a str,
-    name: &'a str,
-) -> impl Iterator<Item = std::borrow::Cow<'a, str>> {
+pub fn query_values<'a>(query: &'a str, name: &'a str) -> impl Iterator<Item = Cow<'a, str>> {
     query.split('&').filter_map(move |pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         (decode(key) == name).then(|| decode(value))
@@ -360,7 +404,7 @@ pub fn query_values<'a>(
 }
 
 /// Percent-decodes; text that is not UTF-8 afterwards keeps its escapes.
-fn decode(text: &str) -> std::borrow::Cow<'_, str> {
+fn decode(text: &str) -> Cow<'_, str> {
     if !text.contains('%') {
         return text.into();
     }
@@ -370,10 +414,10 @@ fn decode(text: &str) -> std::borrow::Cow<'_, str> {
 }
 
 impl CompiledMatcher {
-    fn matches(&self, value: &str) -> bool {
+    fn matches(&self, value: &[u8]) -> bool {
         match self {
-            Self::Exact(whole) => value == &**whole,
-            Self::Prefix(beginning) => value.starts_with(&**beginning),
+            Self::Exact(whole) => value == whole.as_bytes(),
+            Self::Prefix(beginning) => value.starts_with(beginning.as_bytes()),
             Self::Regex(regex) => regex.is_match(value),
             Self::Present => true,
         }

@@ -307,6 +307,8 @@ codes! {
         "Whoever stands between can read and change what is sent, credentials included. Put the upstream's authority in ca.crt of a proxy-ssl-secret instead.";
     ANNOTATION_UNUSED = "PS322", Warning, "an annotation has no effect, as another one says or is missing",
         "Higress ignores it without a word. Add what it needs, or remove it.";
+    MATCH_REPEATED = "PS323", Warning, "an Ingress has two kinds of condition on one name",
+        "Both have to hold here. Higress keeps one of them, and which one is left to chance. Write one.";
 
     DESTINATION_UNKNOWN_SERVICE = "PS401", Error, "a destination names a service that does not exist",
         "Requests get 503. Name a registry of McpBridge `default` as NAME.TYPE:PORT.";

@@ -292,7 +292,8 @@ fn at_first_annotation(
     at_annotation(resource, key, finding)
 }
 
-fn routes_of(snapshot: &Snapshot, host: &str) -> Vec<RouteIndex> {
+/// The routes that stand under a host.
+pub(super) fn routes_of(snapshot: &Snapshot, host: &str) -> Vec<RouteIndex> {
     let hosts = &snapshot.hosts;
     let list = match host.strip_prefix("*.") {
         Some(parent) => hosts.wildcard.get(parent),

@@ -18,12 +18,13 @@ use penstock_manifest::{Diagnostic, Resource};
 use regex::Regex;
 
 use super::services::Services;
+use super::sources;
 use crate::balance::{Balance, HashKey};
 use crate::policy::{
-    Cors, Fallback, HeaderEdits, Mirror, Network, OriginMatch, RateLimit, Redirect, Retry, Rewrite,
+    Cors, Fallback, HeaderEdits, Mirror, OriginMatch, RateLimit, Redirect, Retry, Rewrite,
     RoutePolicy,
 };
-use crate::route::{PathMatch, RouteConditions};
+use crate::route::{PathMatch, RouteConditions, re2};
 use crate::snapshot::{Route, Service, WeightedTarget};
 use crate::upstream::Identity;
 
@@ -133,13 +134,7 @@ pub(super) fn of_ingress(options: &RouteOptions) -> Option<RoutePolicy> {
         timeout: options.timeout_s.map(|seconds| Duration::from_secs(seconds.into())),
         retry: options.retry.as_deref().map(retry),
         rate_limit: None,
-        allowed_sources: options.allowed_sources.as_ref().map(|ranges| {
-            let network = |range: &annotation::SourceRange| Network {
-                address: range.address,
-                prefix_bits: range.prefix_bits,
-            };
-            ranges.iter().map(network).collect()
-        }),
+        sources: sources::lists(&options.sources),
         fallback: None,
         mirror: None,
         client: None,
@@ -151,7 +146,7 @@ pub(super) fn of_ingress(options: &RouteOptions) -> Option<RoutePolicy> {
         || policy.cors.is_some()
         || policy.timeout.is_some()
         || policy.retry.is_some()
-        || policy.allowed_sources.is_some()
+        || !policy.sources.is_empty()
         || options.rate_limit.is_some()
         || options.fallback.is_some()
         || options.mirror.is_some()
@@ -318,7 +313,7 @@ pub(super) fn rewrite(options: &RouteOptions, path: &PathMatch) -> Option<Rewrit
         PathMatch::Regex { text, is_full: false, .. } => format!("{text}.*"),
     };
     // What matches a path has been compiled before.
-    let regex = Regex::new(&pattern).ok()?;
+    let regex = Regex::new(&re2::translate(&pattern)).ok()?;
     Some(Rewrite::Regex { regex: Box::new(regex), with })
 }
 
@@ -360,10 +355,15 @@ pub(super) fn report_missing(
     resource: &Resource,
     diagnostics: &mut Vec<Diagnostic>,
 ) {
-    if matches!(options.load_balance.as_deref(), Some(LoadBalance::Passthrough)) {
-        let message = "`passthrough` is not available: endpoints take turns";
+    let algorithm = match options.load_balance.as_deref() {
+        Some(LoadBalance::Passthrough) => Some("passthrough"),
+        Some(LoadBalance::McpSse) => Some("mcp-sse"),
+        _ => None,
+    };
+    if let Some(algorithm) = algorithm {
+        let message = format!("`{algorithm}` is not available: endpoints take turns");
         diagnostics.extend(at_annotation(resource, "load-balance", |cursor| {
-            cursor.diagnostic(&ANNOTATION_NOT_SUPPORTED, message.to_owned())
+            cursor.diagnostic(&ANNOTATION_NOT_SUPPORTED, message)
         }));
     }
 }

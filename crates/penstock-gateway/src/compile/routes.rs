@@ -25,6 +25,7 @@ use super::downstream_tls::{OTHER_AUTHORITY, Wishes};
 use super::plugins::Plugins;
 use super::policy::{self, ServicePolicy};
 use super::services::Services;
+use super::sources::DomainSources;
 use super::tls_secrets::TlsSecrets;
 use super::{Options, canary, certificates, downstream_tls, upstream_tls};
 use crate::policy::{RateLimit, RoutePolicy};
@@ -94,6 +95,7 @@ pub(super) fn compile(
     let mut certificates = certificates::Builder::new(resources, &secrets, &domains, diagnostics);
     let mut wishes = Wishes::default();
     let mut default_backends = DefaultBackends::default();
+    let mut domain_sources = DomainSources::default();
     for resource in ingresses {
         let Some(ingress) = Ingress::parse(resource, diagnostics) else {
             continue;
@@ -105,6 +107,7 @@ pub(super) fn compile(
         options.ssl_redirect |= domains.force(&ingress);
         certificates.add(&ingress, resource, diagnostics);
         policy::report_missing(&options, resource, diagnostics);
+        domain_sources.add(&ingress, &options.domain_sources);
         let closed_hosts = match options.is_canary {
             true => HashSet::new(),
             false => wishes.add(&ingress, resource, &options, diagnostics),
@@ -156,6 +159,7 @@ pub(super) fn compile(
     }
     let app_roots = first_app_root..snapshot.routes.len();
     let defaults = default_backends.append(snapshot);
+    domain_sources.apply(snapshot);
     let mut gathered = certificates.finish(diagnostics);
     wishes.apply(&secrets, &mut gathered, snapshot, diagnostics);
     snapshot.certificates = gathered.certificates;

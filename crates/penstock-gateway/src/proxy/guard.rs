@@ -63,10 +63,7 @@ pub(super) fn stop(live: &Live, route: &Route, cx: &RequestContext) -> Option<Bo
 
 fn refusal(live: &Live, policy: &RoutePolicy, cx: &RequestContext) -> Option<Reply> {
     let address = cx.record.client.ip();
-    let is_allowed = |sources: &Vec<_>| {
-        sources.iter().any(|source: &crate::policy::Network| source.contains(address))
-    };
-    if !policy.allowed_sources.as_ref().is_none_or(is_allowed) {
+    if !policy.sources.iter().all(|list| list.admits(address)) {
         let message = "this address may not use this route";
         let reply = Reply::new(StatusCode::FORBIDDEN, "source_denied", message);
         return Some(reply.with_body("RBAC: access denied"));

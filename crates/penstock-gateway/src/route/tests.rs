@@ -26,6 +26,19 @@ fn with(mut route: Route, methods: &[Method], headers: &[&str]) -> Route {
     route
 }
 
+fn input(headers: &HeaderMap) -> RouteInput<'_> {
+    RouteInput {
+        host: "a.test",
+        path: "/",
+        query: None,
+        method: &Method::GET,
+        headers,
+        authority: None,
+        is_tls: false,
+        has_trusted_hops: false,
+    }
+}
+
 fn exact(path: &str) -> PathMatch {
     PathMatch::Exact { path: path.into(), ignore_case: false }
 }
@@ -131,7 +144,7 @@ fn hosts_fall_through_to_less_specific_ones() {
     snapshot.hosts.any.push(RouteIndex(3));
     let check = |host: &str, path: &str, expected: Option<u32>| {
         let headers = HeaderMap::new();
-        let input = RouteInput { host, path, query: None, method: &Method::GET, headers: &headers };
+        let input = RouteInput { host, path, ..input(&headers) };
         assert_eq!(snapshot.find(&input), expected.map(RouteIndex), "{host}{path}");
     };
     check("x.y.foo.com", "/a", Some(0));
@@ -175,4 +188,79 @@ fn query_values_are_decoded() {
     check("keys=a", &[]);
     check("key", &[""]);
     check("key=%ff", &["%ff"]);
+}
+
+/// One row: the subject, how it is compared, headers, whether it holds.
+#[track_caller]
+fn check_condition(
+    subject: Subject,
+    matcher: Matcher,
+    headers: &[(&'static str, &[u8])],
+    expected: bool,
+) {
+    let condition = CompiledCondition::compile(&Condition { subject, matcher }).unwrap();
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        map.append(*name, HeaderValue::from_bytes(value).unwrap());
+    }
+    let authority = HeaderValue::from_static("A.test:81");
+    let has_trusted_hops = headers.iter().any(|(name, _)| *name == "x-trusted");
+    let input = RouteInput {
+        query: Some("q"),
+        authority: Some(&authority),
+        has_trusted_hops,
+        ..input(&map)
+    };
+    assert_eq!(condition.holds(&input), expected, "{condition:?} on {headers:?}");
+}
+
+#[test]
+fn repeated_headers_are_compared_as_one() {
+    let exact = |text: &str| Matcher::Exact(text.into());
+    let check = |name: &str, matcher, values: &[(&'static str, &[u8])], expected| {
+        check_condition(Subject::Header(name.into()), matcher, values, expected);
+    };
+    let two: &[(&'static str, &[u8])] = &[("x-a", b"1"), ("x-a", b"2"), ("x-b", b"3")];
+    check("x-a", exact("1,2"), two, true);
+    check("x-a", exact("1"), two, false);
+    check("x-a", Matcher::Regex(".*2".into()), two, true);
+    check("x-a", Matcher::Present, two, true);
+    check("x-c", Matcher::Present, two, false);
+    let cookies: &[(&'static str, &[u8])] = &[("cookie", b"a=1"), ("cookie", b"b=2")];
+    check("cookie", exact("a=1; b=2"), cookies, true);
+}
+
+#[test]
+fn headers_are_compared_as_bytes() {
+    let check = |matcher, value: &[u8], expected| {
+        check_condition(Subject::Header("x-a".into()), matcher, &[("x-a", value)], expected);
+    };
+    check(Matcher::Exact("ü".into()), "ü".as_bytes(), true);
+    check(Matcher::Exact("ü".into()), b"\xfc", false);
+    check(Matcher::Prefix("ü".into()), "übung".as_bytes(), true);
+    check(Matcher::Regex("ü.".into()), "üß".as_bytes(), true);
+    check(Matcher::Regex(".".into()), b"\xfc", false);
+    check(Matcher::Present, b"\xfc", true);
+}
+
+#[test]
+fn pseudo_headers_are_those_of_the_request() {
+    let check = |name: &str, value: &str, expected| {
+        let matcher = || Matcher::Exact(value.into());
+        check_condition(Subject::Pseudo(name.into()), matcher(), &[], expected);
+    };
+    check("authority", "A.test:81", true);
+    check("authority", "a.test", false);
+    check("method", "GET", true);
+    check("path", "/?q", true);
+    check("scheme", "http", true);
+    check("scheme", "https", false);
+    check("other", "", false);
+    let host = Subject::Header("host".into());
+    check_condition(host.clone(), Matcher::Prefix("A.test".into()), &[], true);
+    check_condition(host, Matcher::Exact("b.test".into()), &[], false);
+    let scheme = || Subject::Pseudo("scheme".into());
+    let told: &[(&'static str, &[u8])] = &[("x-forwarded-proto", b"https"), ("x-trusted", b"1")];
+    check_condition(scheme(), Matcher::Exact("https".into()), told, true);
+    check_condition(scheme(), Matcher::Exact("https".into()), &told[..1], false);
 }

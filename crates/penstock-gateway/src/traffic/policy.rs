@@ -9,7 +9,9 @@ use http::HeaderName;
 use penstock_manifest::annotation::Subject;
 use penstock_manifest::kind::envoy_filter::FALLBACK_HEADER;
 
-use crate::policy::{Cors, HeaderEdits, OriginMatch, Redirect, Retry, Rewrite, RoutePolicy};
+use crate::policy::{
+    Cors, HeaderEdits, OriginMatch, Redirect, Retry, Rewrite, RoutePolicy, SourceList,
+};
 use crate::route::CompiledMatcher;
 use crate::snapshot::{Fallback, Route, ServiceIndex, Snapshot};
 
@@ -61,9 +63,13 @@ fn asks_for(policy: &RoutePolicy, snapshot: &Snapshot) -> Vec<String> {
         let secret = &check.authority.secret.name;
         said.push(format!("is only for clients with a certificate of {secret}"));
     }
-    if let Some(sources) = &policy.allowed_sources {
-        let shown = sources.iter().map(|n| format!("{}/{}", n.address, n.prefix_bits));
-        said.push(format!("is only for {}", list(shown)));
+    for sources in &policy.sources {
+        let (what, networks) = match sources {
+            SourceList::Allowed(networks) => ("is only for", networks),
+            SourceList::Denied(networks) => ("is not for", networks),
+        };
+        let shown = networks.iter().map(|n| format!("{}/{}", n.address, n.prefix_bits));
+        said.push(format!("{what} {}", list(shown)));
     }
     if let Some(limited) = policy.rate_limit.and_then(|i| snapshot.rate_limits.get(i.0 as usize)) {
         let limit = limited.limit;

@@ -2,6 +2,7 @@
 
 use super::table::Family;
 use super::view::{Annotations, Written};
+use crate::diagnostic::{MATCH_REPEATED, UNKNOWN_ANNOTATION};
 
 /// One condition of a route; all of a route's conditions must hold.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,7 +18,8 @@ pub struct Condition {
 pub enum Subject {
     /// A header, by its name in lower case.
     Header(Box<str>),
-    /// A pseudo-header without its colon: `authority`, `path`, `method`, …
+    /// A pseudo-header without its colon, in lower case: `authority`, `method`,
+    /// `path` or `scheme`; any other is never there.
     Pseudo(Box<str>),
     /// A query parameter.
     Query(Box<str>),
@@ -36,21 +38,35 @@ pub enum Matcher {
     Present,
 }
 
+const PSEUDO_HEADERS: [&str; 4] = ["authority", "method", "path", "scheme"];
+
 const METHODS: &[&str] =
     &["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
 
 /// The methods, empty for all, and the sorted conditions.
 pub(super) fn parse(annotations: &mut Annotations<'_, '_>) -> (Vec<Box<str>>, Vec<Condition>) {
     let mut methods = Vec::new();
-    let mut conditions = Vec::new();
+    let mut conditions: Vec<(Condition, Written<'_>)> = Vec::new();
     for written in annotations.of_family(Family::Match) {
         match written.name {
             "match-method" => methods = parse_methods(&written, annotations),
-            _ => conditions.extend(parse_condition(&written, annotations)),
+            _ => {
+                let condition = parse_condition(&written, annotations);
+                conditions.extend(condition.map(|condition| (condition, written)));
+            }
         }
     }
-    conditions.sort();
-    (methods, conditions)
+    conditions.sort_by(|(a, _), (b, _)| a.cmp(b));
+    for pair in conditions.windows(2) {
+        if let [(first, _), (second, written)] = pair
+            && first.subject == second.subject
+        {
+            let message = format!("`{}` is not the only condition on its name", written.name);
+            let repeated = annotations.cursor(written).diagnostic(&MATCH_REPEATED, message);
+            annotations.diagnostics.push(repeated);
+        }
+    }
+    (methods, conditions.into_iter().map(|(condition, _)| condition).collect())
 }
 
 /// The methods of `match-method`, each once; unknown ones are reported.
@@ -84,6 +100,15 @@ fn parse_condition<'a>(
     let text = written.raw();
     let (kind, rest) = written.name.split_once("-match-")?;
     let subject = if let Some(name) = rest.strip_prefix("pseudo-header-") {
+        let name = name.to_ascii_lowercase();
+        if !PSEUDO_HEADERS.contains(&name.as_str()) {
+            let known = PSEUDO_HEADERS.map(|name| format!("`{name}`")).join(", ");
+            let message = "there is no such pseudo-header: the condition never holds";
+            let unknown = annotations.cursor(written).diagnostic(&UNKNOWN_ANNOTATION, message);
+            annotations
+                .diagnostics
+                .push(unknown.with_hint(format!("those of requests are {known}")));
+        }
         Subject::Pseudo(name.into())
     } else if let Some(name) = rest.strip_prefix("header-") {
         Subject::Header(name.to_ascii_lowercase().into())

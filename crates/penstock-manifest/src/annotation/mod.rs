@@ -1,6 +1,7 @@
 //! What the annotations of an Ingress ask for.
 //!
-//! One row per key that Higress knows ([`ANNOTATIONS`]); a family that acts
+//! One row per key that Higress knows, and per protection of ingress-nginx
+//! ([`ANNOTATIONS`]); a family that acts
 //! has a file named as in Higress' `pkg/ingress/kube/annotations/`, which
 //! turns its keys into plain data and does nothing else. A key of
 //! the two gateway prefixes without a row is reported with the nearest name,
@@ -39,7 +40,7 @@ pub use default_backend::Fallback;
 pub use destination::{Destination, parse_destinations};
 pub use downstreamtls::{DownstreamTls, TlsVersion};
 pub use header_control::HeaderControl;
-pub use ip_access_control::SourceRange;
+pub use ip_access_control::{SourceRange, Sources};
 pub use loadbalance::{AffinityCookie, HashKey, LoadBalance};
 pub use local_rate_limit::RateLimit;
 pub use matching::{Condition, Matcher, Subject};
@@ -119,8 +120,11 @@ pub struct RouteOptions {
     /// The protocol and TLS of the destinations; `None` for HTTP/1.1, or for
     /// what the registry says.
     pub upstream_tls: Option<Box<UpstreamTls>>,
-    /// The addresses that may use the routes, never empty; `None` for all.
-    pub allowed_sources: Option<Vec<SourceRange>>,
+    /// The addresses that may use the routes.
+    pub sources: Sources,
+    /// The addresses that may use the routes of the hosts, whichever Ingress
+    /// they are of, that have no list of their own.
+    pub domain_sources: Sources,
     /// TLS towards clients.
     pub downstream_tls: Option<Box<DownstreamTls>>,
     /// Whether the TLS of the hosts is meant for their upstreams and must not
@@ -169,6 +173,11 @@ impl RouteOptions {
             if is_usable(row, &written, &mut annotations) {
                 families = families | row.family.into();
                 annotations.add(written);
+            } else if matches!(
+                row.key,
+                "domain-blacklist-source-range" | "domain-whitelist-source-range"
+            ) {
+                options.domain_sources = Sources::nobody();
             }
         }
         options.read_matching(families, &mut annotations);
@@ -195,7 +204,11 @@ impl RouteOptions {
             self.ignore_path_case = annotations.flag(IGNORE_PATH_CASE).unwrap_or_default();
         }
         if families.contains(Family::IpAccessControl) {
-            self.allowed_sources = ip_access_control::parse(annotations);
+            let [own, domain] = ip_access_control::parse(annotations);
+            self.sources = own;
+            if !self.domain_sources.is_nobody() {
+                self.domain_sources = domain;
+            }
         }
         if families.contains(Family::LocalRateLimit) {
             self.rate_limit = local_rate_limit::parse(annotations);
@@ -276,6 +289,7 @@ fn is_usable<'a>(row: &Row, written: &Written<'a>, annotations: &mut Annotations
             }
             true
         }
+        Support::Protects if is_default(written) => true,
         Support::Protects => {
             annotations.closed = Some(row.key);
             let message = format!(
@@ -319,8 +333,14 @@ fn unknown(
 /// Whether an annotation that nothing acts on asks for nothing beyond what
 /// happens anyway, so that reporting it would be noise.
 fn is_default(written: &Written<'_>) -> bool {
-    matches!(written.name, "mcp-server" | "ssl-passthrough")
-        && parse_bool(written.raw()) == Some(false)
+    match written.name {
+        "enable-modsecurity" | "mcp-server" | "ssl-passthrough" => {
+            parse_bool(written.raw()) == Some(false)
+        }
+        // ingress-nginx: 0 is no limit.
+        "limit-connections" | "limit-rpm" | "limit-rps" => written.raw().trim() == "0",
+        _ => false,
+    }
 }
 
 /// The spellings of Go's `strconv.ParseBool`.

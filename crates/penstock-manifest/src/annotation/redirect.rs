@@ -47,12 +47,22 @@ pub(super) fn parse(annotations: &mut Annotations<'_, '_>) -> RedirectOptions {
     }
 }
 
+/// A redirect that is asked for and cannot be read closes the routes: what
+/// was meant to lead elsewhere must not reach an upstream instead.
 fn parse_redirect(annotations: &mut Annotations<'_, '_>) -> Option<Redirect> {
-    let expected = "an absolute `http://` or `https://` URL without a query";
-    if let Some(redirect) = annotations.read(TEMPORAL, expected, |url| parse_url(url, 302)) {
+    let temporal = read_url(annotations, TEMPORAL, 302);
+    if let Ok(Some(redirect)) = temporal {
         return Some(redirect);
     }
-    let mut redirect = annotations.read(PERMANENT, expected, |url| parse_url(url, 301))?;
+    let permanent = read_url(annotations, PERMANENT, 301);
+    let Ok(Some(mut redirect)) = permanent else {
+        for (key, read) in [(TEMPORAL, &temporal), (PERMANENT, &permanent)] {
+            if read.is_err() {
+                annotations.close(key, "a redirect cannot be used");
+            }
+        }
+        return None;
+    };
     // Higress also takes 300, 304, 305 and 306, which Envoy cannot send.
     let code = annotations.read(PERMANENT_CODE, "301, 302, 303, 307 or 308", |text| {
         let code = parse_int(text).and_then(|code| u16::try_from(code).ok());
@@ -60,6 +70,39 @@ fn parse_redirect(annotations: &mut Annotations<'_, '_>) -> Option<Redirect> {
     });
     redirect.status = code.unwrap_or(redirect.status);
     Some(redirect)
+}
+
+/// The written form of a key cannot be used.
+struct Unusable;
+
+/// The redirect of a key, `None` where nothing is written.
+fn read_url(
+    annotations: &mut Annotations<'_, '_>,
+    key: Key,
+    status: u16,
+) -> Result<Option<Redirect>, Unusable> {
+    let mut read = Ok(None);
+    for written in annotations.forms(key).into_iter().flatten() {
+        let text = written.text();
+        // Higress: annotations/redirect.go — of a URL only the path is kept;
+        // the query is the request's.
+        let end = text.find(['?', '#']).unwrap_or(text.len());
+        let (url, rest) = text.split_at(end);
+        if let Some(redirect) = parse_url(url, status) {
+            if !rest.is_empty() {
+                let message = "query and fragment of the URL are left out: the query of the \
+                               request is kept";
+                annotations.complain(&written, message);
+            }
+            return Ok(Some(redirect));
+        }
+        annotations.must_be(&written, "an absolute `http://` or `https://` URL");
+        // An empty text asks for nothing.
+        if !text.is_empty() {
+            read = Err(Unusable);
+        }
+    }
+    read
 }
 
 fn parse_url(url: &str, status: u16) -> Option<Redirect> {
@@ -71,10 +114,7 @@ fn parse_url(url: &str, status: u16) -> Option<Redirect> {
     };
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:[]".contains(&byte);
-    let is_usable = !authority.is_empty()
-        && authority.bytes().all(is_host)
-        && is_url_text(path)
-        && !path.contains('?');
+    let is_usable = !authority.is_empty() && authority.bytes().all(is_host) && is_url_text(path);
     is_usable.then(|| Redirect {
         status,
         is_tls,

@@ -1,4 +1,5 @@
-//! The table of annotations: one row per key that Higress knows.
+//! The table of annotations: one row per key that Higress knows, and per
+//! protection of ingress-nginx, which must not be ignored.
 //!
 //! Nothing reads a key that has no row: [`Key::of`] runs when a constant is
 //! compiled. The reference in `docs/manifests.md` is written from here.
@@ -80,6 +81,8 @@ pub enum Family {
     McpServer,
     /// `mirror.go`.
     Mirror,
+    /// What only ingress-nginx knows.
+    Nginx,
     /// `redirect.go`.
     Redirect,
     /// `retry.go`.
@@ -236,7 +239,7 @@ pub(super) fn find(key: &str, is_nginx: bool) -> Option<(usize, &'static Row)> {
 
 macro_rules! table {
     ($($key:literal $prefixes:ident $support:ident $family:ident, $default:literal, $meaning:literal;)*) => {
-        /// Every key that Higress knows, in alphabetical order.
+        /// Every key that is known, in alphabetical order.
         pub const ANNOTATIONS: &[Row] = &[$(Row {
             key: $key,
             prefixes: Prefixes::$prefixes,
@@ -253,14 +256,20 @@ table! {
         "any value: a client stays with its endpoint by a cookie";
     "affinity-canary-behavior" Both Marker LoadBalance, "", "";
     "affinity-mode" Both Marker LoadBalance, "", "";
+    "allowlist-source-range" Both Protects Nginx, "", "";
     "app-root" Both Acts Redirect, "",
         "path: `GET /` on the host answers 302 to it";
     "auth-secret" Both Protects Auth, "", "";
+    "auth-signin" Both Protects Nginx, "", "";
+    "auth-tls-match-cn" Both Protects Nginx, "", "";
     "auth-tls-secret" Both Acts DownstreamTls, "",
         "`[NAMESPACE/]NAME`: clients of the host must have a certificate of this Secret's `ca.crt`";
     "auth-type" Both Protects Auth, "", "";
+    "auth-url" Both Protects Nginx, "", "";
     "backend-protocol" Both Acts UpstreamTls, "`HTTP`",
         "`HTTP`, `HTTP2`, `HTTPS`, `GRPC` or `GRPCS`, in any case";
+    "blacklist-source-range" Both Acts IpAccessControl, "none",
+        "comma list of addresses and CIDRs that get 403, `*` for all; also beside a whitelist";
     "canary" Both Acts Canary, "`false`",
         "boolean: the Ingress takes a part of the requests of the one with the same paths";
     "canary-by-cookie" Both Acts Canary, "",
@@ -292,27 +301,37 @@ table! {
         "comma list of codes of the upstream after which `default-backend` answers";
     "default-backend" Both Acts DefaultBackend, "",
         "`[NAMESPACE/]SERVICE`: takes requests when the route's services have no endpoint";
+    "denylist-source-range" Both Protects Nginx, "", "";
     "destination" Higress Acts Destination, "",
         "lines of `[WEIGHT%] [http://\\|https://]HOST[:PORT]`";
+    "domain-blacklist-source-range" Both Acts IpAccessControl, "none",
+        "as `blacklist-source-range`, for all routes of the host that have neither list themselves";
+    "domain-whitelist-source-range" Both Acts IpAccessControl, "all",
+        "as `whitelist-source-range`, for all routes of the host that have neither list themselves";
     "enable-cors" Both Acts Cors, "`false`",
         "boolean: answers preflights and adds CORS headers; the other `cors-` keys need it";
     "enable-header-control" Higress Marker Console, "", "";
+    "enable-modsecurity" Both Protects Nginx, "`false`", "";
     "enable-proxy-next-upstream" Higress Marker Console, "", "";
     "enable-rewrite" Higress Marker Console, "", "";
     "exact-match-header-" Higress Acts Match, "",
         "the header has this value";
     "exact-match-pseudo-header-" Higress Acts Match, "",
-        "the same for `authority`, `path`, `method`, …";
+        "the same for `authority`, `method`, `path` or `scheme`";
     "exact-match-query-" Higress Acts Match, "",
         "the query parameter has this value";
     "force-ssl-redirect" Both Acts Redirect, "`false`",
         "as `ssl-redirect`";
     "full-path-regex" Higress Acts Rewrite, "`false`",
         "boolean: paths are regular expressions over the whole path";
+    "global-rate-limit" Both Protects Nginx, "", "";
     "ignore-path-case" Both Acts IgnoreCase, "`false`",
         "boolean: exact and prefix paths compare without case";
+    "limit-connections" Both Protects Nginx, "`0`: none", "";
+    "limit-rpm" Both Protects Nginx, "`0`: none", "";
+    "limit-rps" Both Protects Nginx, "`0`: none", "";
     "load-balance" Both Acts LoadBalance, "`round_robin`",
-        "`round_robin`, `least_conn`, `least_request`, `random`, `passthrough` or `mcp-sse`";
+        "`round_robin`, `least_conn`, `least_request` or `random`; with `passthrough` and `mcp-sse` endpoints take turns (`PS306`)";
     "match-method" Higress Acts Match, "all",
         "methods with spaces between them";
     "mcp-server" Both NotYet McpServer, "`false`", "";
@@ -338,7 +357,7 @@ table! {
     "prefix-match-header-" Higress Acts Match, "",
         "the header begins so";
     "prefix-match-pseudo-header-" Higress Acts Match, "",
-        "the same for `authority`, `path`, `method`, …";
+        "the same for `authority`, `method`, `path` or `scheme`";
     "prefix-match-query-" Higress Acts Match, "",
         "the query parameter begins so";
     "proxy-next-upstream" Both Acts Retry, "`error`",
@@ -358,7 +377,7 @@ table! {
     "regex-match-header-" Higress Acts Match, "",
         "regular expression over the whole header; `*` for any value";
     "regex-match-pseudo-header-" Higress Acts Match, "",
-        "the same for `authority`, `path`, `method`, …";
+        "the same for `authority`, `method`, `path` or `scheme`";
     "regex-match-query-" Higress Acts Match, "",
         "regular expression over the whole query parameter; `*` for any value";
     "request-header-control-add" Higress Acts HeaderControl, "",

@@ -113,6 +113,12 @@ fn a_reference_that_leads_nowhere_closes_the_routes() {
     let options = RouteOptions::parse(&resource, &mut Vec::new());
     assert!(options.closed.is_some());
     assert_eq!(options.rewrite, None);
+    let mut resource = ingress(&[("domain-whitelist-source-range", "1.1.1.1")]);
+    let annotations = resource.root.get_mut("metadata").unwrap().get_mut("annotations").unwrap();
+    let Value::Map(map) = &mut annotations.value else { unreachable!() };
+    map.entries[0].node.value = Value::Unresolved("${secret.a.b}".into());
+    let options = RouteOptions::parse(&resource, &mut Vec::new());
+    assert!(options.closed.is_some() && options.domain_sources.is_nobody());
 }
 
 #[test]
@@ -138,6 +144,27 @@ fn matching() {
         conditions,
         "([], 1)",
         &["must be a regular expression"],
+    );
+    for (key, findings) in [
+        ("exact-match-pseudo-header-scheme", &[][..]),
+        ("exact-match-pseudo-header-Authority", &[]),
+        ("exact-match-pseudo-header-protocol", &["PS305 there is no such pseudo-header"]),
+        ("regex-match-pseudo-header-:path", &["PS305 there is no such pseudo-header"]),
+    ] {
+        check(&[(key, "x")], conditions, "([], 1)", findings);
+    }
+    let repeated = "PS323 `prefix-match-header-x-a` is not the only condition on its name";
+    check(
+        &[("exact-match-header-X-A", "b"), ("prefix-match-header-x-a", "b")],
+        conditions,
+        "([], 2)",
+        &[repeated],
+    );
+    check(
+        &[("exact-match-header-a", "b"), ("prefix-match-query-a", "b")],
+        conditions,
+        "([], 2)",
+        &[],
     );
 }
 
@@ -203,11 +230,29 @@ fn redirects() {
     check(&permanent("304"), redirect, "Some((301, false, \"b.test\", None))", &["must be 301"]);
     check(&permanent("418"), redirect, "Some((301, false, \"b.test\", None))", &["must be 301"]);
     check(&[("permanent-redirect-code", "308")], redirect, "None", &["PS322"]);
-    for url in
-        ["/x", "ftp://a", "http://", "http://a@b", "http://a/?hunter2", "http://a/\u{1}", "//a"]
-    {
-        check(&[("temporal-redirect", url)], redirect, "None", &["must be an absolute"]);
+    for (url, expected) in [
+        ("http://a/b?hunter2#c", "Some((302, false, \"a\", Some(\"/b\")))"),
+        ("http://a#hunter2/?", "Some((302, false, \"a\", None))"),
+    ] {
+        let left_out = "query and fragment of the URL are left out";
+        check(&[("temporal-redirect", url)], redirect, expected, &[left_out]);
     }
+    let closed = |o: &RouteOptions| (o.redirect.is_some(), o.closed.is_some());
+    for url in
+        ["/x", "ftp://a", "http://", "http://hunter2@b", "http://?a", "http://a/\u{1}", "//a"]
+    {
+        for key in ["temporal-redirect", "nginx:permanent-redirect"] {
+            let findings = ["must be an absolute", "PS307 a redirect cannot be used"];
+            check(&[(key, url)], closed, "(false, true)", &findings);
+        }
+    }
+    check(
+        &[("permanent-redirect", "http://b.test"), ("temporal-redirect", "/x")],
+        closed,
+        "(true, false)",
+        &["`temporal-redirect` must be an absolute"],
+    );
+    check(&[("permanent-redirect", " ")], closed, "(false, false)", &["must be an absolute"]);
 }
 
 #[test]
@@ -469,15 +514,31 @@ fn upstream_tls() {
     );
 }
 
+/// Whether the routes are closed, and the lists of the allowed and the denied.
+fn shown(is_closed: bool, sources: &Sources) -> String {
+    let show = |range: &SourceRange| format!("{}/{}", range.address, range.prefix_bits);
+    let list = |ranges: &[SourceRange]| ranges.iter().map(show).collect::<Vec<_>>().join(" ");
+    let closed = if is_closed { "closed " } else { "" };
+    let allowed = sources.allowed.as_deref().map_or_else(|| "all".to_owned(), list);
+    format!("{closed}{allowed} but {}", list(&sources.denied))
+}
+
 #[test]
 fn sources() {
-    let of = |o: &RouteOptions| {
-        let show = |range: &SourceRange| format!("{}/{}", range.address, range.prefix_bits);
-        let list =
-            |ranges: &Vec<SourceRange>| ranges.iter().map(show).collect::<Vec<_>>().join(" ");
-        (o.closed.is_some(), o.allowed_sources.as_ref().map(list))
+    let of = |o: &RouteOptions| shown(o.closed.is_some(), &o.sources);
+    let of_domain = |o: &RouteOptions| shown(o.closed.is_some(), &o.domain_sources);
+    let check = |annotations: &[(&str, &str)], expected: &str, findings: &[&str]| {
+        check(annotations, of, &format!("{expected:?}"), findings);
+        let domain = |key: &str| match key.strip_prefix("nginx:") {
+            Some(key) => format!("nginx:domain-{key}"),
+            None => format!("domain-{key}"),
+        };
+        let keys: Vec<_> = annotations.iter().map(|(key, text)| (domain(key), *text)).collect();
+        let annotations: Vec<_> = keys.iter().map(|(key, text)| (key.as_str(), *text)).collect();
+        super::tests::check(&annotations, of_domain, &format!("{expected:?}"), findings);
     };
-    let key = "whitelist-source-range";
+    let allowed = "whitelist-source-range";
+    let denied = "blacklist-source-range";
     for (text, expected) in [
         ("10.1.2.3", "10.1.2.3/32"),
         ("10.1.2.3/8, 0.0.0.0/0", "10.0.0.0/8 0.0.0.0/0"),
@@ -485,25 +546,50 @@ fn sources() {
         ("::/0", "::/0"),
         ("::ffff:10.1.2.3/104", "10.0.0.0/8"),
     ] {
-        check(&[(key, text)], of, &format!("{:?}", (false, Some(expected))), &[]);
+        check(&[(allowed, text)], &format!("{expected} but "), &[]);
+        check(&[(denied, text)], &format!("all but {expected}"), &[]);
     }
-    check(&[(key, "10.0.0.1, *")], of, "(false, None)", &[]);
-    check(
-        &[(key, "10.0.0.1,10.0.0.0/33,hunter2")],
-        of,
-        "(false, Some(\"10.0.0.1/32\"))",
-        &["entry 2 is not an address or a range such as `10.0.0.0/8`; nor is another one"],
-    );
+    check(&[(allowed, "10.0.0.1, *")], "all but ", &[]);
+    check(&[(denied, "10.0.0.1, *")], "all but 0.0.0.0/0 ::/0", &[]);
+    let mistake = "10.0.0.1,10.0.0.0/33,hunter2";
+    let entry = "entry 2 is not an address or a range such as `10.0.0.0/8`; nor is another one";
+    check(&[(allowed, mistake)], "10.0.0.1/32 but ", &[entry]);
+    check(&[(denied, mistake)], "closed  but ", &[entry, "PS307"]);
     for text in ["::ffff:1.2.3.4/95", "10.0.0.0/+8", "010.0.0.1", "1.2.3.4/", "fe80::1%eth0"] {
-        check(&[(key, text)], of, "(true, None)", &["entry 1 is not", "PS307"]);
+        for key in [allowed, denied] {
+            check(&[(key, text)], "closed  but ", &["entry 1 is not", "PS307"]);
+        }
     }
-    check(&[(key, ",")], of, "(true, None)", &["PS307"]);
+    check(&[(allowed, ",")], "closed  but ", &["PS307"]);
+    check(&[(denied, ",")], "all but ", &["must be a list"]);
+    check(&[(allowed, "10.0.0.0/8"), (denied, "10.0.0.1")], "10.0.0.0/8 but 10.0.0.1/32", &[]);
     check(
-        &[("nginx:whitelist-source-range", "all"), (key, "::1")],
-        of,
-        "(false, Some(\"::1/128\"))",
+        &[("nginx:whitelist-source-range", "all"), (allowed, "::1")],
+        "::1/128 but ",
         &["entry 1 is not"],
     );
+}
+
+#[test]
+fn protections_of_ingress_nginx_close() {
+    let closed = |o: &RouteOptions| o.closed;
+    for key in [
+        "allowlist-source-range",
+        "auth-signin",
+        "auth-tls-match-cn",
+        "auth-url",
+        "denylist-source-range",
+        "enable-modsecurity",
+        "global-rate-limit",
+        "limit-connections",
+        "limit-rpm",
+        "limit-rps",
+    ] {
+        let nginx = format!("nginx:{key}");
+        check(&[(&nginx, "1")], closed, &format!("Some({key:?})"), &["PS307"]);
+    }
+    check(&[("nginx:limit-rps", "0")], closed, "None", &[]);
+    check(&[("nginx:enable-modsecurity", "false")], closed, "None", &[]);
 }
 
 #[test]
@@ -676,7 +762,7 @@ proptest! {
             prop_assert!(view::is_token(name));
             prop_assert!(!value.contains(['\r', '\n', '\0']));
         }
-        prop_assert!(options.allowed_sources.is_none_or(|ranges| !ranges.is_empty()));
+        prop_assert!(!options.sources.is_nobody() || options.closed.is_some());
         // Nothing is reported twice.
         prop_assert!(found.len() <= 3 * annotations.len());
     }

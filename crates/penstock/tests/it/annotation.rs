@@ -97,6 +97,15 @@ fn paths_are_regular_expressions_where_that_is_said() {
 }
 
 #[test]
+fn expressions_are_read_as_re2_does() {
+    let site = Site::new(&[at("Prefix", r"/users/{id}/(\d+)")
+        .annotation("use-regex", "true")
+        .annotation("rewrite-target", "/$1")]);
+    site.check_path("/users/{id}/12", "/12");
+    assert_eq!(site.get("/users/id/12").status(), 404);
+}
+
+#[test]
 fn an_expression_that_is_none_costs_its_path_only() {
     let site = Site::new(&[
         at("Prefix", "/a(").annotation("use-regex", "true"),
@@ -130,12 +139,26 @@ fn redirects_lead_elsewhere() {
         301,
         "http://b.test:81/old?q=1",
     );
+    check(
+        root().annotation("permanent-redirect", "https://b.test/new?a=b#c"),
+        301,
+        "https://b.test/new?q=1",
+    );
     check(root().annotation("ssl-redirect", "true"), 308, "https://a.test/old?q=1");
     check(
         root().annotation(&format!("{NGINX}/force-ssl-redirect"), "true"),
         308,
         "https://a.test/old?q=1",
     );
+}
+
+#[test]
+fn a_redirect_that_cannot_be_read_does_not_lead_to_the_upstream() {
+    let site = Site::new(&[root().annotation("temporal-redirect", "b.test/new")]);
+    assert_eq!(site.get("/old").status(), 503);
+    site.upstream.received_nothing();
+    let codes: Vec<_> = site.gateway.findings().iter().map(|f| f["code"].clone()).collect();
+    assert_eq!(codes, ["PS307", "PS308"]);
 }
 
 #[test]
@@ -342,6 +365,52 @@ fn some_addresses_may_ask() {
 }
 
 #[test]
+fn some_addresses_may_not_ask() {
+    let check = |annotations: &[(&str, &str)], expected: u16| {
+        let add = |ingress: Ingress, (key, value): &(&str, &str)| ingress.annotation(key, value);
+        let site = Site::new(&[annotations.iter().fold(root(), add)]);
+        assert_eq!(site.get("/").status(), expected, "{annotations:?}");
+    };
+    let (allowed, denied) = ("whitelist-source-range", "blacklist-source-range");
+    check(&[(denied, "127.0.0.0/8")], 403);
+    check(&[(denied, "10.0.0.0/8, ::1")], 200);
+    check(&[(denied, "*")], 403);
+    check(&[(denied, "10.0.0.0/8, nonsense")], 503);
+    check(&[(allowed, "127.0.0.0/8"), (denied, "127.0.0.1")], 403);
+    check(&[(allowed, "127.0.0.0/8"), (denied, "127.0.0.2")], 200);
+}
+
+#[test]
+fn a_host_says_which_addresses_may_ask() {
+    let statuses = |key: &str, ranges: &str| {
+        let site = Site::new(&[
+            at("Prefix", "/a").annotation(key, ranges),
+            Ingress::new("other").at("a.test", "Prefix", "/b"),
+            Ingress::new("own")
+                .at("a.test", "Prefix", "/c")
+                .annotation("whitelist-source-range", "127.0.0.1"),
+            Ingress::new("elsewhere").at("b.test", "Prefix", "/"),
+        ]);
+        let elsewhere = site.gateway.send(&Request::get("b.test", "/")).status();
+        let own = |path| site.get(path).status();
+        [own("/a"), own("/b"), own("/c"), elsewhere]
+    };
+    assert_eq!(statuses("domain-whitelist-source-range", "127.0.0.1"), [200; 4]);
+    assert_eq!(statuses("domain-whitelist-source-range", "10.0.0.1"), [403, 403, 200, 200]);
+    assert_eq!(statuses("domain-blacklist-source-range", "127.0.0.1"), [403, 403, 200, 200]);
+    assert_eq!(statuses("domain-blacklist-source-range", "10.0.0.1"), [200; 4]);
+    assert_eq!(statuses("domain-blacklist-source-range", "nonsense"), [503, 503, 200, 200]);
+}
+
+#[test]
+fn a_protection_of_ingress_nginx_is_not_ignored() {
+    let key = format!("{NGINX}/auth-url");
+    let site = Site::new(&[root().annotation(&key, "http://auth.test/")]);
+    assert_eq!(site.get("/").status(), 503);
+    site.upstream.received_nothing();
+}
+
+#[test]
 fn a_protection_without_quotes_is_one_all_the_same() {
     let check = |value: &str, expected: u16| {
         let upstream = Upstream::start(Scenario::Echo);
@@ -393,6 +462,12 @@ fn a_canary_takes_requests_with_its_header_or_cookie() {
     let by_cookie = || canary("c", "canary-by-cookie", "gray");
     assert!(taken(by_cookie(), Some(("cookie", "a=b; gray=always; c=d"))));
     assert!(!taken(by_cookie(), Some(("cookie", "a=b; gray=never"))));
+    // Two lines of cookies are one.
+    let site = Site::new(&[Ingress::new("base").at("a.test", "Prefix", "/"), by_cookie()]);
+    let request =
+        Request::get("a.test", "/").header("cookie", "a=b").header("cookie", "gray=always");
+    assert_eq!(site.gateway.send(&request).status(), 200);
+    assert!(site.upstream.received().header("x-taken").is_some());
 }
 
 #[test]

@@ -285,6 +285,33 @@ fn conditions_on_method_header_and_query() {
 }
 
 #[test]
+fn conditions_see_what_the_client_has_sent() {
+    let one = |name: &str, annotation: &str, value: &str| {
+        prefix(name, &format!("{name}.test"), "/").annotation(annotation, value)
+    };
+    let routes = Routes::new(&[
+        one("host", "exact-match-header-Host", "host.test"),
+        one("authority", "exact-match-pseudo-header-authority", "authority.test:81"),
+        one("scheme", "exact-match-pseudo-header-scheme", "http"),
+        one("secure", "exact-match-pseudo-header-scheme", "https"),
+        one("twice", "exact-match-header-x-tide", "low,high"),
+        one("bytes", "exact-match-header-x-tide", "hög"),
+    ]);
+    routes.check("host.test", "/", "host");
+    routes.check("host.test:81", "/", "404");
+    routes.check("authority.test:81", "/", "authority");
+    routes.check("authority.test", "/", "404");
+    routes.check("scheme.test", "/", "scheme");
+    routes.check("secure.test", "/", "404");
+    let twice =
+        |a: &str, b: &str| Request::get("twice.test", "/").header("x-tide", a).header("x-tide", b);
+    routes.check_request(&twice("low", "high"), "twice");
+    routes.check_request(&twice("high", "low"), "404");
+    routes.check_request(&Request::get("bytes.test", "/").header("x-tide", "hög"), "bytes");
+    routes.check_request(&Request::get("bytes.test", "/").header("x-tide", "hoeg"), "404");
+}
+
+#[test]
 fn a_condition_that_cannot_be_read_closes_its_route() {
     let routes = Routes::new(&[
         prefix("broken", "a.test", "/").annotation("regex-match-header-x-tide", "("),
