@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use crate::Gateway;
 use crate::balance::EndpointSet;
 use crate::body::OutgoingBody;
-use crate::error::{GatewayError, Side};
+use crate::error::{ErrorKind, GatewayError, Side};
 use crate::health::{Endpoint, millis, now_ms};
 use crate::settings::Checks;
 use crate::snapshot::Service;
@@ -108,7 +108,9 @@ impl Checker {
         };
         match self.ask(state, endpoint, path).await {
             Ok(has_passed) => Some(has_passed),
-            Err(error) => (error.side == Side::Upstream).then_some(false),
+            // The name of a handshake is nobody's choice here.
+            Err(error) => (error.side == Side::Upstream || error.kind == ErrorKind::TlsFailed)
+                .then_some(false),
         }
     }
 
@@ -166,10 +168,9 @@ fn request(
     host: &str,
     path: &PathAndQuery,
 ) -> Result<Request<OutgoingBody>, GatewayError> {
-    use crate::error::ErrorKind::InvalidRequest;
     let authority = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
     let mut request = Request::new(OutgoingBody::empty());
-    let invalid = |_| GatewayError::new(InvalidRequest).because("no host for a check");
+    let invalid = |_| GatewayError::new(ErrorKind::InvalidRequest).because("no host for a check");
     if service.protocol.is_http2() {
         let scheme = if service.protocol.is_tls() { Scheme::HTTPS } else { Scheme::HTTP };
         let uri = Uri::builder().scheme(scheme).authority(authority);

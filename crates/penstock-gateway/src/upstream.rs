@@ -28,7 +28,7 @@ use tokio_rustls::client::TlsStream;
 use crate::FastMap;
 use crate::balance::Occupied;
 use crate::body::OutgoingBody;
-use crate::error::{ErrorKind, GatewayError, Side};
+use crate::error::{ErrorKind, GatewayError, Retry, Side};
 use crate::health::Endpoint;
 use crate::load::Place;
 use crate::metrics::Metrics;
@@ -197,7 +197,9 @@ impl Dialer<'_> {
         endpoint: SocketAddr,
         host: &str,
     ) -> Result<Stream, GatewayError> {
-        let opened = self.dial(service, endpoint, host).await;
+        let is_tls = service.service.protocol.is_tls();
+        let name = is_tls.then(|| PeerName::of(service, host)).transpose()?;
+        let opened = self.dial(service, endpoint, name).await;
         match &opened {
             Ok(_) => self.metrics.upstream_connections.fetch_add(1, Ordering::Relaxed),
             Err(_) => self.metrics.upstream_connect_failures.fetch_add(1, Ordering::Relaxed),
@@ -209,7 +211,7 @@ impl Dialer<'_> {
         &self,
         service: &ServiceState,
         endpoint: SocketAddr,
-        host: &str,
+        name: Option<PeerName>,
     ) -> Result<Stream, GatewayError> {
         let failed = |cause: String| GatewayError::new(ErrorKind::ConnectFailed).because(cause);
         let connector = self
@@ -230,10 +232,7 @@ impl Dialer<'_> {
         // Without it, small writes of a streamed request would wait for
         // acknowledgements. A socket that refuses the option still works.
         let _ = tcp.set_nodelay(true);
-        if !service.service.protocol.is_tls() {
-            return Ok(Stream::Plain(tcp));
-        }
-        let name = service.service.sni.as_deref().unwrap_or(host);
+        let Some(name) = name else { return Ok(Stream::Plain(tcp)) };
         let stream = self.handshake(connector, tcp, name, endpoint).await?;
         Ok(Stream::Tls(Box::new(stream.into())))
     }
@@ -242,17 +241,63 @@ impl Dialer<'_> {
         &self,
         connector: &TlsConnector,
         tcp: TcpStream,
-        name: &str,
+        name: PeerName,
         endpoint: SocketAddr,
     ) -> Result<TlsStream<TcpStream>, GatewayError> {
         let failed = |cause: String| GatewayError::new(ErrorKind::TlsFailed).because(cause);
-        let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
-        let server_name = ServerName::try_from(bare.to_owned())
-            .map_err(|_| failed(format!("`{name}` cannot be a server name")))?;
-        timeout(self.settings.tls_timeout, connector.connect(server_name, tcp))
+        let PeerName { name, is_the_services } = name;
+        let shown = name.to_str().into_owned();
+        timeout(self.settings.tls_timeout, connector.connect(name, tcp))
             .await
             .map_err(|_| failed(format!("TLS handshake with {endpoint} timed out")))?
-            .map_err(|error| failed(format!("TLS handshake with {endpoint} as {name}: {error}")))
+            .map_err(|error| {
+                let failure = failed(format!("TLS handshake with {endpoint} as {shown}: {error}"));
+                match !is_the_services && may_be_the_name(&error) {
+                    // Whoever sends another name may fare better here.
+                    true => GatewayError { side: Side::Client, ..failure },
+                    false => failure,
+                }
+            })
+    }
+}
+
+/// Who the peer of a handshake has to be.
+struct PeerName {
+    name: ServerName<'static>,
+    /// Whether the service fixes it. Any other is the request's host, which
+    /// clients choose.
+    is_the_services: bool,
+}
+
+impl PeerName {
+    fn of(service: &ServiceState, host: &str) -> Result<Self, GatewayError> {
+        let own = service.service.sni.as_deref();
+        let name = own.unwrap_or(host);
+        let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+        let Ok(server_name) = ServerName::try_from(bare.to_owned()) else {
+            let cause = format!("`{name}` cannot be a server name");
+            let failure = match own {
+                None => GatewayError::new(ErrorKind::InvalidRequest),
+                Some(_) => GatewayError {
+                    side: Side::Gateway,
+                    retry: Retry::No,
+                    ..GatewayError::new(ErrorKind::TlsFailed)
+                },
+            };
+            return Err(failure.because(cause));
+        };
+        Ok(Self { name: server_name, is_the_services: own.is_some() })
+    }
+}
+
+/// Whether a handshake may have failed for the name that was asked for: it
+/// chooses the certificate, and who does not serve it sends an alert or closes
+/// the connection.
+fn may_be_the_name(error: &std::io::Error) -> bool {
+    use rustls::Error::{AlertReceived, InvalidCertificate};
+    match error.get_ref().and_then(|cause| cause.downcast_ref()) {
+        Some(AlertReceived(_) | InvalidCertificate(_)) | None => true,
+        Some(_) => false,
     }
 }
 

@@ -199,6 +199,41 @@ fn a_certificate_that_is_refused_is_a_failure() {
 }
 
 #[test]
+fn a_name_that_a_client_chose_never_ejects_an_endpoint() {
+    let authority = Authority::new();
+    let start = || Upstream::start_tls(Scenario::Completion, authority.server(&["deck.test"]));
+    let upstreams = [start(), start()];
+    let [one, two] = addresses(&upstreams);
+    let registry =
+        format!("{{name: deck, type: static, domain: \"{one},{two}\", port: 80, protocol: https}}");
+    let roots = Directory::new();
+    let roots = authority.write_to(roots.path()).display().to_string();
+    let directory =
+        Directory::new().holding([("mcpbridges/default.yaml", bridge(&[registry]))]).holding([
+            Ingress::new("all").at("", "Prefix", "/").without_annotation("upstream-vhost").file(),
+        ]);
+    let serve = Serve::new(directory.path()).with("--upstream-ca", &roots);
+    let deck = Deck { gateway: serve.with("--eject-after", "1").start(), directory };
+    for (host, status, error) in [
+        ("other.test", 503, "tls_failed"),
+        ("~.deck.test", 400, "invalid_request"),
+        ("-a.deck.test", 400, "invalid_request"),
+    ] {
+        let answer = deck.gateway.send(&Request::get(host, "/"));
+        let line = deck.gateway.access_log.of_request(&answer);
+        assert_eq!((answer.status(), &line["error"]), (status, &error.into()), "{line}");
+        // Nobody is dialled for a name that cannot be one.
+        let attempts = line["attempts"].as_array().unwrap().len();
+        assert_eq!(attempts, if status == 400 { 1 } else { 2 }, "{host}");
+    }
+    for endpoint in [one, two] {
+        assert_eq!(deck.standing(endpoint), "fit");
+    }
+    let connections: usize = upstreams.iter().map(Upstream::connections).sum();
+    assert_eq!((deck.status(), connections), (200, 2));
+}
+
+#[test]
 fn a_route_whose_time_is_over_blames_the_endpoint() {
     let upstreams = [Upstream::start(Scenario::Silence), Upstream::start(Scenario::Completion)];
     let [bad, good] = addresses(&upstreams);
