@@ -331,11 +331,11 @@ impl Ready {
     ) -> Result<Response<UpstreamBody>, SendFailure> {
         let response = match self {
             Self::Http1 { connection, is_reused } => {
-                let sent = connection.send(request, is_reused, limits.first_byte_timeout);
+                let sent = connection.send(request, is_reused, limits);
                 sent.await?.map(|answering| Source::Http1(Box::new(answering)))
             }
             Self::Http2(share) => {
-                let response = Box::pin(share.send(request, limits.first_byte_timeout)).await?;
+                let response = Box::pin(share.send(request, limits)).await?;
                 response.map(|incoming| Source::Http2 { incoming, _share: share })
             }
         };
@@ -361,10 +361,40 @@ pub struct SendLimits {
     pub ends_at: Option<Instant>,
 }
 
-impl SendFailure {
-    fn timed_out() -> Self {
-        Self { error: GatewayError::new(ErrorKind::UpstreamTimeout), unsent: None }
+impl SendLimits {
+    /// When the head of an answer is too late to a request of which something
+    /// was written at this time.
+    fn due(&self, written_at: Instant) -> Instant {
+        let due = written_at + self.first_byte_timeout;
+        self.ends_at.map_or(due, |ends_at| ends_at.min(due))
     }
+
+    /// Who is to blame for an answer that is too late: the client where the
+    /// rest of its body is what is missing, or where it left the upstream less
+    /// of the time than it took for itself.
+    fn blame(&self, sent: &Sent) -> GatewayError {
+        let error = match sent.lacks_body {
+            true => GatewayError::new(ErrorKind::BodyTimeout),
+            false => GatewayError::new(ErrorKind::UpstreamTimeout),
+        };
+        let error = match self.ends_at.is_some_and(|ends_at| ends_at <= Instant::now()) {
+            true => error.because("the request took too long"),
+            false => error,
+        };
+        match sent.written_at.duration_since(sent.began) > sent.written_at.elapsed() {
+            true => GatewayError { side: Side::Client, ..error },
+            false => error,
+        }
+    }
+}
+
+/// How far a request has got that is not answered.
+struct Sent {
+    began: Instant,
+    /// When something of it was written last.
+    written_at: Instant,
+    /// Whether all was written that the client has sent, and more has to come.
+    lacks_body: bool,
 }
 
 /// An error of hyper with its causes.
@@ -565,5 +595,33 @@ impl Drop for UpstreamBody {
         if self.is_end_stream() {
             self.release();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_left_no_time_is_to_blame() {
+        let check = |ends_in_s: Option<u64>, sent_s: u64, waited_s: u64, lacks_body, expected| {
+            let now = Instant::now();
+            let limits = SendLimits {
+                first_byte_timeout: Duration::from_secs(8),
+                idle_timeout: Duration::ZERO,
+                ends_at: ends_in_s.map(|seconds| now + Duration::from_secs(seconds)),
+            };
+            let began = now - Duration::from_secs(sent_s + waited_s);
+            let written_at = began + Duration::from_secs(sent_s);
+            let error = limits.blame(&Sent { began, written_at, lacks_body });
+            assert_eq!((error.kind, error.side), expected);
+            assert_eq!(error.cause.is_some(), ends_in_s == Some(0));
+        };
+        let (late, stalled) = (ErrorKind::UpstreamTimeout, ErrorKind::BodyTimeout);
+        check(None, 0, 8, false, (late, Side::Upstream));
+        check(Some(60), 7, 8, false, (late, Side::Upstream));
+        check(Some(0), 2, 3, false, (late, Side::Upstream));
+        check(Some(0), 3, 2, false, (late, Side::Client));
+        check(Some(0), 0, 3, true, (stalled, Side::Client));
     }
 }

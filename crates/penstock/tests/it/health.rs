@@ -243,6 +243,45 @@ fn a_route_whose_time_is_over_blames_the_endpoint() {
     assert_eq!((statuses, deck.standing(bad).as_str()), ([200, 504], "ejected"));
 }
 
+/// The status for a client that sends the head of a request, and nothing of
+/// its body.
+fn stall(deck: &Deck) -> u16 {
+    let mut client = deck.gateway.connect();
+    client.write(b"POST / HTTP/1.1\r\nHost: deck.test\r\nContent-Length: 10\r\n\r\n");
+    client.head().status
+}
+
+#[test]
+fn a_client_that_does_not_send_its_body_blames_nobody_else() {
+    for limit in ["--request-timeout", "--first-byte-timeout"] {
+        let upstreams = pair();
+        let [one, two] = addresses(&upstreams);
+        let deck = Deck::start(&[one, two], &[("--eject-after", "1"), (limit, "0.3")]);
+        assert_eq!([stall(&deck), stall(&deck)], [408, 408], "{limit}");
+        for endpoint in [one, two] {
+            assert_eq!(deck.standing(endpoint), "fit", "{limit}");
+            let labels = ",outcome=\"upstream_timeout\"";
+            let late = deck.sample("penstock_endpoint_requests_total", endpoint, labels);
+            assert!(late.is_none_or(|count| count == 0), "{limit}");
+        }
+    }
+}
+
+#[test]
+fn a_client_that_does_not_send_its_body_leaves_a_shared_connection_to_others() {
+    for limit in ["--request-timeout", "--first-byte-timeout"] {
+        let upstream = Http2Upstream::start();
+        let registry = format!(
+            "{{name: deck, type: static, domain: \"{}\", port: 80, protocol: http2}}",
+            upstream.address
+        );
+        let flags = [(limit, "0.3"), ("--threads", "1")];
+        let deck = Deck::of(bridge(&[registry]), &flags);
+        assert_eq!((deck.status(), stall(&deck), deck.status()), (200, 408, 200), "{limit}");
+        assert_eq!(upstream.connections(), 1, "{limit}");
+    }
+}
+
 #[test]
 fn what_is_no_fault_of_the_endpoint_never_ejects_it() {
     for status in [429, 500, 529] {
