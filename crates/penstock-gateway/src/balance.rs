@@ -269,6 +269,12 @@ impl Turn {
         self.occupied.endpoint()
     }
 
+    /// The request goes out: from now on whoever sends it knows whose fault it
+    /// is that there is no answer.
+    pub fn sending(&mut self) {
+        self.occupied.is_noted = true;
+    }
+
     /// Takes in why the endpoint that it is at gave no answer.
     pub fn failed(&mut self, error: &GatewayError) {
         self.occupied.is_noted = true;
@@ -297,7 +303,7 @@ pub struct Occupied {
     at: usize,
     /// When it is too late for an answer to begin.
     ends_at: Option<Instant>,
-    /// Whether it is known what came of it.
+    /// Whether it is known what came of it, or somebody else finds it out.
     is_noted: bool,
 }
 
@@ -325,7 +331,7 @@ impl Drop for Occupied {
     fn drop(&mut self) {
         self.leave();
         self.set.kept.load.end_request();
-        // Nobody waited longer for the answer: that is the endpoint's fault
+        // Nobody waited longer for a connection: that is the endpoint's fault
         // only where its time was over.
         if !self.is_noted
             && self.ends_at.is_some_and(|ends_at| ends_at <= Instant::now())

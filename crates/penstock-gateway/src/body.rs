@@ -5,8 +5,9 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::CONTENT_ENCODING;
@@ -19,6 +20,7 @@ use penstock_llm::usage::Reading;
 
 use crate::access_log::AccessRecord;
 use crate::gzip::{Compressible, Encoder, Offer, Polled};
+use crate::health::millis;
 use crate::incoming::{Incoming, IncomingError};
 use crate::request::strip_trailers;
 use crate::snapshot::PluginInstance;
@@ -34,7 +36,34 @@ pub struct OutgoingBody {
 
 enum Content {
     Parts(VecDeque<Bytes>),
-    Streaming { incoming: Incoming, keeps_trailers: bool },
+    Streaming { incoming: Incoming, keeps_trailers: bool, progress: Option<Arc<Progress>> },
+}
+
+/// How a body gets on that somebody else reads.
+pub struct Progress {
+    began: Instant,
+    /// When a piece came last, in milliseconds since then.
+    last_ms: AtomicU64,
+    is_waiting: AtomicBool,
+}
+
+impl Progress {
+    fn note<T>(&self, polled: &Poll<T>) {
+        self.is_waiting.store(polled.is_pending(), Ordering::Relaxed);
+        if polled.is_ready() {
+            self.last_ms.store(millis(self.began.elapsed()), Ordering::Relaxed);
+        }
+    }
+
+    /// When a piece came last.
+    pub fn last(&self) -> Instant {
+        self.began + Duration::from_millis(self.last_ms.load(Ordering::Relaxed))
+    }
+
+    /// Whether the client has to send more before anything can go on.
+    pub fn is_waiting(&self) -> bool {
+        self.is_waiting.load(Ordering::Relaxed)
+    }
 }
 
 impl OutgoingBody {
@@ -92,12 +121,21 @@ impl OutgoingBody {
         }
     }
 
+    /// Tells from now on how it gets on; `None` where all of it is in memory.
+    pub fn watch(&mut self) -> Option<Arc<Progress>> {
+        let Content::Streaming { progress, .. } = &mut self.content else { return None };
+        let (last_ms, is_waiting) = (AtomicU64::new(0), AtomicBool::new(false));
+        *progress = Some(Arc::new(Progress { began: Instant::now(), last_ms, is_waiting }));
+        progress.clone()
+    }
+
     /// The client's body as it comes.
     pub fn streaming(incoming: Incoming) -> Self {
         if let Incoming::Whole(bytes) = incoming {
             return Self::parts(vec![bytes], None);
         }
-        Self { content: Content::Streaming { incoming, keeps_trailers: false }, share: None }
+        let content = Content::Streaming { incoming, keeps_trailers: false, progress: None };
+        Self { content, share: None }
     }
 }
 
@@ -113,8 +151,12 @@ impl Body for OutgoingBody {
             Content::Parts(parts) => {
                 Poll::Ready(parts.pop_front().map(|part| Ok(Frame::data(part))))
             }
-            Content::Streaming { incoming, keeps_trailers } => loop {
-                let frame = ready!(Pin::new(&mut *incoming).poll_frame(cx));
+            Content::Streaming { incoming, keeps_trailers, progress } => loop {
+                let polled = Pin::new(&mut *incoming).poll_frame(cx);
+                if let Some(progress) = progress {
+                    progress.note(&polled);
+                }
+                let frame = ready!(polled);
                 let trailers = match frame {
                     Some(Ok(frame)) if frame.is_trailers() => frame.into_trailers(),
                     frame => return Poll::Ready(frame),

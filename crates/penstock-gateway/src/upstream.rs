@@ -28,7 +28,7 @@ use tokio_rustls::client::TlsStream;
 use crate::FastMap;
 use crate::balance::Occupied;
 use crate::body::OutgoingBody;
-use crate::error::{ErrorKind, GatewayError, Side};
+use crate::error::{ErrorKind, GatewayError, Retry, Side};
 use crate::health::Endpoint;
 use crate::load::Place;
 use crate::metrics::Metrics;
@@ -197,7 +197,9 @@ impl Dialer<'_> {
         endpoint: SocketAddr,
         host: &str,
     ) -> Result<Stream, GatewayError> {
-        let opened = self.dial(service, endpoint, host).await;
+        let is_tls = service.service.protocol.is_tls();
+        let name = is_tls.then(|| PeerName::of(service, host)).transpose()?;
+        let opened = self.dial(service, endpoint, name).await;
         match &opened {
             Ok(_) => self.metrics.upstream_connections.fetch_add(1, Ordering::Relaxed),
             Err(_) => self.metrics.upstream_connect_failures.fetch_add(1, Ordering::Relaxed),
@@ -209,7 +211,7 @@ impl Dialer<'_> {
         &self,
         service: &ServiceState,
         endpoint: SocketAddr,
-        host: &str,
+        name: Option<PeerName>,
     ) -> Result<Stream, GatewayError> {
         let failed = |cause: String| GatewayError::new(ErrorKind::ConnectFailed).because(cause);
         let connector = self
@@ -230,10 +232,7 @@ impl Dialer<'_> {
         // Without it, small writes of a streamed request would wait for
         // acknowledgements. A socket that refuses the option still works.
         let _ = tcp.set_nodelay(true);
-        if !service.service.protocol.is_tls() {
-            return Ok(Stream::Plain(tcp));
-        }
-        let name = service.service.sni.as_deref().unwrap_or(host);
+        let Some(name) = name else { return Ok(Stream::Plain(tcp)) };
         let stream = self.handshake(connector, tcp, name, endpoint).await?;
         Ok(Stream::Tls(Box::new(stream.into())))
     }
@@ -242,23 +241,69 @@ impl Dialer<'_> {
         &self,
         connector: &TlsConnector,
         tcp: TcpStream,
-        name: &str,
+        name: PeerName,
         endpoint: SocketAddr,
     ) -> Result<TlsStream<TcpStream>, GatewayError> {
         let failed = |cause: String| GatewayError::new(ErrorKind::TlsFailed).because(cause);
-        let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
-        let server_name = ServerName::try_from(bare.to_owned())
-            .map_err(|_| failed(format!("`{name}` cannot be a server name")))?;
-        timeout(self.settings.tls_timeout, connector.connect(server_name, tcp))
+        let PeerName { name, is_the_services } = name;
+        let shown = name.to_str().into_owned();
+        timeout(self.settings.tls_timeout, connector.connect(name, tcp))
             .await
             .map_err(|_| failed(format!("TLS handshake with {endpoint} timed out")))?
-            .map_err(|error| failed(format!("TLS handshake with {endpoint} as {name}: {error}")))
+            .map_err(|error| {
+                let failure = failed(format!("TLS handshake with {endpoint} as {shown}: {error}"));
+                match !is_the_services && may_be_the_name(&error) {
+                    // Whoever sends another name may fare better here.
+                    true => GatewayError { side: Side::Client, ..failure },
+                    false => failure,
+                }
+            })
+    }
+}
+
+/// Who the peer of a handshake has to be.
+struct PeerName {
+    name: ServerName<'static>,
+    /// Whether the service fixes it. Any other is the request's host, which
+    /// clients choose.
+    is_the_services: bool,
+}
+
+impl PeerName {
+    fn of(service: &ServiceState, host: &str) -> Result<Self, GatewayError> {
+        let own = service.service.sni.as_deref();
+        let name = own.unwrap_or(host);
+        let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+        let Ok(server_name) = ServerName::try_from(bare.to_owned()) else {
+            let cause = format!("`{name}` cannot be a server name");
+            let failure = match own {
+                None => GatewayError::new(ErrorKind::InvalidRequest),
+                Some(_) => GatewayError {
+                    side: Side::Gateway,
+                    retry: Retry::No,
+                    ..GatewayError::new(ErrorKind::TlsFailed)
+                },
+            };
+            return Err(failure.because(cause));
+        };
+        Ok(Self { name: server_name, is_the_services: own.is_some() })
+    }
+}
+
+/// Whether a handshake may have failed for the name that was asked for: it
+/// chooses the certificate, and who does not serve it sends an alert or closes
+/// the connection.
+fn may_be_the_name(error: &std::io::Error) -> bool {
+    use rustls::Error::{AlertReceived, InvalidCertificate};
+    match error.get_ref().and_then(|cause| cause.downcast_ref()) {
+        Some(AlertReceived(_) | InvalidCertificate(_)) | None => true,
+        Some(_) => false,
     }
 }
 
 /// Whether the system has none left to give: file descriptors of the process
 /// or of all (EMFILE, ENFILE), ports, memory.
-fn is_own(error: &std::io::Error) -> bool {
+pub(crate) fn is_own(error: &std::io::Error) -> bool {
     use std::io::ErrorKind::{AddrInUse, AddrNotAvailable, OutOfMemory};
     matches!(error.raw_os_error(), Some(23 | 24))
         || matches!(error.kind(), AddrInUse | AddrNotAvailable | OutOfMemory)
@@ -286,11 +331,11 @@ impl Ready {
     ) -> Result<Response<UpstreamBody>, SendFailure> {
         let response = match self {
             Self::Http1 { connection, is_reused } => {
-                let sent = connection.send(request, is_reused, limits.first_byte_timeout);
+                let sent = connection.send(request, is_reused, limits);
                 sent.await?.map(|answering| Source::Http1(Box::new(answering)))
             }
             Self::Http2(share) => {
-                let response = Box::pin(share.send(request, limits.first_byte_timeout)).await?;
+                let response = Box::pin(share.send(request, limits)).await?;
                 response.map(|incoming| Source::Http2 { incoming, _share: share })
             }
         };
@@ -316,10 +361,40 @@ pub struct SendLimits {
     pub ends_at: Option<Instant>,
 }
 
-impl SendFailure {
-    fn timed_out() -> Self {
-        Self { error: GatewayError::new(ErrorKind::UpstreamTimeout), unsent: None }
+impl SendLimits {
+    /// When the head of an answer is too late to a request of which something
+    /// was written at this time.
+    fn due(&self, written_at: Instant) -> Instant {
+        let due = written_at + self.first_byte_timeout;
+        self.ends_at.map_or(due, |ends_at| ends_at.min(due))
     }
+
+    /// Who is to blame for an answer that is too late: the client where the
+    /// rest of its body is what is missing, or where it left the upstream less
+    /// of the time than it took for itself.
+    fn blame(&self, sent: &Sent) -> GatewayError {
+        let error = match sent.lacks_body {
+            true => GatewayError::new(ErrorKind::BodyTimeout),
+            false => GatewayError::new(ErrorKind::UpstreamTimeout),
+        };
+        let error = match self.ends_at.is_some_and(|ends_at| ends_at <= Instant::now()) {
+            true => error.because("the request took too long"),
+            false => error,
+        };
+        match sent.written_at.duration_since(sent.began) > sent.written_at.elapsed() {
+            true => GatewayError { side: Side::Client, ..error },
+            false => error,
+        }
+    }
+}
+
+/// How far a request has got that is not answered.
+struct Sent {
+    began: Instant,
+    /// When something of it was written last.
+    written_at: Instant,
+    /// Whether all was written that the client has sent, and more has to come.
+    lacks_body: bool,
 }
 
 /// An error of hyper with its causes.
@@ -520,5 +595,33 @@ impl Drop for UpstreamBody {
         if self.is_end_stream() {
             self.release();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_left_no_time_is_to_blame() {
+        let check = |ends_in_s: Option<u64>, sent_s: u64, waited_s: u64, lacks_body, expected| {
+            let now = Instant::now();
+            let limits = SendLimits {
+                first_byte_timeout: Duration::from_secs(8),
+                idle_timeout: Duration::ZERO,
+                ends_at: ends_in_s.map(|seconds| now + Duration::from_secs(seconds)),
+            };
+            let began = now - Duration::from_secs(sent_s + waited_s);
+            let written_at = began + Duration::from_secs(sent_s);
+            let error = limits.blame(&Sent { began, written_at, lacks_body });
+            assert_eq!((error.kind, error.side), expected);
+            assert_eq!(error.cause.is_some(), ends_in_s == Some(0));
+        };
+        let (late, stalled) = (ErrorKind::UpstreamTimeout, ErrorKind::BodyTimeout);
+        check(None, 0, 8, false, (late, Side::Upstream));
+        check(Some(60), 7, 8, false, (late, Side::Upstream));
+        check(Some(0), 2, 3, false, (late, Side::Upstream));
+        check(Some(0), 3, 2, false, (late, Side::Client));
+        check(Some(0), 0, 3, true, (stalled, Side::Client));
     }
 }

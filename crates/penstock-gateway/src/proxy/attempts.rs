@@ -105,6 +105,11 @@ pub(super) async fn attempt_once(
     let settings = &worker.gateway.settings;
     let service = journey.service;
     service.wait_resolved(settings.resolve_timeout).await;
+    // Nobody is asked, and blamed, for what can only be too late.
+    if journey.ends_at.is_some_and(|ends_at| ends_at <= Instant::now()) {
+        let late = GatewayError::new(ErrorKind::UpstreamTimeout);
+        return Err(late.because("the request took too long"));
+    }
     let limits = send_limits(settings, try_timeout, journey, cx);
     let mut request = prepare(journey.upstream_vhost, journey.target, cx)?;
     let host = match service.service.protocol.is_tls() {
@@ -143,6 +148,7 @@ pub(super) async fn attempt_once(
             }
         };
         cx.record.upstream_began = Some(cx.record.began.elapsed());
+        turn.sending();
         match ready.send(request, &worker.pool, limits).await {
             Ok(mut response) => {
                 note(cx, address, "ok");

@@ -10,7 +10,7 @@ mod writing;
 use std::io;
 use std::pin::pin;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use http::header::UPGRADE;
@@ -20,7 +20,7 @@ use tokio::io::AsyncReadExt;
 
 use self::answer::{Head, HeadReader};
 use self::writing::{Failed, Writing};
-use super::{BodyError, PoolKey, SendFailure};
+use super::{BodyError, PoolKey, SendFailure, SendLimits, Sent};
 use crate::body::OutgoingBody;
 use crate::error::{ErrorKind, GatewayError};
 use crate::framing::{Framing, Piece, Wrong};
@@ -84,32 +84,35 @@ impl Connection {
     }
 
     /// Sends a request and waits for the head of the answer, no longer than
-    /// `patience` after something of the request could be written.
+    /// it may take after something of the request could be written.
     pub(super) async fn send(
         mut self: Box<Self>,
         request: Request<OutgoingBody>,
         is_reused: bool,
-        patience: Duration,
+        limits: SendLimits,
     ) -> Result<Response<Answering>, SendFailure> {
         let (parts, body) = request.into_parts();
         let may_switch = parts.headers.contains_key(UPGRADE);
         self.writing = Writing::new(&parts, body);
         let mut reader = std::mem::take(&mut self.reader);
-        let mut written_at = tokio::time::Instant::now();
-        let mut late = pin!(tokio::time::sleep_until(written_at + patience));
+        let began = Instant::now();
+        let mut written_at = began;
+        let mut late = pin!(tokio::time::sleep_until(limits.due(began).into()));
         let outcome = std::future::poll_fn(|cx| {
             let polled = self.poll_exchange(cx, &mut reader, may_switch);
             if polled.is_ready() {
                 return polled;
             }
             if std::mem::take(&mut self.writing.has_moved) {
-                written_at = tokio::time::Instant::now();
+                written_at = Instant::now();
             }
             while late.as_mut().poll(cx).is_ready() {
-                if written_at + patience <= tokio::time::Instant::now() {
-                    return Poll::Ready(Err(Failed::TooLate));
+                if limits.due(written_at) <= Instant::now() {
+                    let lacks_body = self.writing.lacks_body;
+                    let sent = Sent { began, written_at, lacks_body };
+                    return Poll::Ready(Err(Failed::TooLate(Box::new(limits.blame(&sent)))));
                 }
-                late.as_mut().reset(written_at + patience);
+                late.as_mut().reset(limits.due(written_at).into());
             }
             Poll::Pending
         });
@@ -183,7 +186,7 @@ impl From<Failed> for GatewayError {
                 (ErrorKind::InvalidRequest, error.to_string())
             }
             Failed::Body(error) => (ErrorKind::ClientClosed, error.to_string()),
-            Failed::TooLate => return Self::new(ErrorKind::UpstreamTimeout),
+            Failed::TooLate(error) => return *error,
         };
         Self::new(kind).because(cause)
     }

@@ -10,7 +10,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -21,9 +21,9 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::sync::{Notify, Semaphore};
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 
-use super::{PoolKey, SendFailure, describe};
+use super::{PoolKey, SendFailure, SendLimits, Sent, describe};
 use crate::body::OutgoingBody;
 use crate::error::{ErrorKind, GatewayError};
 use crate::load::{Load, Place};
@@ -293,21 +293,35 @@ impl Share {
     /// Sends a request and waits for the head of the answer.
     pub(super) async fn send(
         &self,
-        request: Request<OutgoingBody>,
-        first_byte_timeout: Duration,
+        mut request: Request<OutgoingBody>,
+        limits: SendLimits,
     ) -> Result<Response<Incoming>, SendFailure> {
         let spare = copy(&request);
         let mut sender = self.0.sender.clone();
-        let mut failure = match timeout(first_byte_timeout, sender.try_send_request(request)).await
-        {
-            Ok(Ok(response)) => return Ok(response),
-            Ok(Err(failure)) => failure,
-            Err(_) => {
-                // A connection that has gone silent would cost every
-                // request that is put on it the same time.
-                self.0.is_retired.store(true, Ordering::Relaxed);
-                return Err(SendFailure::timed_out());
+        let began = Instant::now();
+        let progress = request.body_mut().watch();
+        let mut sending = pin!(sender.try_send_request(request));
+        let mut written_at = began;
+        let mut failure = loop {
+            match timeout_at(limits.due(written_at).into(), sending.as_mut()).await {
+                Ok(Ok(response)) => return Ok(response),
+                Ok(Err(failure)) => break failure,
+                Err(_) => {}
             }
+            let last = progress.as_ref().map_or(began, |progress| progress.last());
+            if last > written_at {
+                written_at = last;
+                continue;
+            }
+            let lacks_body = progress.is_some_and(|progress| progress.is_waiting());
+            // A connection that has gone silent would cost every request that
+            // is put on it the same time. A client that has says nothing
+            // about it.
+            if !lacks_body {
+                self.0.is_retired.store(true, Ordering::Relaxed);
+            }
+            let error = limits.blame(&Sent { began, written_at, lacks_body });
+            return Err(SendFailure { error, unsent: None });
         };
         let error = failure.error();
         let fate = Fate::of(error);

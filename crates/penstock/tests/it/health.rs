@@ -199,6 +199,41 @@ fn a_certificate_that_is_refused_is_a_failure() {
 }
 
 #[test]
+fn a_name_that_a_client_chose_never_ejects_an_endpoint() {
+    let authority = Authority::new();
+    let start = || Upstream::start_tls(Scenario::Completion, authority.server(&["deck.test"]));
+    let upstreams = [start(), start()];
+    let [one, two] = addresses(&upstreams);
+    let registry =
+        format!("{{name: deck, type: static, domain: \"{one},{two}\", port: 80, protocol: https}}");
+    let roots = Directory::new();
+    let roots = authority.write_to(roots.path()).display().to_string();
+    let directory =
+        Directory::new().holding([("mcpbridges/default.yaml", bridge(&[registry]))]).holding([
+            Ingress::new("all").at("", "Prefix", "/").without_annotation("upstream-vhost").file(),
+        ]);
+    let serve = Serve::new(directory.path()).with("--upstream-ca", &roots);
+    let deck = Deck { gateway: serve.with("--eject-after", "1").start(), directory };
+    for (host, status, error) in [
+        ("other.test", 503, "tls_failed"),
+        ("~.deck.test", 400, "invalid_request"),
+        ("-a.deck.test", 400, "invalid_request"),
+    ] {
+        let answer = deck.gateway.send(&Request::get(host, "/"));
+        let line = deck.gateway.access_log.of_request(&answer);
+        assert_eq!((answer.status(), &line["error"]), (status, &error.into()), "{line}");
+        // Nobody is dialled for a name that cannot be one.
+        let attempts = line["attempts"].as_array().unwrap().len();
+        assert_eq!(attempts, if status == 400 { 1 } else { 2 }, "{host}");
+    }
+    for endpoint in [one, two] {
+        assert_eq!(deck.standing(endpoint), "fit");
+    }
+    let connections: usize = upstreams.iter().map(Upstream::connections).sum();
+    assert_eq!((deck.status(), connections), (200, 2));
+}
+
+#[test]
 fn a_route_whose_time_is_over_blames_the_endpoint() {
     let upstreams = [Upstream::start(Scenario::Silence), Upstream::start(Scenario::Completion)];
     let [bad, good] = addresses(&upstreams);
@@ -206,6 +241,48 @@ fn a_route_whose_time_is_over_blames_the_endpoint() {
     let mut statuses = [deck.status(), deck.status()];
     statuses.sort_unstable();
     assert_eq!((statuses, deck.standing(bad).as_str()), ([200, 504], "ejected"));
+}
+
+/// A client that sends the head of a request, and nothing of its body.
+fn stalled(deck: &Deck) -> Connection {
+    let mut client = deck.gateway.connect();
+    client.write(b"POST / HTTP/1.1\r\nHost: deck.test\r\nContent-Length: 10\r\n\r\n");
+    client
+}
+
+fn stall(deck: &Deck) -> u16 {
+    stalled(deck).head().status
+}
+
+#[test]
+fn a_client_that_does_not_send_its_body_blames_nobody_else() {
+    for limit in ["--request-timeout", "--first-byte-timeout"] {
+        let upstreams = pair();
+        let [one, two] = addresses(&upstreams);
+        let deck = Deck::start(&[one, two], &[("--eject-after", "1"), (limit, "0.3")]);
+        assert_eq!([stall(&deck), stall(&deck)], [408, 408], "{limit}");
+        for endpoint in [one, two] {
+            assert_eq!(deck.standing(endpoint), "fit", "{limit}");
+            let labels = ",outcome=\"upstream_timeout\"";
+            let late = deck.sample("penstock_endpoint_requests_total", endpoint, labels);
+            assert!(late.is_none_or(|count| count == 0), "{limit}");
+        }
+    }
+}
+
+#[test]
+fn a_client_that_does_not_send_its_body_leaves_a_shared_connection_to_others() {
+    for limit in ["--request-timeout", "--first-byte-timeout"] {
+        let upstream = Http2Upstream::start();
+        let registry = format!(
+            "{{name: deck, type: static, domain: \"{}\", port: 80, protocol: http2}}",
+            upstream.address
+        );
+        let flags = [(limit, "0.3"), ("--threads", "1")];
+        let deck = Deck::of(bridge(&[registry]), &flags);
+        assert_eq!((deck.status(), stall(&deck), deck.status()), (200, 408, 200), "{limit}");
+        assert_eq!(upstream.connections(), 1, "{limit}");
+    }
 }
 
 #[test]
@@ -481,6 +558,37 @@ fn an_endpoint_that_is_down_gets_no_request() {
     let answer = deck.gateway.send(&ask());
     assert_eq!(answer.status(), 503);
     assert_eq!(deck.gateway.access_log.of_request(&answer)["error"], "connect_failed");
+}
+
+#[test]
+fn a_service_that_has_as_much_as_it_may_is_checked_all_the_same() {
+    for protocol in ["http", "http2"] {
+        let (upstream, http2) = (Upstream::start(Scenario::Completion), Http2Upstream::allowing(1));
+        let address = if protocol == "http" { upstream.address } else { http2.address };
+        let registry = format!(
+            "{{name: deck, type: static, domain: \"{address}\", port: 80, protocol: {protocol}}}"
+        );
+        let flags = [
+            ("--service-connection-limit", "1"),
+            ("--service-pending-limit", "1"),
+            ("--check-interval", "0.1"),
+            ("--check-timeout", "0.5"),
+            ("--check-failures", "1"),
+            ("--check-path", "/health"),
+        ];
+        let deck = Deck::of(bridge(&[registry]), &flags);
+        let _held = stalled(&deck);
+        eventually("the only connection", || (deck.health(address)["requests"] == 1).then_some(()));
+        let _waiting = deck.gateway.begin(&ask());
+        eventually("a request that waits", || (deck.pending() == Some(1)).then_some(()));
+        let passed = || {
+            let labels = ",result=\"passed\"";
+            deck.sample("penstock_endpoint_checks_total", address, labels).unwrap_or(0)
+        };
+        let before = passed();
+        eventually("checks", || (passed() >= before + 3).then_some(()));
+        assert_eq!((deck.standing(address).as_str(), deck.pending()), ("fit", Some(1)));
+    }
 }
 
 #[test]

@@ -12,6 +12,7 @@ use http_body::Body;
 use tokio::io::AsyncWrite;
 
 use crate::body::OutgoingBody;
+use crate::error::GatewayError;
 use crate::framing::{Wrong, write_decimal, write_hexadecimal};
 use crate::incoming::IncomingError;
 use crate::stream::Stream;
@@ -37,7 +38,8 @@ pub(in crate::upstream) enum Failed {
     Wrong(Wrong),
     /// The request's body broke off.
     Body(IncomingError),
-    TooLate,
+    /// Nobody waits longer for it.
+    TooLate(Box<GatewayError>),
 }
 
 /// A request that is being written.
@@ -53,6 +55,8 @@ pub(super) struct Writing {
     unsent_head: Option<usize>,
     /// Whether something was written lately; whoever looks sets it back.
     pub(super) has_moved: bool,
+    /// Whether all was written that there is, and more has to come.
+    pub(super) lacks_body: bool,
     is_flushed: bool,
     has_failed: bool,
 }
@@ -88,6 +92,7 @@ impl Writing {
             is_chunked,
             unsent_head,
             has_moved: false,
+            lacks_body: false,
             is_flushed: false,
             has_failed: false,
         }
@@ -129,11 +134,13 @@ impl Writing {
         stream: &mut Stream,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Failed>> {
+        self.lacks_body = false;
         loop {
             let is_all = self.gather(cx)?;
             if self.queue.is_empty() {
                 ready!(Pin::new(&mut *stream).poll_flush(cx)).map_err(Failed::Io)?;
                 if !is_all {
+                    self.lacks_body = true;
                     return Poll::Pending;
                 }
                 self.is_flushed = true;
