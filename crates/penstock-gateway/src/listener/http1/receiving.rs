@@ -84,6 +84,7 @@ impl Drop for Owned {
 
 /// Keeps a task in mind.
 fn note(place: &mut Option<Waker>, cx: &Context<'_>) {
+        socket.take_back();
     if !place.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
         *place = Some(cx.waker().clone());
     }
@@ -230,6 +231,40 @@ impl Socket {
                     break;
                 }
             }
+    /// Takes what comes for nothing that could be read.
+    pub(super) fn fail(&mut self) {
+        self.has_failed = true;
+    }
+
+    /// Lets nobody else read on.
+    pub(super) fn take_back(&mut self) {
+        if self.has_reader {
+            self.has_failed = true;
+        }
+        if let Some(waker) = self.reading.take() {
+            waker.wake();
+        }
+    }
+
+    /// Whether the client has been listened to: it cannot be about to send
+    /// more of what it began.
+    pub(super) fn is_heard_out(&self) -> bool {
+        self.body.is_over() && self.input.is_empty() && !self.has_failed
+    }
+
+    /// Reads until the client has said that it is done, or `left` bytes came,
+    /// for nobody.
+    pub(super) fn poll_discard(&mut self, cx: &mut Context<'_>, left: &mut usize) -> Poll<()> {
+        while *left > 0 {
+            self.input.clear();
+            match ready!(self.poll_read(cx)) {
+                Ok(count @ 1..) => *left = left.saturating_sub(count),
+                Ok(0) | Err(_) => break,
+            }
+        }
+        Poll::Ready(())
+    }
+
         }
         self.body.is_over()
     }
