@@ -62,7 +62,6 @@ pub(super) struct Service<'a> {
 pub(super) struct Connection<'a> {
     service: Service<'a>,
     socket: Owned,
-    admitted: Admitted,
     reader: HeadReader,
     limits: HeadLimits,
     output: Output,
@@ -81,11 +80,10 @@ impl<'a> Connection<'a> {
         let settings = &service.worker.gateway.settings;
         let limits =
             HeadLimits { bytes_max: settings.head_bytes_max, headers_max: settings.headers_max };
-        let socket = Socket::new(stream, first, service.activity.clone());
+        let socket = Socket::new(stream, first, service.activity.clone(), admitted);
         Self {
             service,
             socket: Owned::new(socket),
-            admitted,
             reader: HeadReader::default(),
             limits,
             output: Output::default(),
@@ -161,9 +159,9 @@ impl<'a> Connection<'a> {
             Ok(head) => Ok(Some(head)),
             Err(NoHead::Over) => Ok(None),
             Err(NoHead::Broken(error)) => Err(error),
-                self.socket.lock().fail();
             Err(NoHead::Refused(Refused(status))) => {
                 tracing::debug!(client = %self.service.downstream.address, %status, "a head is refused");
+                self.socket.lock().fail();
                 self.refuse(status).await?;
                 Ok(None)
             }
@@ -271,9 +269,9 @@ impl<'a> Connection<'a> {
     /// Hands the connection over to a tunnel.
     fn hand_over(self, client: Sender<ClientSide>) {
         let Some(socket) = self.socket.into_inner() else { return };
-        let (stream, early) = (socket.stream, socket.input.freeze());
+        let Socket { stream, input, admitted, .. } = socket;
         // The tunnel may be over already.
-        let _ = client.send(ClientSide { stream, early, _admitted: self.admitted });
+        let _ = client.send(ClientSide { stream, early: input.freeze(), _admitted: admitted });
     }
 }
 

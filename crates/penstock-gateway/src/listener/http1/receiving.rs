@@ -17,6 +17,7 @@ use super::head::{Head, HeadLimits, HeadReader, Refused};
 use crate::framing::{Framing, Piece};
 use crate::incoming::{Incoming, IncomingError};
 use crate::listener::activity::Activity;
+use crate::listener::admission::Admitted;
 use crate::stream::Stream;
 
 /// What is read at once at first; most requests fit. It grows where clients
@@ -47,6 +48,9 @@ pub(super) struct Socket {
     /// The task that waits for more of the body.
     reading: Option<Waker>,
     activity: Arc<Activity>,
+    /// The connection counts as long as its socket is open, which is longer
+    /// than it is served where a reader keeps hold of it.
+    pub(super) admitted: Admitted,
 }
 
 /// A socket that the body of a request is read from.
@@ -75,16 +79,17 @@ impl Owned {
 impl Drop for Owned {
     fn drop(&mut self) {
         let mut socket = self.lock();
-        socket.has_failed = true;
-        if let Some(waker) = socket.reading.take() {
-            waker.wake();
+        if socket.has_reader {
+            // It may keep hold of the socket for long, as an HTTP/2 upstream
+            // does that takes nothing. The client need not wait for that.
+            socket.stream.cut();
         }
+        socket.take_back();
     }
 }
 
 /// Keeps a task in mind.
 fn note(place: &mut Option<Waker>, cx: &Context<'_>) {
-        socket.take_back();
     if !place.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
         *place = Some(cx.waker().clone());
     }
@@ -105,7 +110,12 @@ pub(super) enum NoHead {
 }
 
 impl Socket {
-    pub(super) fn new(stream: Stream, input: BytesMut, activity: Arc<Activity>) -> Self {
+    pub(super) fn new(
+        stream: Stream,
+        input: BytesMut,
+        activity: Arc<Activity>,
+        admitted: Admitted,
+    ) -> Self {
         Self {
             stream,
             input,
@@ -117,6 +127,7 @@ impl Socket {
             waiting: None,
             reading: None,
             activity,
+            admitted,
         }
     }
 
@@ -220,17 +231,6 @@ impl Socket {
         !self.has_reader && self.poll_settled(cx) == Poll::Ready(false)
     }
 
-    /// Skips what has come of the body; whether that is all of it.
-    fn skip(&mut self) -> bool {
-        while !self.body.is_over() {
-            match self.body.take(&mut self.input) {
-                Ok(Some(_)) => {}
-                Ok(None) => break,
-                Err(_) => {
-                    self.has_failed = true;
-                    break;
-                }
-            }
     /// Takes what comes for nothing that could be read.
     pub(super) fn fail(&mut self) {
         self.has_failed = true;
@@ -265,6 +265,17 @@ impl Socket {
         Poll::Ready(())
     }
 
+    /// Skips what has come of the body; whether that is all of it.
+    fn skip(&mut self) -> bool {
+        while !self.body.is_over() {
+            match self.body.take(&mut self.input) {
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(_) => {
+                    self.has_failed = true;
+                    break;
+                }
+            }
         }
         self.body.is_over()
     }
