@@ -5,6 +5,7 @@ use std::net::{Shutdown, TcpStream};
 use std::thread;
 
 use crate::support::client::{PATIENCE, WATER};
+use crate::support::upstream::EVENT_STREAM;
 use crate::support::*;
 
 #[test]
@@ -107,6 +108,23 @@ fn a_client_may_send_several_requests_at_once() {
     client.write(&[chat().to_bytes(), chat_without_key().to_bytes(), chat().to_bytes()].concat());
     let statuses = [client.answer().status(), client.answer().status(), client.answer().status()];
     assert_eq!(statuses, [200, 401, 200]);
+}
+
+#[test]
+fn a_client_that_leaves_with_a_request_to_follow_ends_the_first() {
+    let harbor = Harbor::start();
+    let steps = harbor.upstream.stepped();
+    let mut client = harbor.gateway.begin(&chat());
+    client.send(&chat());
+    steps.write(EVENT_STREAM);
+    steps.chunk("data: a\n\n");
+    client.head();
+    assert_eq!(client.chunk(), Chunk::data("data: a\n\n"));
+    drop(client);
+    steps.await_close();
+    drop(steps);
+    harbor.upstream.received();
+    harbor.upstream.received_nothing();
 }
 
 #[test]

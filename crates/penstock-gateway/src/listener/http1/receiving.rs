@@ -27,6 +27,9 @@ pub(in crate::listener) const READ_BYTES_MIN: usize = 4 << 10;
 const READ_BYTES_MAX: usize = 64 << 10;
 /// Less room than this is not worth a call to the system.
 const ROOM_BYTES_MIN: usize = 1 << 10;
+/// How much is read of what nobody wants yet, to see whether the client
+/// leaves.
+const AHEAD_BYTES_MAX: usize = 64 << 10;
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -38,7 +41,11 @@ pub(super) struct Socket {
     read_bytes: usize,
     /// What is to come of the request's body.
     body: Framing,
+    /// Whether nothing behind what was taken can be read as a request.
     has_failed: bool,
+    /// Whether the client has ended the connection, or it broke, before it
+    /// was asked to.
+    has_ended: bool,
     /// Whether somebody may read the body.
     has_reader: bool,
     /// What is to be written before the body is waited for.
@@ -122,6 +129,7 @@ impl Socket {
             read_bytes: READ_BYTES_MIN,
             body: Framing::OVER,
             has_failed: false,
+            has_ended: false,
             has_reader: false,
             go_ahead: b"",
             waiting: None,
@@ -191,22 +199,26 @@ impl Socket {
         self.input.reserve(self.read_bytes);
     }
 
-    /// Looks whether the client has gone. What it sends meanwhile waits, and
-    /// is not read on.
+    /// Looks whether the client has gone. What it sends meanwhile waits; only
+    /// a little of it is read, because its end stands behind it.
     pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.body.is_over() {
-            if self.has_reader {
-                self.wake_at_end(cx);
+        if self.has_ended {
+            return Poll::Ready(());
+        }
+        if self.has_reader {
+            self.wake_at_end(cx);
+            return Poll::Pending;
+        }
+        while self.input.len() < AHEAD_BYTES_MAX {
+            match ready!(self.poll_read(cx)) {
+                Ok(1..) => {}
+                Ok(0) | Err(_) => {
+                    self.has_ended = true;
+                    return Poll::Ready(());
+                }
             }
-            return Poll::Pending;
         }
-        if !self.input.is_empty() {
-            return Poll::Pending;
-        }
-        match self.poll_read(cx) {
-            Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(()),
-            Poll::Ready(Ok(_)) | Poll::Pending => Poll::Pending,
-        }
+        Poll::Pending
     }
 
     /// Whether another request can follow this one's body. Little that is
@@ -321,6 +333,7 @@ impl Socket {
             }
         };
         self.has_failed = true;
+        self.has_ended = !error.is_bad_framing();
         Poll::Ready(Some(Err(error)))
     }
 
@@ -384,8 +397,8 @@ impl Receiving {
         let mut socket = lock(shared);
         let polled = socket.poll_body(cx);
         let is_over = socket.body.is_over();
-        socket.has_reader = !is_over;
-        if is_over || socket.has_failed {
+        socket.has_reader = !is_over && !socket.has_failed;
+        if !socket.has_reader {
             socket.end_waiting();
         }
         drop(socket);
@@ -410,3 +423,6 @@ impl Drop for Receiving {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
