@@ -1,9 +1,11 @@
 //! The transport of a connection, to a client or to an upstream.
 
 use std::io;
+use std::net::Shutdown;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
@@ -14,6 +16,19 @@ pub enum Stream {
     Plain(TcpStream),
     /// TLS over TCP.
     Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Stream {
+    /// Ends it at once for the peer, whoever still holds it. TLS does not say
+    /// goodbye then: what was sent may not be whole.
+    pub(crate) fn cut(&self) {
+        let tcp = match self {
+            Self::Plain(tcp) => tcp,
+            Self::Tls(tls) => tls.get_ref().0,
+        };
+        // One that has ended already cannot be ended.
+        let _ = SockRef::from(tcp).shutdown(Shutdown::Both);
+    }
 }
 
 impl AsyncRead for Stream {

@@ -18,12 +18,13 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::HeaderMap;
 use http::{Method, Request, Response, StatusCode};
 use http_body::{Body, Frame};
-use tokio::io::AsyncWriteExt;
+use tokio::io::AsyncWrite;
 use tokio::sync::oneshot::Sender;
 
 use self::head::{Head, HeadLimits, HeadReader, Refused, Wishes};
@@ -42,6 +43,10 @@ use crate::tunnel::{ClientSide, Handover};
 
 /// A map for headers is filled again up to this size.
 const SPARE_HEADERS_MAX: usize = 64;
+/// How long, and how much, a client may go on sending after an answer that
+/// did not wait for all of its request.
+const LINGER_TIME: Duration = Duration::from_secs(2);
+const LINGER_BYTES_MAX: usize = 16 << 20;
 
 /// What a connection is served with.
 pub(super) struct Service<'a> {
@@ -57,7 +62,6 @@ pub(super) struct Service<'a> {
 pub(super) struct Connection<'a> {
     service: Service<'a>,
     socket: Owned,
-    admitted: Admitted,
     reader: HeadReader,
     limits: HeadLimits,
     output: Output,
@@ -76,11 +80,10 @@ impl<'a> Connection<'a> {
         let settings = &service.worker.gateway.settings;
         let limits =
             HeadLimits { bytes_max: settings.head_bytes_max, headers_max: settings.headers_max };
-        let socket = Socket::new(stream, first, service.activity.clone());
+        let socket = Socket::new(stream, first, service.activity.clone(), admitted);
         Self {
             service,
             socket: Owned::new(socket),
-            admitted,
             reader: HeadReader::default(),
             limits,
             output: Output::default(),
@@ -111,9 +114,34 @@ impl<'a> Connection<'a> {
                 break;
             }
         }
-        match self.socket.into_inner() {
-            Some(mut socket) => socket.stream.shutdown().await,
-            None => Ok(()),
+        self.close().await
+    }
+
+    /// Closes it in such a way that the client gets all that was sent.
+    async fn close(self) -> io::Result<()> {
+        self.socket.lock().take_back();
+        poll_fn(|cx| Pin::new(&mut self.socket.lock().stream).poll_shutdown(cx)).await?;
+        if !self.socket.lock().is_heard_out() {
+            // Apart, because it is rare.
+            Box::pin(self.linger()).await;
+        }
+        Ok(())
+    }
+
+    /// Takes for a while what a client still sends that was not heard out:
+    /// closed over that, a connection is reset, and a client that is busy
+    /// sending never sees the answer (RFC 9112, 9.6).
+    async fn linger(&self) {
+        let Service { activity, progress, .. } = self.service;
+        // It is neither idle nor about to send a head.
+        let _under_way = activity.begin();
+        let mut progress = progress.clone();
+        let mut left = LINGER_BYTES_MAX;
+        tokio::select! {
+            biased;
+            () = progress.reaches(Phase::Hurrying) => {}
+            () = poll_fn(|cx| self.socket.lock().poll_discard(cx, &mut left)) => {}
+            () = tokio::time::sleep(LINGER_TIME) => {}
         }
     }
 
@@ -133,6 +161,7 @@ impl<'a> Connection<'a> {
             Err(NoHead::Broken(error)) => Err(error),
             Err(NoHead::Refused(Refused(status))) => {
                 tracing::debug!(client = %self.service.downstream.address, %status, "a head is refused");
+                self.socket.lock().fail();
                 self.refuse(status).await?;
                 Ok(None)
             }
@@ -240,9 +269,9 @@ impl<'a> Connection<'a> {
     /// Hands the connection over to a tunnel.
     fn hand_over(self, client: Sender<ClientSide>) {
         let Some(socket) = self.socket.into_inner() else { return };
-        let (stream, early) = (socket.stream, socket.input.freeze());
+        let Socket { stream, input, admitted, .. } = socket;
         // The tunnel may be over already.
-        let _ = client.send(ClientSide { stream, early, _admitted: self.admitted });
+        let _ = client.send(ClientSide { stream, early: input.freeze(), _admitted: admitted });
     }
 }
 

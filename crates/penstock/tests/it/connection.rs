@@ -1,7 +1,11 @@
 //! Connections on both sides: kept, shared out, given up.
 
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
 use std::thread;
 
+use crate::support::client::{PATIENCE, WATER};
+use crate::support::upstream::EVENT_STREAM;
 use crate::support::*;
 
 #[test]
@@ -104,6 +108,23 @@ fn a_client_may_send_several_requests_at_once() {
     client.write(&[chat().to_bytes(), chat_without_key().to_bytes(), chat().to_bytes()].concat());
     let statuses = [client.answer().status(), client.answer().status(), client.answer().status()];
     assert_eq!(statuses, [200, 401, 200]);
+}
+
+#[test]
+fn a_client_that_leaves_with_a_request_to_follow_ends_the_first() {
+    let harbor = Harbor::start();
+    let steps = harbor.upstream.stepped();
+    let mut client = harbor.gateway.begin(&chat());
+    client.send(&chat());
+    steps.write(EVENT_STREAM);
+    steps.chunk("data: a\n\n");
+    client.head();
+    assert_eq!(client.chunk(), Chunk::data("data: a\n\n"));
+    drop(client);
+    steps.await_close();
+    drop(steps);
+    harbor.upstream.received();
+    harbor.upstream.received_nothing();
 }
 
 #[test]
@@ -255,6 +276,57 @@ fn a_client_that_sends_all_before_it_reads_learns_why_it_was_refused() {
     assert_eq!(harbor.gateway.send(&post(HOST)).status(), 401);
     assert_eq!(harbor.gateway.send(&post(HOST).key(HERON_KEY)).status(), 413);
     assert_eq!(harbor.gateway.send(&post("elsewhere.test")).status(), 404);
+}
+
+/// Asserts that a client that was refused in the middle of its request can
+/// send all of it, and that its connection ends in order.
+#[track_caller]
+fn check_heard(harbor: &Harbor, begin: &[u8], rest: &[u8], status: &str) {
+    let mut client = TcpStream::connect(harbor.gateway.http).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client.write_all(begin).unwrap();
+    let mut answer = vec![0; 12];
+    client.read_exact(&mut answer).unwrap();
+    assert_eq!(String::from_utf8_lossy(&answer), format!("HTTP/1.1 {status}"));
+    client.write_all(rest).unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    client.read_to_end(&mut answer).unwrap();
+}
+
+#[test]
+fn a_refusal_does_not_break_off_what_the_client_still_sends() {
+    let harbor =
+        Harbor::served(Scenario::Completion, |_| {}, |serve| serve.with("--body-limit", 1 << 20));
+    let rest = vec![b'x'; 4 << 20];
+    let begin = |more: &str| {
+        format!("POST /v1/chat/completions HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: application/json\r\n{more}\r\n\r\n").into_bytes()
+    };
+    let length = format!("Content-Length: {}", rest.len());
+    check_heard(&harbor, &begin(&length), &rest, "401");
+    check_heard(&harbor, &begin("Transfer-Encoding: chunked"), b"nonsense", "401");
+    let known = format!("Authorization: Bearer {HERON_KEY}\r\n{length}");
+    check_heard(&harbor, &begin(&known), &rest, "413");
+    let huge = begin(&format!("X-Huge: {}", "x".repeat(1 << 20)));
+    check_heard(&harbor, &huge, &rest, "431");
+    check_heard(&harbor, b"GET / HTTP/9.9\r\n", &rest, "400");
+    harbor.upstream.received_nothing();
+}
+
+#[test]
+fn a_client_that_was_refused_is_not_listened_to_for_ever() {
+    let harbor = Harbor::start();
+    let limit = 256 << 20;
+    let head = format!("POST /v1/files HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: {limit}\r\n\r\n");
+    let mut loud = harbor.gateway.connect();
+    loud.write(head.as_bytes());
+    assert_eq!(loud.head().status, 401);
+    assert!(loud.flood(WATER, limit, PATIENCE) < limit);
+    let mut silent = harbor.gateway.connect();
+    silent.write(head.as_bytes());
+    assert_eq!(silent.answer().status(), 401);
+    assert_eq!(silent.rest(), b"");
+    let is_over = |line: &str| line == "penstock_connections 0";
+    eventually("the end of both", || harbor.gateway.metrics().lines().any(is_over).then_some(()));
 }
 
 #[test]

@@ -197,3 +197,18 @@ fn an_upstream_without_room_stops_the_client_from_writing() {
     assert!(given_up.is_some(), "{:?}", gateway.access_log.all());
     assert_eq!(gateway.send(&Request::get(HOST, "/")).status(), 200);
 }
+
+#[test]
+fn a_client_need_not_wait_for_an_upstream_that_leaves_its_body_unread() {
+    let upstream = Http2Upstream::start();
+    let directory = directory(upstream.address, ", protocol: http2");
+    let gateway = Serve::new(directory.path()).start();
+    let mut client = gateway.connect();
+    let head = format!("POST /answered HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n");
+    client.write(format!("{head}Content-Length: {FLOOD}\r\n\r\n").as_bytes());
+    client.write(&WATER.repeat(8));
+    assert_eq!(client.answer().text(), "aye");
+    assert_eq!(client.rest(), b"");
+    drop((client, upstream));
+    check_counts(&gateway, "penstock_connections 0");
+}

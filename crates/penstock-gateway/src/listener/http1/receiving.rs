@@ -17,6 +17,7 @@ use super::head::{Head, HeadLimits, HeadReader, Refused};
 use crate::framing::{Framing, Piece};
 use crate::incoming::{Incoming, IncomingError};
 use crate::listener::activity::Activity;
+use crate::listener::admission::Admitted;
 use crate::stream::Stream;
 
 /// What is read at once at first; most requests fit. It grows where clients
@@ -26,6 +27,9 @@ pub(in crate::listener) const READ_BYTES_MIN: usize = 4 << 10;
 const READ_BYTES_MAX: usize = 64 << 10;
 /// Less room than this is not worth a call to the system.
 const ROOM_BYTES_MIN: usize = 1 << 10;
+/// How much is read of what nobody wants yet, to see whether the client
+/// leaves.
+const AHEAD_BYTES_MAX: usize = 64 << 10;
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -37,7 +41,11 @@ pub(super) struct Socket {
     read_bytes: usize,
     /// What is to come of the request's body.
     body: Framing,
+    /// Whether nothing behind what was taken can be read as a request.
     has_failed: bool,
+    /// Whether the client has ended the connection, or it broke, before it
+    /// was asked to.
+    has_ended: bool,
     /// Whether somebody may read the body.
     has_reader: bool,
     /// What is to be written before the body is waited for.
@@ -47,6 +55,9 @@ pub(super) struct Socket {
     /// The task that waits for more of the body.
     reading: Option<Waker>,
     activity: Arc<Activity>,
+    /// The connection counts as long as its socket is open, which is longer
+    /// than it is served where a reader keeps hold of it.
+    pub(super) admitted: Admitted,
 }
 
 /// A socket that the body of a request is read from.
@@ -75,10 +86,12 @@ impl Owned {
 impl Drop for Owned {
     fn drop(&mut self) {
         let mut socket = self.lock();
-        socket.has_failed = true;
-        if let Some(waker) = socket.reading.take() {
-            waker.wake();
+        if socket.has_reader {
+            // It may keep hold of the socket for long, as an HTTP/2 upstream
+            // does that takes nothing. The client need not wait for that.
+            socket.stream.cut();
         }
+        socket.take_back();
     }
 }
 
@@ -104,18 +117,25 @@ pub(super) enum NoHead {
 }
 
 impl Socket {
-    pub(super) fn new(stream: Stream, input: BytesMut, activity: Arc<Activity>) -> Self {
+    pub(super) fn new(
+        stream: Stream,
+        input: BytesMut,
+        activity: Arc<Activity>,
+        admitted: Admitted,
+    ) -> Self {
         Self {
             stream,
             input,
             read_bytes: READ_BYTES_MIN,
             body: Framing::OVER,
             has_failed: false,
+            has_ended: false,
             has_reader: false,
             go_ahead: b"",
             waiting: None,
             reading: None,
             activity,
+            admitted,
         }
     }
 
@@ -179,22 +199,26 @@ impl Socket {
         self.input.reserve(self.read_bytes);
     }
 
-    /// Looks whether the client has gone. What it sends meanwhile waits, and
-    /// is not read on.
+    /// Looks whether the client has gone. What it sends meanwhile waits; only
+    /// a little of it is read, because its end stands behind it.
     pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.body.is_over() {
-            if self.has_reader {
-                self.wake_at_end(cx);
+        if self.has_ended {
+            return Poll::Ready(());
+        }
+        if self.has_reader {
+            self.wake_at_end(cx);
+            return Poll::Pending;
+        }
+        while self.input.len() < AHEAD_BYTES_MAX {
+            match ready!(self.poll_read(cx)) {
+                Ok(1..) => {}
+                Ok(0) | Err(_) => {
+                    self.has_ended = true;
+                    return Poll::Ready(());
+                }
             }
-            return Poll::Pending;
         }
-        if !self.input.is_empty() {
-            return Poll::Pending;
-        }
-        match self.poll_read(cx) {
-            Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(()),
-            Poll::Ready(Ok(_)) | Poll::Pending => Poll::Pending,
-        }
+        Poll::Pending
     }
 
     /// Whether another request can follow this one's body. Little that is
@@ -217,6 +241,40 @@ impl Socket {
     /// it, and it does not come to its end.
     pub(super) fn is_stuck(&mut self, cx: &mut Context<'_>) -> bool {
         !self.has_reader && self.poll_settled(cx) == Poll::Ready(false)
+    }
+
+    /// Takes what comes for nothing that could be read.
+    pub(super) fn fail(&mut self) {
+        self.has_failed = true;
+    }
+
+    /// Lets nobody else read on.
+    pub(super) fn take_back(&mut self) {
+        if self.has_reader {
+            self.has_failed = true;
+        }
+        if let Some(waker) = self.reading.take() {
+            waker.wake();
+        }
+    }
+
+    /// Whether the client has been listened to: it cannot be about to send
+    /// more of what it began.
+    pub(super) fn is_heard_out(&self) -> bool {
+        self.body.is_over() && self.input.is_empty() && !self.has_failed
+    }
+
+    /// Reads until the client has said that it is done, or `left` bytes came,
+    /// for nobody.
+    pub(super) fn poll_discard(&mut self, cx: &mut Context<'_>, left: &mut usize) -> Poll<()> {
+        while *left > 0 {
+            self.input.clear();
+            match ready!(self.poll_read(cx)) {
+                Ok(count @ 1..) => *left = left.saturating_sub(count),
+                Ok(0) | Err(_) => break,
+            }
+        }
+        Poll::Ready(())
     }
 
     /// Skips what has come of the body; whether that is all of it.
@@ -275,6 +333,7 @@ impl Socket {
             }
         };
         self.has_failed = true;
+        self.has_ended = !error.is_bad_framing();
         Poll::Ready(Some(Err(error)))
     }
 
@@ -338,8 +397,8 @@ impl Receiving {
         let mut socket = lock(shared);
         let polled = socket.poll_body(cx);
         let is_over = socket.body.is_over();
-        socket.has_reader = !is_over;
-        if is_over || socket.has_failed {
+        socket.has_reader = !is_over && !socket.has_failed;
+        if !socket.has_reader {
             socket.end_waiting();
         }
         drop(socket);
@@ -364,3 +423,6 @@ impl Drop for Receiving {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

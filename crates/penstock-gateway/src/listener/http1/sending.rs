@@ -235,7 +235,12 @@ impl Output {
         activity: &Activity,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        let polled = self.poll_write_all(stream, cx);
+        let mut has_moved = false;
+        let polled = self.poll_write_all(stream, &mut has_moved, cx);
+        if has_moved && polled.is_pending() {
+            // The client took something, however much is left.
+            activity.wrote(false);
+        }
         activity.wrote(polled.is_pending());
         polled
     }
@@ -243,6 +248,7 @@ impl Output {
     fn poll_write_all(
         &mut self,
         stream: &mut Stream,
+        has_moved: &mut bool,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         loop {
@@ -260,6 +266,7 @@ impl Output {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.advance(count);
+            *has_moved = true;
         }
         self.joined.clear();
         self.written = 0;

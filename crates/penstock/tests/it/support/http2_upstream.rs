@@ -164,6 +164,16 @@ impl Shared {
                         let _ = std::future::poll_fn(|cx| respond.poll_reset(cx)).await;
                     });
                 }
+                // It is answered, and nobody takes the body, nor refuses it.
+                "/answered" => {
+                    tokio::spawn(async move {
+                        let _body = request;
+                        if let Ok(mut stream) = respond.send_response(Response::new(()), false) {
+                            let _ = stream.send_data(Bytes::from_static(b"aye"), true);
+                        }
+                        std::future::pending::<()>().await;
+                    });
+                }
                 // The connection ends without a word about the stream.
                 "/cut" => return,
                 path => {

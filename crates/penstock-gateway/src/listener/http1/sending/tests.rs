@@ -1,4 +1,13 @@
+use std::future::poll_fn;
+use std::io::Read;
+use std::net::{Ipv4Addr, TcpListener};
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::net::TcpStream;
+
 use super::*;
+use crate::Settings;
 
 /// An answer with these headers, and a date so that none is added.
 fn answer(status: u16, headers: &[(&'static str, &'static str)]) -> Parts {
@@ -129,4 +138,37 @@ fn large_pieces_stand_between_small_ones() {
     let mut output = Output::default();
     output.push(large.clone(), false);
     assert!(drained(output) == large);
+}
+
+/// How long a client may take nothing.
+const STALL: Duration = Duration::from_secs(1);
+/// Much more than the system holds of it.
+const LARGE_BYTES: usize = 4 << 20;
+
+#[tokio::test]
+async fn a_client_that_takes_a_large_piece_slowly_is_not_stuck() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (socket, _) = listener.accept().unwrap();
+    SockRef::from(&socket).set_send_buffer_size(64 << 10).unwrap();
+    SockRef::from(&client).set_recv_buffer_size(64 << 10).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let mut stream = Stream::Plain(TcpStream::from_std(socket).unwrap());
+    let reading = std::thread::spawn(move || {
+        let mut taken = vec![0; LARGE_BYTES / 64];
+        for _ in 0..64 {
+            std::thread::sleep(3 * STALL / 64);
+            client.read_exact(&mut taken).unwrap();
+        }
+    });
+    let settings = Settings { client_stall_timeout: STALL, ..Settings::default() };
+    let activity = Activity::new(true, &settings);
+    let _under_way = activity.begin();
+    let mut output = Output::default();
+    output.push(Bytes::from(vec![b'x'; LARGE_BYTES]), false);
+    tokio::select! {
+        written = poll_fn(|cx| output.poll_write(&mut stream, &activity, cx)) => written.unwrap(),
+        ending = activity.must_end(&settings, STALL) => panic!("{}", ending.as_str()),
+    }
+    reading.join().unwrap();
 }
