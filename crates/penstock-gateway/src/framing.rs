@@ -45,7 +45,7 @@ pub enum Framing {
 }
 
 /// What comes next of a body in chunks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum Chunked {
     /// The line with a size.
     Size,
@@ -53,8 +53,9 @@ pub enum Chunked {
     Data(u64),
     /// The end of a line behind them.
     DataEnd,
-    /// Lines up to an empty one.
-    Trailers,
+    /// Lines up to an empty one, with what is known of them once some were
+    /// looked at.
+    Trailers(Option<Box<Lines>>),
     /// Nothing.
     Over,
 }
@@ -112,13 +113,14 @@ impl Chunked {
         let (mut data, mut at) = (0, 0);
         loop {
             let rest = input.get(at..).unwrap_or_default();
-            match *self {
+            match self {
                 Self::Size => {
                     let Some((size, length)) = size_line(rest)? else { break };
                     at += length;
-                    *self = if size > 0 { Self::Data(size) } else { Self::Trailers };
+                    *self = if size > 0 { Self::Data(size) } else { Self::Trailers(None) };
                 }
                 Self::Data(left) => {
+                    let left = *left;
                     let count =
                         usize::try_from(left).map_or(rest.len(), |left| left.min(rest.len()));
                     if count == 0 || (data > 0 && count > CHUNK_BYTES_MAX) {
@@ -142,10 +144,11 @@ impl Chunked {
                     [] | [b'\r'] => break,
                     _ => return Err(Wrong("a chunk of it is longer than its size")),
                 },
-                Self::Trailers if data > 0 => break,
-                Self::Trailers => {
+                Self::Trailers(_) if data > 0 => break,
+                Self::Trailers(lines) => {
                     input.advance(at);
-                    return self.take_trailers(input);
+                    let lines = lines.take().map(|lines| *lines).unwrap_or_default();
+                    return self.take_trailers(lines, input);
                 }
                 Self::Over => break,
             }
@@ -155,13 +158,22 @@ impl Chunked {
         Ok((data > 0).then_some(Piece::Data(piece)))
     }
 
-    fn take_trailers(&mut self, input: &mut BytesMut) -> Result<Option<Piece>, Wrong> {
-        let mut lines = Lines::default();
+    /// Takes the section at the beginning of `input`, of which `lines` are
+    /// known.
+    fn take_trailers(
+        &mut self,
+        mut lines: Lines,
+        input: &mut BytesMut,
+    ) -> Result<Option<Piece>, Wrong> {
         let found = lines.find_end(input)?;
         if found.unwrap_or(input.len()) > TRAILER_BYTES_MAX || lines.count() > TRAILERS_MAX {
             return Err(Wrong("its trailers are too large"));
         }
-        let Some(length) = found else { return Ok(None) };
+        let Some(length) = found else {
+            // Kept, so that no byte is looked at again for each that comes.
+            *self = Self::Trailers(Some(Box::new(lines)));
+            return Ok(None);
+        };
         let section = input.split_to(length).freeze();
         *self = Self::Over;
         if lines.count() == 0 {
@@ -181,8 +193,8 @@ impl Chunked {
 }
 
 /// The lines of a head, as its bytes come.
-#[derive(Default)]
-pub(crate) struct Lines {
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Lines {
     /// Where the text of each line ends, before its CR and LF.
     ends: Vec<usize>,
     /// Up to where there are whole lines.

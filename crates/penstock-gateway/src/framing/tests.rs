@@ -128,3 +128,20 @@ fn numbers_are_written_as_they_are_read() {
         assert_eq!(String::from_utf8(hexadecimal).unwrap(), format!("{number:X}"));
     }
 }
+
+#[test]
+fn no_byte_of_trailers_is_looked_at_twice() {
+    let section = format!("A: b\r\n{}", "x".repeat(TRAILER_BYTES_MAX - 6));
+    let (mut input, mut body) = (BytesMut::from("0\r\n"), Chunked::Size);
+    assert!(matches!(body.take(&mut input), Ok(None)));
+    for (at, byte) in section.bytes().enumerate() {
+        input.extend_from_slice(&[byte]);
+        assert!(matches!(body.take(&mut input), Ok(None)));
+        let Chunked::Trailers(Some(lines)) = &body else { panic!("{body:?}") };
+        // Behind a CR at the end anything could come.
+        let checked = lines.checked.max(lines.whole);
+        assert_eq!(checked, at + 1 - usize::from(byte == b'\r'), "{lines:?}");
+    }
+    input.extend_from_slice(b"x");
+    assert!(body.take(&mut input).is_err());
+}

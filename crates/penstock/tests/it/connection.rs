@@ -316,7 +316,8 @@ fn a_refusal_does_not_break_off_what_the_client_still_sends() {
 fn a_client_that_was_refused_is_not_listened_to_for_ever() {
     let harbor = Harbor::start();
     let limit = 256 << 20;
-    let head = format!("POST /v1/files HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: {limit}\r\n\r\n");
+    let head =
+        format!("POST /v1/files HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: {limit}\r\n\r\n");
     let mut loud = harbor.gateway.connect();
     loud.write(head.as_bytes());
     assert_eq!(loud.head().status, 401);
