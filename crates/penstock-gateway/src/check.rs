@@ -23,10 +23,11 @@ use crate::balance::EndpointSet;
 use crate::body::OutgoingBody;
 use crate::error::{ErrorKind, GatewayError, Side};
 use crate::health::{Endpoint, millis, now_ms};
-use crate::settings::Checks;
+use crate::load::Load;
+use crate::settings::{Checks, ServiceLimits};
 use crate::snapshot::Service;
 use crate::state::ServiceState;
-use crate::upstream::{ClientTls, Dialer, Pool, SendLimits};
+use crate::upstream::{ClientTls, Dialer, Pool, SendLimits, is_own};
 
 /// The most checks at a time.
 const CONCURRENT_MAX: usize = 64;
@@ -46,13 +47,18 @@ pub struct Checker {
     tls: Arc<ClientTls>,
     checks: Checks,
     pool: Arc<Pool>,
+    /// Where the checks' own connections count: a service that has as many as
+    /// it may is checked all the same.
+    load: Arc<Load>,
 }
 
 impl Checker {
     /// The checker of a gateway; `None` where nothing is checked.
     pub fn new(gateway: Arc<Gateway>, tls: Arc<ClientTls>) -> Option<Arc<Self>> {
         let checks = gateway.settings.checks.clone()?;
-        Some(Arc::new(Self { gateway, tls, checks, pool: Pool::new(Duration::ZERO) }))
+        let any = ServiceLimits { connections_max: 0, pending_max: 0, requests_max: 0 };
+        let (pool, load) = (Pool::new(Duration::ZERO), Arc::new(Load::new(any)));
+        Some(Arc::new(Self { gateway, tls, checks, pool, load }))
     }
 
     /// Checks, for ever.
@@ -104,7 +110,7 @@ impl Checker {
     /// Whether an endpoint is there; `None` where that cannot be told.
     async fn look(&self, state: &ServiceState, endpoint: &Arc<Endpoint>) -> Option<bool> {
         let Some(path) = &self.checks.path else {
-            return Some(TcpStream::connect(endpoint.address).await.is_ok());
+            return tells(&TcpStream::connect(endpoint.address).await);
         };
         match self.ask(state, endpoint, path).await {
             Ok(has_passed) => Some(has_passed),
@@ -130,7 +136,7 @@ impl Checker {
             settings: &self.gateway.settings,
             metrics: &self.gateway.state.metrics,
         };
-        let ready = dialer.connect(state, endpoint, &host, false).await?;
+        let ready = dialer.connect_apart(state, endpoint, &host, &self.load).await?;
         let limits = SendLimits {
             first_byte_timeout: self.checks.timeout,
             idle_timeout: self.checks.timeout,
@@ -149,6 +155,16 @@ fn is_due(endpoint: &Endpoint) -> bool {
     let is_due = due_ms <= now_ms();
     is_due
         && next_ms.compare_exchange(due_ms, u64::MAX, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+}
+
+/// What it tells of an endpoint that a connection was made, or was not:
+/// nothing where the system has none left to give.
+fn tells<T>(connected: &std::io::Result<T>) -> Option<bool> {
+    match connected {
+        Ok(_) => Some(true),
+        Err(error) if is_own(error) => None,
+        Err(_) => Some(false),
+    }
 }
 
 /// The host that a check asks for: what the service is called by where that
@@ -182,4 +198,28 @@ fn request(
     }
     request.headers_mut().insert(USER_AGENT, NAME);
     Ok(request)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Error, ErrorKind};
+
+    use super::*;
+
+    #[test]
+    fn what_the_system_lacks_says_nothing() {
+        let check = |error: Error, expected| assert_eq!(tells::<()>(&Err(error)), expected);
+        assert_eq!(tells(&Ok(())), Some(true));
+        for kind in [ErrorKind::ConnectionRefused, ErrorKind::HostUnreachable, ErrorKind::TimedOut]
+        {
+            check(kind.into(), Some(false));
+        }
+        // ENFILE, EMFILE
+        for code in [23, 24] {
+            check(Error::from_raw_os_error(code), None);
+        }
+        for kind in [ErrorKind::AddrNotAvailable, ErrorKind::OutOfMemory] {
+            check(kind.into(), None);
+        }
+    }
 }

@@ -303,7 +303,7 @@ fn may_be_the_name(error: &std::io::Error) -> bool {
 
 /// Whether the system has none left to give: file descriptors of the process
 /// or of all (EMFILE, ENFILE), ports, memory.
-fn is_own(error: &std::io::Error) -> bool {
+pub(crate) fn is_own(error: &std::io::Error) -> bool {
     use std::io::ErrorKind::{AddrInUse, AddrNotAvailable, OutOfMemory};
     matches!(error.raw_os_error(), Some(23 | 24))
         || matches!(error.kind(), AddrInUse | AddrNotAvailable | OutOfMemory)

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::{Connection, Dialer, Pool, PoolKey, http2};
+use super::{Connection, Dialer, Pool, PoolKey, Ready, http2};
 use crate::FastMap;
 use crate::error::{ErrorKind, GatewayError};
 use crate::health::Endpoint;
@@ -121,6 +121,34 @@ impl Dialer<'_> {
                 }
             }
         }
+    }
+
+    /// A new connection to an endpoint that carries one request, and takes
+    /// nothing from what the service may have under way: what it has is
+    /// counted in `load`, which has no limits.
+    ///
+    /// # Errors
+    /// No connection could be made.
+    pub(crate) async fn connect_apart(
+        &self,
+        service: &ServiceState,
+        endpoint: &Arc<Endpoint>,
+        host: &str,
+        load: &Arc<Load>,
+    ) -> Result<Ready, GatewayError> {
+        let busy = || GatewayError::new(ErrorKind::ServiceBusy);
+        let place = load.try_place(endpoint)?.ok_or_else(busy)?;
+        let stream = self.open(service, endpoint.address, host).await?;
+        if service.service.protocol.is_http2() {
+            let share = http2::start(stream, None, place, Arc::default())
+                .await
+                .map_err(|error| GatewayError::new(ErrorKind::ConnectFailed).because(error))?;
+            return Ok(Ready::Http2(share));
+        }
+        let key =
+            PoolKey { service: service.kept.id, endpoint: endpoint.address, server_name: None };
+        let connection = Box::new(Connection::new(stream, key, place));
+        Ok(Ready::Http1 { connection, is_reused: false })
     }
 
     /// A stream of a connection of HTTP/2: of one that has room, of one that

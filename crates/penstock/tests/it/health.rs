@@ -243,12 +243,15 @@ fn a_route_whose_time_is_over_blames_the_endpoint() {
     assert_eq!((statuses, deck.standing(bad).as_str()), ([200, 504], "ejected"));
 }
 
-/// The status for a client that sends the head of a request, and nothing of
-/// its body.
-fn stall(deck: &Deck) -> u16 {
+/// A client that sends the head of a request, and nothing of its body.
+fn stalled(deck: &Deck) -> Connection {
     let mut client = deck.gateway.connect();
     client.write(b"POST / HTTP/1.1\r\nHost: deck.test\r\nContent-Length: 10\r\n\r\n");
-    client.head().status
+    client
+}
+
+fn stall(deck: &Deck) -> u16 {
+    stalled(deck).head().status
 }
 
 #[test]
@@ -555,6 +558,37 @@ fn an_endpoint_that_is_down_gets_no_request() {
     let answer = deck.gateway.send(&ask());
     assert_eq!(answer.status(), 503);
     assert_eq!(deck.gateway.access_log.of_request(&answer)["error"], "connect_failed");
+}
+
+#[test]
+fn a_service_that_has_as_much_as_it_may_is_checked_all_the_same() {
+    for protocol in ["http", "http2"] {
+        let (upstream, http2) = (Upstream::start(Scenario::Completion), Http2Upstream::allowing(1));
+        let address = if protocol == "http" { upstream.address } else { http2.address };
+        let registry = format!(
+            "{{name: deck, type: static, domain: \"{address}\", port: 80, protocol: {protocol}}}"
+        );
+        let flags = [
+            ("--service-connection-limit", "1"),
+            ("--service-pending-limit", "1"),
+            ("--check-interval", "0.1"),
+            ("--check-timeout", "0.5"),
+            ("--check-failures", "1"),
+            ("--check-path", "/health"),
+        ];
+        let deck = Deck::of(bridge(&[registry]), &flags);
+        let _held = stalled(&deck);
+        eventually("the only connection", || (deck.health(address)["requests"] == 1).then_some(()));
+        let _waiting = deck.gateway.begin(&ask());
+        eventually("a request that waits", || (deck.pending() == Some(1)).then_some(()));
+        let passed = || {
+            let labels = ",result=\"passed\"";
+            deck.sample("penstock_endpoint_checks_total", address, labels).unwrap_or(0)
+        };
+        let before = passed();
+        eventually("checks", || (passed() >= before + 3).then_some(()));
+        assert_eq!((deck.standing(address).as_str(), deck.pending()), ("fit", Some(1)));
+    }
 }
 
 #[test]
