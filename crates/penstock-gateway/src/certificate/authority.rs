@@ -118,6 +118,19 @@ impl Authority {
         })
     }
 
+    /// The second from which one of its lists of what was revoked is overdue,
+    /// since 1970: nobody is believed from then on. `None` where it has none.
+    pub(crate) fn lists_until(&self) -> Option<u64> {
+        self.lists.iter().flatten().map(|list| list.not_after.saturating_add(1)).min()
+    }
+
+    /// The second from which it does not believe all that it does before,
+    /// since 1970: one of its certificates has expired, or a list is overdue.
+    pub fn expiry(&self) -> Option<u64> {
+        let certificates = self.validity().map(|validity| validity.not_after);
+        certificates.into_iter().chain(self.lists_until()).min()
+    }
+
     /// All dates on which its answers rest.
     fn dates(&self) -> impl Iterator<Item = Validity> + '_ {
         self.validity.iter().chain(&self.lists).flatten().copied()
