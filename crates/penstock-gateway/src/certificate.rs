@@ -341,12 +341,19 @@ impl Certificates {
         all.flat_map(|(host, site)| site.offer.0.iter().map(move |found| (host.clone(), found)))
     }
 
-    /// The findings about certificates that are not valid at a time, in
-    /// seconds since 1970.
+    /// What peers are checked against, by Secret.
+    pub fn authorities(&self) -> impl Iterator<Item = (&str, &Authority)> {
+        let all: BTreeMap<&str, &Authority> =
+            self.others.1.iter().map(|found| (&*found.secret.name, &**found)).collect();
+        all.into_iter()
+    }
+
+    /// The findings about certificates that are not valid at a time, and about
+    /// lists of what was revoked that are overdue, in seconds since 1970.
     pub fn expired(&self, now: u64) -> Vec<Diagnostic> {
         let shown = self.iter().map(|(_, found)| found).chain(&self.others.0);
         let shown = shown.map(|found| (&found.secret, found.validity));
-        let asked = self.others.1.iter().map(|found| (&found.secret, found.validity()));
+        let asked = self.authorities().map(|(_, found)| (&found.secret, found.validity()));
         let of_hosts = by_secret(shown);
         let of_authorities = by_secret(asked);
         let finding = |what: &str, (place, validity): &(&Place, Option<Validity>)| {
@@ -366,7 +373,15 @@ impl Certificates {
         let of_hosts = of_hosts.values().filter_map(|found| finding("the certificate", found));
         let of_authorities =
             of_authorities.values().filter_map(|found| finding("the authority", found));
-        of_hosts.chain(of_authorities).collect()
+        let overdue = self.authorities().filter_map(|(name, found)| {
+            let until = found.lists_until().filter(|until| *until <= now)?;
+            let message = format!(
+                "the revocation list of {name} expired on {}, so nobody is believed",
+                format_utc(until)
+            );
+            Some(found.secret.finding(&CERTIFICATE_EXPIRED, message))
+        });
+        of_hosts.chain(of_authorities).chain(overdue).collect()
     }
 }
 

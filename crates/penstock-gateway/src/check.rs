@@ -215,7 +215,9 @@ mod tests {
             check(kind.into(), Some(false));
         }
         // ENFILE, EMFILE
-        [23, 24].map(|code| check(Error::from_raw_os_error(code), None));
+        for code in [23, 24] {
+            check(Error::from_raw_os_error(code), None);
+        }
         for kind in [ErrorKind::AddrNotAvailable, ErrorKind::OutOfMemory] {
             check(kind.into(), None);
         }

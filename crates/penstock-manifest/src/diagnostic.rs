@@ -288,7 +288,7 @@ codes! {
     CERTIFICATE_INVALID = "PS312", Error, "a Secret cannot be used for TLS",
         "Its last good version stays in force; without one, HTTPS for its hosts is refused in the handshake, and routes that it protects answer 503. tls.crt is the certificate with its chain, tls.key its key, ca.crt the certificates that others are checked against, all PEM.";
     CERTIFICATE_EXPIRED = "PS313", Warning, "a certificate is not valid at this time",
-        "One of a host is served all the same, and clients refuse it; what is checked against one of ca.crt is refused. Renew it.";
+        "One of a host is served all the same, and clients refuse it; what is checked against one of ca.crt, or behind a list of ca.crl that is overdue, is refused. Renew it.";
     CERTIFICATE_NAME = "PS314", Warning, "a certificate does not name a host that it serves",
         "Clients refuse it for that host. Use a certificate that names it.";
     TLS_HOST_UNUSED = "PS315", Warning, "a TLS entry of an Ingress is without effect for a host",

@@ -2,7 +2,7 @@
 //! been revoked since (`ca.crl`).
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use penstock_manifest::Resource;
 use penstock_manifest::kind::secret::{self, SecretError};
@@ -32,6 +32,18 @@ pub struct Authority {
     revoked: Vec<CertificateRevocationListDer<'static>>,
     /// From when until when each certificate is valid.
     validity: Vec<Option<Validity>>,
+    /// The same of what was revoked.
+    lists: Vec<Option<Validity>>,
+    /// What checks clients against those that were valid when somebody needed
+    /// it last.
+    current: Mutex<Option<Current>>,
+}
+
+/// What checks clients at a time.
+struct Current {
+    /// Which of the certificates are valid.
+    are_valid: Vec<bool>,
+    verifier: Result<Arc<dyn ClientCertVerifier>, String>,
 }
 
 impl PartialEq for Authority {
@@ -81,7 +93,9 @@ impl Authority {
             }
         };
         let validity = certificates.iter().map(|der| Validity::of(der)).collect();
-        let authority = Self { secret: Place::of(secret), certificates, revoked, validity };
+        let lists = revoked.iter().map(|der| Validity::of_list(der)).collect();
+        let (secret, current) = (Place::of(secret), Mutex::default());
+        let authority = Self { secret, certificates, revoked, validity, lists, current };
         // Both are built from the same, so that one that works is enough.
         authority.servers().map_err(|error| format!("{key}: {error}"))?;
         Ok(authority)
@@ -104,12 +118,30 @@ impl Authority {
         })
     }
 
+    /// The second from which one of its lists of what was revoked is overdue,
+    /// since 1970: nobody is believed from then on. `None` where it has none.
+    pub(crate) fn lists_until(&self) -> Option<u64> {
+        self.lists.iter().flatten().map(|list| list.not_after.saturating_add(1)).min()
+    }
+
+    /// The second from which it does not believe all that it does before,
+    /// since 1970: one of its certificates has expired, or a list is overdue.
+    pub fn expiry(&self) -> Option<u64> {
+        let certificates = self.validity().map(|validity| validity.not_after);
+        certificates.into_iter().chain(self.lists_until()).min()
+    }
+
+    /// All dates on which its answers rest.
+    fn dates(&self) -> impl Iterator<Item = Validity> + '_ {
+        self.validity.iter().chain(&self.lists).flatten().copied()
+    }
+
     /// What checks the certificates of upstreams.
     ///
     /// # Errors
     /// Its certificates or lists cannot be used.
     pub fn servers(&self) -> Result<Arc<dyn ServerCertVerifier>, String> {
-        let roots = Arc::new(self.roots(None)?);
+        let roots = Arc::new(self.roots(|_| true)?);
         let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider())
             .with_crls(self.revoked.iter().cloned())
             .enforce_revocation_expiration()
@@ -123,26 +155,42 @@ impl Authority {
     /// # Errors
     /// Its certificates or lists cannot be used.
     pub fn clients(self: &Arc<Self>) -> Result<Arc<dyn ClientCertVerifier>, String> {
-        let usual = self.clients_at(None)?;
+        let usual = self.clients_of(self.roots(|_| true)?)?;
         Ok(Arc::new(Clients { authority: self.clone(), usual }))
     }
 
-    fn clients_at(&self, now: Option<u64>) -> Result<Arc<dyn ClientCertVerifier>, String> {
-        WebPkiClientVerifier::builder_with_provider(Arc::new(self.roots(now)?), provider())
+    /// What checks the certificates of clients at a time, in seconds since
+    /// 1970. It is built when other certificates have become valid.
+    fn clients_at(&self, now: u64) -> Result<Arc<dyn ClientCertVerifier>, String> {
+        let is_valid = |validity: &Option<Validity>| validity.is_none_or(|at| at.contains(now));
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(current) = &*current
+            && current.are_valid.iter().copied().eq(self.validity.iter().map(is_valid))
+        {
+            return current.verifier.clone();
+        }
+        let are_valid = self.validity.iter().map(is_valid).collect();
+        let verifier = self.roots(is_valid).and_then(|roots| self.clients_of(roots));
+        *current = Some(Current { are_valid, verifier: verifier.clone() });
+        verifier
+    }
+
+    fn clients_of(&self, roots: RootCertStore) -> Result<Arc<dyn ClientCertVerifier>, String> {
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
             .with_crls(self.revoked.iter().cloned())
             .enforce_revocation_expiration()
             .build()
             .map_err(|error| error.to_string())
     }
 
-    /// The certificates; of a time, in seconds since 1970, those that are
-    /// valid then.
-    fn roots(&self, now: Option<u64>) -> Result<RootCertStore, String> {
+    /// The certificates that are wanted.
+    fn roots(
+        &self,
+        is_wanted: impl Fn(&Option<Validity>) -> bool,
+    ) -> Result<RootCertStore, String> {
         let mut roots = RootCertStore::empty();
-        for (certificate, validity) in self.certificates.iter().zip(&self.validity) {
-            if now.is_some_and(|now| !validity.is_none_or(|validity| validity.contains(now))) {
-                continue;
-            }
+        let all = self.certificates.iter().zip(&self.validity);
+        for (certificate, _) in all.filter(|(_, validity)| is_wanted(validity)) {
             roots
                 .add(certificate.clone())
                 .map_err(|_| "a certificate is no X.509 certificate that can be used".to_owned())?;
@@ -157,9 +205,16 @@ impl Authority {
     /// Why it is not.
     pub fn check_client(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> Result<(), Error> {
         let (first, behind) = chain.split_first().ok_or(Error::NoCertificatesPresented)?;
-        let verifier = self.clients_at(Some(now.as_secs())).map_err(Error::General)?;
+        let verifier = self.clients_at(now.as_secs()).map_err(Error::General)?;
         verifier.verify_client_cert(first, behind, now).map(drop)
     }
+}
+
+/// The next second, in seconds since 1970, at which one of these dates begins
+/// or is over.
+fn next_change(all: impl Iterator<Item = Validity>, now: u64) -> u64 {
+    let moments = all.flat_map(|one| [one.not_before, one.not_after.saturating_add(1)]);
+    moments.filter(|moment| *moment > now).min().unwrap_or(u64::MAX)
 }
 
 /// The key under which a Secret has an authority.
@@ -196,7 +251,7 @@ impl ClientCertVerifier for Clients {
         if dates.all(|validity| validity.contains(seconds)) {
             return self.usual.verify_client_cert(end_entity, intermediates, now);
         }
-        let current = self.authority.clients_at(Some(seconds)).map_err(Error::General)?;
+        let current = self.authority.clients_at(seconds).map_err(Error::General)?;
         current.verify_client_cert(end_entity, intermediates, now)
     }
 
@@ -231,6 +286,52 @@ pub struct ClientProof {
     pub server_name: Option<Box<str>>,
     /// Its certificate, and what came behind it.
     pub chain: Vec<CertificateDer<'static>>,
+    /// What another authority said of it, where one was asked.
+    verdict: Mutex<Option<Verdict>>,
+}
+
+/// What an authority says of a client.
+struct Verdict {
+    /// Who says it.
+    of: Weak<Authority>,
+    is_good: bool,
+    /// The second from which it has to be asked again, since 1970.
+    until: u64,
+}
+
+impl ClientProof {
+    /// What a client has shown to this authority.
+    pub fn new(
+        authority: Arc<Authority>,
+        server_name: Option<Box<str>>,
+        chain: Vec<CertificateDer<'static>>,
+    ) -> Self {
+        Self { authority, server_name, chain, verdict: Mutex::default() }
+    }
+
+    /// Whether another authority would have let the client in, at a time. It
+    /// is asked once, and again when a date on which its answer rests is over.
+    fn is_good_for(&self, authority: &Arc<Authority>, now: UnixTime) -> bool {
+        let mut verdict = self.verdict.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(verdict) = &*verdict
+            && verdict.of.as_ptr() == Arc::as_ptr(authority)
+            && now.as_secs() < verdict.until
+        {
+            return verdict.is_good;
+        }
+        // An equal one would have said the same in the handshake.
+        let (is_good, until) = match **authority == *self.authority {
+            true => (true, u64::MAX),
+            false => {
+                let own = self.chain.iter().filter_map(|der| Validity::of(der));
+                let dates = own.chain(authority.dates());
+                let until = next_change(dates, now.as_secs());
+                (authority.check_client(&self.chain, now).is_ok(), until)
+            }
+        };
+        *verdict = Some(Verdict { of: Arc::downgrade(authority), is_good, until });
+        is_good
+    }
 }
 
 /// What the routes of a host ask of a client's connection.
@@ -253,9 +354,10 @@ impl ClientCheck {
             Some(name) => **name == *host,
             None => self.takes_nameless,
         };
-        let is_same =
-            || Arc::ptr_eq(&self.authority, &proof.authority) || self.authority == proof.authority;
-        let is_good = || self.authority.check_client(&proof.chain, UnixTime::now()).is_ok();
-        is_for_host && (is_same() || is_good())
+        let is_same = || Arc::ptr_eq(&self.authority, &proof.authority);
+        is_for_host && (is_same() || proof.is_good_for(&self.authority, UnixTime::now()))
     }
 }
+
+#[cfg(test)]
+mod tests;

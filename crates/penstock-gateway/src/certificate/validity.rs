@@ -5,6 +5,7 @@ use penstock_manifest::time::parse_utc;
 
 pub(super) const SEQUENCE: u8 = 0x30;
 pub(super) const VERSION: u8 = 0xa0;
+const INTEGER: u8 = 0x02;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 
@@ -38,6 +39,23 @@ impl Validity {
         let (not_before, rest) = moment(validity)?;
         let (not_after, _) = moment(rest)?;
         Some(Self { not_before, not_after })
+    }
+
+    /// Reads them from a list of what was revoked, in DER: from when it is, and
+    /// the last second before the next one is due (RFC 5280, 5.1.2).
+    pub fn of_list(list: &[u8]) -> Option<Self> {
+        let (list, _) = expect(list, SEQUENCE)?;
+        let (mut rest, _) = expect(list, SEQUENCE)?;
+        if let Some((_, behind)) = expect(rest, INTEGER) {
+            rest = behind;
+        }
+        // The algorithm and the issuer come first.
+        for _ in 0..2 {
+            (_, _, rest) = element(rest)?;
+        }
+        let (not_before, rest) = moment(rest)?;
+        let (next, _) = moment(rest)?;
+        Some(Self { not_before, not_after: next.saturating_sub(1) })
     }
 }
 
@@ -122,6 +140,22 @@ mod tests {
         check(&[], &[early], None);
         check(&[], &[early, b"\x18\x0f2100010100000"], None);
         check(&[], &[early, b"\x04\x01a"], None);
+    }
+
+    #[test]
+    fn a_list_is_valid_until_the_next_one() {
+        let wrap = |content: &[u8]| [&[SEQUENCE, content.len() as u8], content].concat();
+        let check = |version: &[u8], behind: &[u8], expected: Option<(u64, u64)>| {
+            let date: &[u8] = b"\x17\x0d700101000101Z";
+            let signed = [version, &[0x30, 0], &[0x30, 0], date, behind].concat();
+            let found = Validity::of_list(&wrap(&wrap(&signed)));
+            assert_eq!(found.map(|found| (found.not_before, found.not_after)), expected);
+        };
+        let next: &[u8] = b"\x18\x0f21000101000000Z";
+        check(&[2, 1, 1], next, Some((61, 4_102_444_799)));
+        check(&[], next, Some((61, 4_102_444_799)));
+        check(&[2, 1, 1], &[0x30, 0], None);
+        check(&[2, 1, 1], &[], None);
     }
 
     #[test]

@@ -63,7 +63,7 @@ impl Handshakes {
         let is_http2 = session.alpn_protocol() == Some(HTTP2);
         let chain = session.peer_certificates().map(<[_]>::to_vec);
         let proof = authority.zip(chain).map(|(authority, chain)| {
-            Arc::new(ClientProof { authority, server_name: server_name.clone(), chain })
+            Arc::new(ClientProof::new(authority, server_name.clone(), chain))
         });
         Ok(Encrypted { stream, is_http2, tls: DownstreamTls { server_name, proof } })
     }

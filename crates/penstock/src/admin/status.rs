@@ -139,4 +139,11 @@ fn certificates(admin: &Admin, text: &mut String) {
     for (host, expiry) in expiries {
         line(text, name, &[("host", &host)], expiry);
     }
+    let name = "penstock_authority_expiry_timestamp_seconds";
+    let help = "When the first certificate or revocation list of an authority expires.";
+    header(text, name, "gauge", help);
+    let authorities = live.iter().flat_map(|live| live.snapshot.certificates.authorities());
+    for (secret, expiry) in authorities.filter_map(|(name, one)| Some((name, one.expiry()?))) {
+        line(text, name, &[("secret", secret.strip_prefix("Secret ").unwrap_or(secret))], expiry);
+    }
 }

@@ -399,6 +399,37 @@ fn what_was_revoked_does_not_get_in() {
 }
 
 #[test]
+fn a_list_of_what_was_revoked_that_is_overdue_is_told() {
+    let list = |clients: &Authority, year: i32| {
+        let list = clients.revocations_until(&[7], year);
+        secret_of("a-cacert", &[("ca.crt", clients.pem()), ("ca.crl", &list)])
+    };
+    let gate = Gate::with(&[guarded()], |clients| vec![list(clients, 2099)]);
+    let client = gate.servers.client_as(&BOTH, &gate.clients.numbered("heron", 8));
+    let mut connection = Connection::open_tls(gate.gateway.https, &client, "a.test").unwrap();
+    let mut ask = || {
+        connection.send(&Request::get("a.test", "/"));
+        connection.answer().status()
+    };
+    assert_eq!(ask(), 200);
+    assert!(!gate.says("PS313", "revocation"));
+    // The list ends before the authority does.
+    let expiry = |seconds: u64| {
+        let name = "penstock_authority_expiry_timestamp_seconds";
+        let line = format!("{name}{{secret=\"a-cacert\"}} {seconds}\n");
+        gate.gateway.metrics().contains(&line)
+    };
+    assert!(expiry(4_070_908_800), "{}", gate.gateway.metrics());
+    let (name, text) = list(&gate.clients, 2022);
+    gate.gateway.reload(|| gate.directory.replace(&name, text));
+    assert!(gate.says("PS313", "expired on 2022-01-01"), "{:?}", gate.gateway.findings());
+    assert!(expiry(1_640_995_200), "{}", gate.gateway.metrics());
+    // Nobody is believed any more, however often one asks.
+    assert_eq!(ask(), 421);
+    assert_eq!(gate.ask(&client, "a.test", "a.test"), None);
+}
+
+#[test]
 fn versions_and_suites_go_by_host() {
     let check = |annotations: &[(&str, &str)], expected: [bool; 2], told: &[&str]| {
         let mut ingress = unguarded();

@@ -112,6 +112,11 @@ impl Authority {
 
     /// A list in PEM of numbers that are revoked.
     pub(crate) fn revocations(&self, serials: &[u64]) -> String {
+        self.revocations_until(serials, 2100)
+    }
+
+    /// The same until the beginning of a year.
+    pub(crate) fn revocations_until(&self, serials: &[u64], year: i32) -> String {
         let revoked = |serial: &u64| RevokedCertParams {
             serial_number: (*serial).into(),
             revocation_time: date_time_ymd(2021, 1, 1),
@@ -120,7 +125,7 @@ impl Authority {
         };
         let parameters = CertificateRevocationListParams {
             this_update: date_time_ymd(2021, 1, 1),
-            next_update: date_time_ymd(2100, 1, 1),
+            next_update: date_time_ymd(year, 1, 1),
             crl_number: 1_u64.into(),
             issuing_distribution_point: None,
             revoked_certs: serials.iter().map(revoked).collect(),
