@@ -98,7 +98,7 @@ fn paths_are_regular_expressions_where_that_is_said() {
 
 #[test]
 fn expressions_are_read_as_re2_does() {
-    let site = Site::new(&[at("Prefix", r"/users/{id}/(\d+)")
+    let site = Site::new(&[at("Prefix", r"/users/{id}/(\\d+)")
         .annotation("use-regex", "true")
         .annotation("rewrite-target", "/$1")]);
     site.check_path("/users/{id}/12", "/12");
@@ -603,6 +603,16 @@ fn equal_values_go_to_one_endpoint() {
     check("$http_x_user", &|value| get("/").header("x-user", &value.to_string()));
     check("$arg_user", &|value| get(&format!("/?user={value}")));
     check("$request_uri", &|value| get(&format!("/{value}")));
+}
+
+#[test]
+fn a_balance_that_is_not_there_is_told() {
+    for algorithm in ["mcp-sse", "passthrough"] {
+        let site = Site::new(&[root().annotation("load-balance", algorithm)]);
+        assert_eq!(site.get("/").status(), 200);
+        let codes: Vec<_> = site.gateway.findings().iter().map(|f| f["code"].clone()).collect();
+        assert_eq!(codes, ["PS306"], "{algorithm}");
+    }
 }
 
 #[test]
