@@ -376,7 +376,7 @@ impl Builder<'_> {
                     continue;
                 }
                 let Some((weight, total)) = weight else {
-                    self.add_conditional((rule, path), base, targets, snapshot, diagnostics);
+                    self.add_conditional((rule, path, base), targets, snapshot, diagnostics);
                     continue;
                 };
                 let total = u64::from(total);
@@ -394,8 +394,7 @@ impl Builder<'_> {
     /// Adds the route of a canary by header or cookie in front of its base.
     fn add_conditional(
         &self,
-        (rule, path): (&Rule, &Path),
-        base: RouteIndex,
+        (rule, path, base): (&Rule, &Path, RouteIndex),
         mut targets: Vec<WeightedTarget>,
         snapshot: &mut Snapshot,
         diagnostics: &mut Vec<Diagnostic>,

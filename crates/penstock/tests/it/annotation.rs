@@ -70,8 +70,9 @@ fn paths_are_rewritten() {
 
 #[test]
 fn paths_are_regular_expressions_where_that_is_said() {
+    // Two kinds of expressions keep the order of their names.
     let site = Site::new(&[
-        Ingress::new("whole")
+        Ingress::new("all")
             .at("a.test", "Prefix", "/v[0-9]/models")
             .annotation("full-path-regex", "true")
             .annotation("upstream-vhost", "whole"),
