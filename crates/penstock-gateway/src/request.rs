@@ -426,23 +426,13 @@ impl RequestContext {
     /// Whether the body is within the limit of buffering, as far as is known
     /// before it is read.
     pub fn body_fits(&self) -> bool {
-        match &self.body {
-            RequestBody::Streaming(body) => {
-                body.size_hint().lower() <= self.intake.bytes_max as u64
-            }
-            _ => true,
-        }
+        self.body_is_within(self.intake.bytes_max)
     }
 
     /// Whether the body is known to be within the limit of buffering.
     pub fn body_is_sized(&self) -> bool {
-        match &self.body {
-            RequestBody::Streaming(body) => body
-                .size_hint()
-                .exact()
-                .is_some_and(|length| length <= self.intake.bytes_max as u64),
-            _ => true,
-        }
+        let RequestBody::Streaming(body) = &self.body else { return true };
+        body.size_hint().exact().is_some_and(|length| length <= self.intake.bytes_max as u64)
     }
 
     /// As [`Self::body_fits`], for a smaller limit.

@@ -139,7 +139,8 @@ pub(super) fn compile(
             destinations: builder.options.destinations.as_deref(),
             inputs,
             wants_authentication: builder.wants_authentication,
-            closed: downstream_tls::unprotected(&ingress, resource, &builder.options, diagnostics),
+            closed: downstream_tls::unprotected(&ingress, resource, &builder.options, diagnostics)
+                .or(builder.options.closed),
         };
         default_backends.add(&ingress, &origin, diagnostics);
     }
