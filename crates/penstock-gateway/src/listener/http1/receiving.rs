@@ -141,7 +141,9 @@ impl Socket {
 
     /// Reads once; how many bytes came, none at the end.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.input.capacity() - self.input.len() < ROOM_BYTES_MIN {
+        let room = self.input.capacity() - self.input.len();
+        let is_large = self.read_bytes > READ_BYTES_MIN;
+        if room < ROOM_BYTES_MIN || (is_large && room < self.read_bytes / 2) {
             self.input.reserve(self.read_bytes);
         }
         let room = self.input.capacity() - self.input.len();
@@ -380,6 +382,12 @@ pub(super) fn body_of(owned: &Owned, framing: Framing, expects_continue: bool) -
         return Incoming::Whole(socket.input.split_to(length).freeze());
     }
     socket.has_reader = true;
+    if let Some(length) = socket.body.known_length() {
+        // What is to come is known, and need not be found out call by call.
+        let left = length.saturating_sub(socket.input.len() as u64);
+        let left = usize::try_from(left).unwrap_or(READ_BYTES_MAX);
+        socket.read_bytes = left.clamp(READ_BYTES_MIN, READ_BYTES_MAX);
+    }
     if expects_continue {
         socket.go_ahead = CONTINUE;
     }
