@@ -190,7 +190,9 @@ fn an_http2_head_is_bounded() {
     for _ in 0..20 {
         many.headers_mut().append("x-many", "x".parse().unwrap());
     }
-    assert_eq!(client.send(many, CHAT).0.status, 431);
+    // Without a body: the stream may be over before one is sent.
+    let answer = client.begin(many);
+    assert_eq!(client.wait(answer).unwrap().status(), 431);
     assert_eq!(client.send(chat_request(), CHAT).0.status, 200);
     let many = (0..20).fold(chat(), |request, _| request.header("x-many", "x"));
     assert_eq!(harbor.gateway.send(&many).status(), 431);
