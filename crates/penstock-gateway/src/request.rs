@@ -1,6 +1,5 @@
 //! Everything about one request that plugins may read or change, as fields.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +27,7 @@ use crate::state::{BufferShare, Live, State};
 use crate::tunnel::Handover;
 
 mod head;
+mod intake;
 
 pub(crate) use head::host_of;
 use head::{
@@ -35,6 +35,7 @@ use head::{
     wanted_upgrade,
 };
 pub use head::{strip_hop_by_hop, strip_trailers};
+use intake::read_all;
 
 /// The header that names the authenticated consumer to later plugins and to
 /// the upstream. Only the gateway sets it.
@@ -269,7 +270,7 @@ impl RequestContext {
         let uri: Uri = path.parse().unwrap();
         let record = AccessRecord::begin(&request_id, client, &Method::POST, "a.com", uri.path());
         let mut share = BufferShare::new(state.clone());
-        share.grow(body.len());
+        share.grow_to(body.len());
         let body = match body.is_empty() {
             true => RequestBody::Empty,
             false => RequestBody::Buffered(Bytes::copy_from_slice(body.as_bytes()), share),
@@ -469,7 +470,7 @@ impl RequestContext {
     pub fn restore_body(&mut self, body: Option<&Bytes>) -> Result<(), GatewayError> {
         let Some(body) = body else { return Ok(()) };
         let mut share = BufferShare::new(self.state.clone());
-        if !share.grow(body.len()) {
+        if !share.grow_to(body.len()) {
             return Err(GatewayError::new(ErrorKind::OutOfBuffers));
         }
         self.body = RequestBody::Buffered(body.clone(), share);
@@ -491,7 +492,7 @@ impl RequestContext {
         }
         let mut share = BufferShare::new(self.state.clone());
         let bytes = match incoming {
-            Incoming::Whole(bytes) if share.grow(bytes.len()) => std::mem::take(bytes),
+            Incoming::Whole(bytes) if share.grow_to(bytes.len()) => std::mem::take(bytes),
             Incoming::Whole(_) => return Err(GatewayError::new(ErrorKind::OutOfBuffers)),
             incoming => Box::pin(read_all(incoming, &mut share, self.intake)).await?,
         };
@@ -501,70 +502,6 @@ impl RequestContext {
             false => RequestBody::Buffered(bytes, share),
         };
         Ok(())
-    }
-}
-
-async fn read_all(
-    incoming: &mut Incoming,
-    share: &mut BufferShare,
-    intake: Intake,
-) -> Result<Bytes, GatewayError> {
-    let mut first: Option<Bytes> = None;
-    let mut buffer: Option<BytesMut> = None;
-    let mut length = 0;
-    while let Some(data) = next_data(incoming, intake.idle_timeout).await? {
-        length += data.len();
-        if length > intake.bytes_max {
-            return Err(GatewayError::new(ErrorKind::BodyTooLarge));
-        }
-        if !share.grow(data.len()) {
-            return Err(GatewayError::new(ErrorKind::OutOfBuffers));
-        }
-        match (&mut buffer, first.take()) {
-            (None, None) => first = Some(data),
-            (None, Some(one)) => {
-                // One allocation for what is announced, and no more than
-                // what came so far where it is not.
-                let announced = usize::try_from(incoming.size_hint().lower()).unwrap_or(0);
-                let room = (one.len() + data.len()).saturating_add(announced.min(intake.bytes_max));
-                let mut joined = BytesMut::with_capacity(room);
-                joined.extend_from_slice(&one);
-                joined.extend_from_slice(&data);
-                buffer = Some(joined);
-            }
-            (Some(buffer), _) => buffer.extend_from_slice(&data),
-        }
-    }
-    Ok(match buffer {
-        Some(buffer) => buffer.freeze(),
-        None => first.unwrap_or_default(),
-    })
-}
-
-async fn next_data(
-    incoming: &mut Incoming,
-    idle_timeout: Duration,
-) -> Result<Option<Bytes>, GatewayError> {
-    loop {
-        let frame = std::future::poll_fn(|cx| Pin::new(&mut *incoming).poll_frame(cx));
-        match tokio::time::timeout(idle_timeout, frame).await {
-            Err(_) => return Err(GatewayError::new(ErrorKind::BodyTimeout)),
-            Ok(None) => return Ok(None),
-            Ok(Some(Err(error))) => {
-                let kind = match error.is_bad_framing() {
-                    true => ErrorKind::InvalidRequest,
-                    false => ErrorKind::ClientClosed,
-                };
-                return Err(GatewayError::new(kind).because(error));
-            }
-            Ok(Some(Ok(frame))) => {
-                if let Ok(data) = frame.into_data()
-                    && !data.is_empty()
-                {
-                    return Ok(Some(data));
-                }
-            }
-        }
     }
 }
 

@@ -392,11 +392,16 @@ impl BufferShare {
         Self { state, bytes: 0 }
     }
 
-    /// Takes more; `false` where the process has no more to give.
-    pub fn grow(&mut self, bytes: usize) -> bool {
-        let before = self.state.buffered_bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.bytes += bytes;
-        before + bytes <= self.state.settings.buffered_bytes_max
+    /// Makes it so many bytes in all, if that is more than it is; `false`
+    /// where the process has no more to give.
+    pub fn grow_to(&mut self, bytes: usize) -> bool {
+        let more = bytes.saturating_sub(self.bytes);
+        if more == 0 {
+            return true;
+        }
+        let before = self.state.buffered_bytes.fetch_add(more, Ordering::Relaxed);
+        self.bytes += more;
+        before + more <= self.state.settings.buffered_bytes_max
     }
 
     /// Makes the share that of a body which has been replaced by another one

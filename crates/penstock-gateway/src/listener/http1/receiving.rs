@@ -141,11 +141,20 @@ impl Socket {
 
     /// Reads once; how many bytes came, none at the end.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.make_room();
+        self.poll_fill(cx)
+    }
+
+    fn make_room(&mut self) {
         let room = self.input.capacity() - self.input.len();
         let is_large = self.read_bytes > READ_BYTES_MIN;
         if room < ROOM_BYTES_MIN || (is_large && room < self.read_bytes / 2) {
             self.input.reserve(self.read_bytes);
         }
+    }
+
+    /// Reads into the room that there is.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let room = self.input.capacity() - self.input.len();
         let count = ready!(pin!(self.stream.read_buf(&mut self.input)).poll(cx))?;
         if count == room {
@@ -307,12 +316,10 @@ impl Socket {
 
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<BodyFrame>> {
         if self.has_failed {
-            return Poll::Ready(Some(Err(IncomingError::Connection(
-                io::ErrorKind::ConnectionAborted.into(),
-            ))));
+            return Poll::Ready(Some(Err(aborted())));
         }
         self.write_go_ahead(cx);
-        let error = loop {
+        loop {
             match self.body.take(&mut self.input) {
                 Ok(Some(Piece::Data(data))) => return Poll::Ready(Some(Ok(Frame::data(data)))),
                 Ok(Some(Piece::Trailers(trailers))) => {
@@ -320,23 +327,51 @@ impl Socket {
                 }
                 Ok(None) if self.body.is_over() => return Poll::Ready(None),
                 Ok(None) => {}
-                Err(wrong) => break IncomingError::Framing(wrong),
+                Err(wrong) => {
+                    self.has_failed = true;
+                    return Poll::Ready(Some(Err(IncomingError::Framing(wrong))));
+                }
             }
-            match self.poll_read(cx) {
-                Poll::Ready(Ok(0)) => {
-                    break IncomingError::Connection(io::ErrorKind::UnexpectedEof.into());
-                }
-                Poll::Ready(Ok(_)) => {}
-                Poll::Ready(Err(error)) => break IncomingError::Connection(error),
-                Poll::Pending => {
-                    note(&mut self.reading, cx);
-                    return Poll::Pending;
-                }
+            self.make_room();
+            if let Err(error) = ready!(self.poll_more(cx)) {
+                return Poll::Ready(Some(Err(error)));
+            }
+        }
+    }
+
+    /// Reads until more than `count` bytes of a body of known length are
+    /// there, or all of it is; how many there are. They stay in one piece.
+    fn poll_gathered(
+        &mut self,
+        cx: &mut Context<'_>,
+        count: usize,
+    ) -> Poll<Result<usize, IncomingError>> {
+        if self.has_failed {
+            return Poll::Ready(Err(aborted()));
+        }
+        self.write_go_ahead(cx);
+        let all = self.body.known_length().and_then(|left| usize::try_from(left).ok());
+        let all = all.unwrap_or(usize::MAX);
+        while self.input.len() <= count && self.input.len() < all {
+            self.input.reserve(all - self.input.len());
+            ready!(self.poll_more(cx))?;
+        }
+        Poll::Ready(Ok(self.input.len().min(all)))
+    }
+
+    /// Reads what comes next of a body, for whoever polls.
+    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), IncomingError>> {
+        let error = match self.poll_fill(cx) {
+            Poll::Ready(Ok(1..)) => return Poll::Ready(Ok(())),
+            Poll::Ready(Ok(0)) => io::ErrorKind::UnexpectedEof.into(),
+            Poll::Ready(Err(error)) => error,
+            Poll::Pending => {
+                note(&mut self.reading, cx);
+                return Poll::Pending;
             }
         };
-        self.has_failed = true;
-        self.has_ended = !error.is_bad_framing();
-        Poll::Ready(Some(Err(error)))
+        (self.has_failed, self.has_ended) = (true, true);
+        Poll::Ready(Err(IncomingError::Connection(error)))
     }
 
     /// Tells a client that waits to be asked to go on. A client that does not
@@ -364,6 +399,11 @@ impl Socket {
 
 /// A frame of a body, or why there is none.
 type BodyFrame = Result<Frame<Bytes>, IncomingError>;
+
+/// What a body that failed before says once more.
+fn aborted() -> IncomingError {
+    IncomingError::Connection(io::ErrorKind::ConnectionAborted.into())
+}
 
 fn broken<T>(error: io::Error) -> Poll<Result<T, NoHead>> {
     Poll::Ready(Err(NoHead::Broken(error)))
@@ -412,6 +452,24 @@ impl Receiving {
         drop(socket);
         if is_over {
             self.0 = None;
+        }
+        polled
+    }
+
+    /// Reads until more than `count` bytes of a body whose length is known
+    /// are there, or all of it is; how many there are. The next frame has all
+    /// of them in one piece, without a copy.
+    pub(crate) fn poll_gathered(
+        &mut self,
+        cx: &mut Context<'_>,
+        count: usize,
+    ) -> Poll<Result<usize, IncomingError>> {
+        let Some(shared) = &self.0 else { return Poll::Ready(Ok(0)) };
+        let mut socket = lock(shared);
+        let polled = socket.poll_gathered(cx, count);
+        if socket.has_failed {
+            socket.has_reader = false;
+            socket.end_waiting();
         }
         polled
     }
