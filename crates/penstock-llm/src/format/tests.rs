@@ -1,0 +1,196 @@
+//! One file per case below `golden/`: what one format says, and how the
+//! others say it.
+//!
+//! `PENSTOCK_ACCEPT=1 cargo test -p penstock-llm` writes what is found into
+//! the files; review it like code.
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use serde_json::Value;
+
+use super::translation::{Reader, Streaming, Translation, Writer};
+use super::{anthropic, openai};
+use crate::error::LlmError;
+use crate::sse::SseDecoder;
+use crate::stage::{BodyStage, Output, Piece};
+
+const NOW: u64 = 1_800_000_000;
+const FORMATS: [&str; 2] = ["openai", "anthropic"];
+
+fn reader(format: &str) -> Reader {
+    match format {
+        "openai" => Reader::OpenAi(openai::Decoder::default()),
+        _ => Reader::Anthropic(anthropic::Decoder::default()),
+    }
+}
+
+fn writer(format: &str) -> Writer {
+    match format {
+        "openai" => Writer::OpenAi(openai::Encoder::new(NOW, true)),
+        _ => Writer::Anthropic(anthropic::Encoder::default()),
+    }
+}
+
+fn translation(from: (&str, bool), to: (&str, bool)) -> Translation {
+    Translation {
+        reader: reader(from.0),
+        writer: writer(to.0),
+        now: NOW,
+        from_stream: from.1,
+        to_stream: to.1,
+    }
+}
+
+fn request(from: &str, to: &str, body: &[u8]) -> Result<Value, LlmError> {
+    let chat = match from {
+        "openai" => openai::read_request(body)?,
+        _ => anthropic::read_request(body)?,
+    };
+    let all =
+        openai::Dialect { takes_more: true, takes_reasoning: true, takes_cache_markers: true };
+    match to {
+        "openai" => openai::write_request(chat, all),
+        _ => anthropic::write_request(chat),
+    }
+}
+
+fn stream(from: &str, to: &str, chunks: &[&[u8]]) -> String {
+    let mut stage = Streaming::new(translation((from, true), (to, true)));
+    let (mut decoder, mut output) = (SseDecoder::new(), Output::default());
+    let mut push = |piece: Piece, output: &mut Output| stage.push(piece, output).unwrap();
+    for chunk in chunks {
+        let mut pieces = Vec::new();
+        decoder.push(Bytes::copy_from_slice(chunk), &mut pieces).unwrap();
+        for piece in pieces {
+            push(piece, &mut output);
+        }
+    }
+    if let Some(piece) = decoder.finish() {
+        push(piece, &mut output);
+    }
+    stage.finish(&mut output).unwrap();
+    for piece in &output.pieces {
+        let Some(event) = &piece.event else { continue };
+        let mut again = Vec::new();
+        SseDecoder::new().push(piece.raw.clone(), &mut again).unwrap();
+        assert_eq!(again[0].event.as_ref(), Some(event), "bytes and event agree");
+    }
+    output.pieces.iter().map(|piece| std::str::from_utf8(&piece.raw).unwrap()).collect()
+}
+
+fn whole(from: (&str, bool), to: (&str, bool), body: &[u8]) -> String {
+    let body = translation(from, to).whole(Bytes::copy_from_slice(body));
+    match body {
+        Ok(body) if to.1 => String::from_utf8(body.to_vec()).unwrap(),
+        Ok(body) => pretty(&serde_json::from_slice(&body).unwrap()),
+        Err(error) => format!("{error:?}\n"),
+    }
+}
+
+fn pretty(value: &Value) -> String {
+    serde_json::to_string_pretty(value).unwrap() + "\n"
+}
+
+/// The sections of a file: a line `=== NAME`, and what follows.
+fn sections(text: &str) -> Vec<(&str, &str)> {
+    let parts = text.split("=== ").skip(1);
+    parts.map(|part| part.split_once('\n').expect("a name ends with its line")).collect()
+}
+
+fn cases(folder: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(folder);
+    let mut paths: Vec<_> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    assert!(!paths.is_empty());
+    paths
+}
+
+/// Compares what `derive` makes of the first section of each file, in every
+/// format, with the sections behind it.
+fn check(folder: &str, derive: impl Fn(&str, &str, &str) -> Vec<(String, String)>) {
+    let accepts = std::env::var_os("PENSTOCK_ACCEPT").is_some();
+    let mut wrong = Vec::new();
+    for path in cases(folder) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let (from, input) = sections(&text)[0];
+        let mut found = format!("=== {from}\n{input}");
+        for to in FORMATS {
+            for (name, output) in derive(from, to, input) {
+                found.push_str(&format!("=== {name}\n{output}"));
+            }
+        }
+        if accepts {
+            std::fs::write(&path, &found).unwrap();
+        } else if found != text {
+            wrong.push(format!("{}\n{found}", path.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn requests() {
+    check("request", |from, to, input| {
+        let output = match request(from, to, input.as_bytes()) {
+            Ok(body) => pretty(&body),
+            Err(error) => format!("{error:?}\n"),
+        };
+        vec![(format!("to {to}"), output)]
+    });
+}
+
+#[test]
+fn answers() {
+    check("answer", |from, to, input| {
+        let body = input.as_bytes();
+        vec![
+            (format!("to {to}"), whole((from, false), (to, false), body)),
+            (format!("to {to}, as a stream"), whole((from, false), (to, true), body)),
+        ]
+    });
+}
+
+#[test]
+fn streams() {
+    check("stream", |from, to, input| {
+        vec![
+            (format!("to {to}"), stream(from, to, &[input.as_bytes()])),
+            (format!("to {to}, as a whole"), whole((from, true), (to, false), input.as_bytes())),
+        ]
+    });
+}
+
+proptest! {
+    #[test]
+    fn it_does_not_matter_where_a_stream_is_cut(cuts in prop::collection::vec(0..10_000usize, 0..8)) {
+        for path in cases("stream") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let (from, input) = sections(&text)[0];
+            let input = input.as_bytes();
+            let mut cuts: Vec<_> = cuts.iter().map(|cut| cut % (input.len() + 1)).collect();
+            cuts.sort_unstable();
+            let ends = cuts.iter().copied().chain([input.len()]);
+            let starts = std::iter::once(0).chain(cuts.iter().copied());
+            let chunks: Vec<_> = starts.zip(ends).map(|(start, end)| &input[start..end]).collect();
+            for to in FORMATS {
+                prop_assert_eq!(stream(from, to, &chunks), stream(from, to, &[input]));
+            }
+        }
+    }
+
+    #[test]
+    fn no_bytes_are_too_strange(body in prop::collection::vec(any::<u8>(), 0..200), text in "[\\[\\]{}\":,a-z0-9 ]{0,80}") {
+        for from in FORMATS {
+            for to in FORMATS {
+                for input in [&body[..], text.as_bytes()] {
+                    let _ = request(from, to, input);
+                    let _ = translation((from, false), (to, true)).whole(Bytes::copy_from_slice(input));
+                    let _ = stream(from, to, &[&[b"data: ", input, b"\n\n"].concat()]);
+                }
+            }
+        }
+    }
+}
