@@ -14,6 +14,7 @@
 pub mod answer;
 pub mod anthropic;
 pub mod chat;
+pub mod gemini;
 mod object;
 pub mod openai;
 pub mod translation;
