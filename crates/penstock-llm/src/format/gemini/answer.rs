@@ -37,8 +37,11 @@ pub fn write_answer(answer: Answer, shows_thoughts: bool) -> Value {
     if let Some(tokens) = answer.tokens {
         body.insert("usageMetadata".into(), json!(Usage::from(tokens)));
     }
-    body.insert("modelVersion".into(), answer.model.into());
-    body.insert("responseId".into(), answer.id.into());
+    for (key, text) in [("modelVersion", answer.model), ("responseId", answer.id)] {
+        if !text.is_empty() {
+            body.insert(key.into(), text.into());
+        }
+    }
     Value::Object(body)
 }
 
@@ -52,7 +55,8 @@ fn write_choice(index: usize, choice: Choice, shows_thoughts: bool) -> Value {
             // A text's proof is an empty thought.
             Part::Reasoning(thought) if !shows_thoughts && !thought.text.is_empty() => continue,
             Part::ToolCall(call) if !is_whole(call) => {
-                finish = Some(malformed());
+                // An answer that broke off has no end of its own.
+                finish = finish.map(|_| malformed());
                 continue;
             }
             _ => {}
@@ -87,45 +91,56 @@ pub(super) fn malformed() -> Finish {
 /// What texts are founded on, while they are written one behind the other.
 #[derive(Debug, Default)]
 pub(super) struct Grounding {
-    /// Where the next text begins, in bytes.
-    at: usize,
+    /// Where the text begins that is cited, in bytes.
+    start: usize,
+    /// And where it ends.
+    end: usize,
     chunks: Vec<Value>,
     supports: Vec<Value>,
 }
 
 impl Grounding {
     fn text(&mut self, text: &Text) {
+        self.begin();
         self.say(&text.text);
         for citation in text.citations.iter().filter_map(Value::as_array).flatten() {
-            self.cite(citation, &text.text);
+            self.cite(citation);
         }
+    }
+
+    /// What is cited from now on is of what comes from now on.
+    fn begin(&mut self) {
+        self.start = self.end;
     }
 
     /// Text comes.
     pub(super) fn say(&mut self, text: &str) {
-        self.at += text.len();
+        self.end += text.len();
     }
 
-    /// The text that came last is from there; of a document of the client's
-    /// Google has no word.
-    pub(super) fn cite(&mut self, citation: &Value, text: &str) {
+    /// The text since the beginning is from there; of a document of the
+    /// client's Google has no word.
+    pub(super) fn cite(&mut self, citation: &Value) {
         let Some(url) = citation.get("url") else { return };
-        let page = json!({"web": {"uri": url, "title": citation.get("title")}});
+        let mut page = json!({"uri": url});
+        let title = citation.get("title").filter(|title| title.is_string());
+        if let (Some(title), Value::Object(page)) = (title, &mut page) {
+            page.insert("title".into(), title.clone());
+        }
+        let page = json!({"web": page});
         let index = self.chunks.iter().position(|chunk| *chunk == page).unwrap_or_else(|| {
             self.chunks.push(page);
             self.chunks.len() - 1
         });
-        let start = self.at.saturating_sub(text.len());
         self.supports.push(json!({
-            "segment": {"startIndex": start, "endIndex": self.at, "text": text},
+            "segment": {"startIndex": self.start, "endIndex": self.end},
             "groundingChunkIndices": [index],
         }));
     }
 
     pub(super) fn finish(self) -> Option<Value> {
-        (!self.chunks.is_empty()).then(
-            || json!({"groundingChunks": self.chunks, "groundingSupports": self.supports}),
-        )
+        (!self.chunks.is_empty())
+            .then(|| json!({"groundingChunks": self.chunks, "groundingSupports": self.supports}))
     }
 }
 
@@ -148,7 +163,10 @@ pub(super) fn citations(grounding: Option<&Value>, citation: Option<&Value>) -> 
         }
     };
     for chunk in list(grounding, "groundingChunks") {
-        ["web", "retrievedContext", "maps"].iter().filter_map(|key| chunk.get(key)).for_each(&mut add);
+        ["web", "retrievedContext", "maps"]
+            .iter()
+            .filter_map(|key| chunk.get(key))
+            .for_each(&mut add);
     }
     // Google has two words for one thing.
     for key in ["citationSources", "citations"] {

@@ -118,8 +118,9 @@ impl From<Tokens> for Usage {
 
 impl From<Usage> for Tokens {
     fn from(usage: Usage) -> Self {
-        let sum =
-            |one: Option<u64>, other: Option<u64>| one.unwrap_or(0).saturating_add(other.unwrap_or(0));
+        let sum = |one: Option<u64>, other: Option<u64>| {
+            one.unwrap_or(0).saturating_add(other.unwrap_or(0))
+        };
         let input = sum(usage.prompt_token_count, usage.tool_use_prompt_token_count);
         let output = sum(usage.candidates_token_count, usage.thoughts_token_count);
         let both = input.saturating_add(output);

@@ -279,8 +279,7 @@ pub(super) fn write_media(mut media: Media) -> Result<Value, LlmError> {
     let mut part = match media.source {
         Source::Base64 { media_type, data } => {
             let is_told = !media_type.is_empty();
-            let media_type =
-                if is_told { media_type } else { default_type(media.kind).to_owned() };
+            let media_type = if is_told { media_type } else { default_type(media.kind).to_owned() };
             json!({"inlineData": {"mimeType": media_type, "data": data}})
         }
         Source::Url(uri) => by_uri(uri),
@@ -315,7 +314,8 @@ pub(super) fn write_parts(parts: Vec<Part>, takes_ids: bool) -> Result<Vec<Value
         if let Part::Reasoning(Thought { text, signature: Some(signature), redacted: None }) = &part
             && text.is_empty()
         {
-            let before_call = matches!(parts.peek(), Some(Part::ToolCall(c)) if c.signature.is_none());
+            let before_call =
+                matches!(parts.peek(), Some(Part::ToolCall(c)) if c.signature.is_none());
             match written.last_mut().filter(|last| !before_call && takes_proof(last)) {
                 Some(last) => *last = signed(last.take(), Some(signature.clone())),
                 None => proof = Some(signature.clone()),

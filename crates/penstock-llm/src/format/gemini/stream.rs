@@ -81,6 +81,12 @@ struct PartIn<'a> {
     code_execution_result: Option<Value>,
 }
 
+impl PartIn<'_> {
+    fn is_text(&self) -> bool {
+        !text_of(self.text.as_ref()).is_empty() && self.thought != Some(true)
+    }
+}
+
 #[derive(Debug, Deserialize)]
 struct CallIn<'a> {
     #[serde(default, borrow)]
@@ -114,6 +120,8 @@ pub struct Decoder {
 #[derive(Debug, Default)]
 struct Said {
     calls: usize,
+    /// Whether what came last is text.
+    is_text: bool,
     citations: Vec<Value>,
 }
 
@@ -170,37 +178,59 @@ impl Decoder {
         while self.candidates.len() <= at {
             self.candidates.push(Said::default());
         }
-        let parts = candidate.content.and_then(|content| content.parts);
-        for part in parts.into_iter().flatten() {
-            self.part(at, part, emit);
+        let (grounding, citation) = (candidate.grounding_metadata, candidate.citation_metadata);
+        let mut cited = citations(grounding.as_ref(), citation.as_ref());
+        let parts = candidate.content.and_then(|content| content.parts).unwrap_or_default();
+        // They are of all of the text, so they come right behind it.
+        let last = parts.iter().rposition(PartIn::is_text);
+        if last.is_none() {
+            self.cite(at, &mut cited, emit);
+        }
+        for (index, part) in parts.into_iter().enumerate() {
+            self.say(at, &part, emit);
+            if last == Some(index) {
+                self.cite(at, &mut cited, emit);
+            }
+            self.show(at, part, emit);
         }
         if let Some(logprobs) = candidate.logprobs_result.as_ref().and_then(logprobs::of_google) {
             emit(at, Delta::Logprobs(&logprobs));
         }
+        let has_calls = self.candidates.get(at).is_some_and(|said| said.calls > 0);
+        let reason = text_of(candidate.finish_reason.as_ref());
+        if let Some(finish) = finish_of(reason, has_calls) {
+            emit(at, Delta::Finish(finish));
+        }
+    }
+
+    fn say(&mut self, at: usize, part: &PartIn<'_>, emit: Emit<'_>) {
         let Some(said) = self.candidates.get_mut(at) else { return };
-        let (grounding, citation) = (&candidate.grounding_metadata, &candidate.citation_metadata);
-        for citation in citations(grounding.as_ref(), citation.as_ref()) {
+        said.is_text = part.is_text();
+        match text_of(part.text.as_ref()) {
+            "" => {}
+            text if said.is_text => emit(at, Delta::Text(text)),
+            text => emit(at, Delta::Reasoning(text)),
+        }
+    }
+
+    /// Says where the text that came last is from; where none did, nobody
+    /// could tell what of.
+    fn cite(&mut self, at: usize, citations: &mut Vec<Value>, emit: Emit<'_>) {
+        let Some(said) = self.candidates.get_mut(at).filter(|said| said.is_text) else { return };
+        for citation in citations.drain(..) {
             // Later events may repeat them.
             if !said.citations.contains(&citation) {
                 emit(at, Delta::Citation(&citation));
                 said.citations.push(citation);
             }
         }
-        let reason = text_of(candidate.finish_reason.as_ref());
-        if let Some(finish) = finish_of(reason, said.calls > 0) {
-            emit(at, Delta::Finish(finish));
-        }
     }
 
-    fn part(&mut self, at: usize, part: PartIn<'_>, emit: Emit<'_>) {
+    /// What a part has besides text.
+    fn show(&mut self, at: usize, part: PartIn<'_>, emit: Emit<'_>) {
         let signature = part.thought_signature.filter(|signature| !signature.0.is_empty());
         if let Some(call) = part.function_call {
             return self.call(at, call, signature.as_ref().map(|signature| &*signature.0), emit);
-        }
-        match text_of(part.text.as_ref()) {
-            "" => {}
-            text if part.thought == Some(true) => emit(at, Delta::Reasoning(text)),
-            text => emit(at, Delta::Text(text)),
         }
         if let Some(data) = part.inline_data {
             let media_type = text_of(data.mime_type.as_ref()).to_owned();
@@ -249,7 +279,9 @@ struct ResponseOut<'a, C> {
     candidates: &'a [C],
     #[serde(skip_serializing_if = "Option::is_none")]
     usage_metadata: Option<Usage>,
+    #[serde(skip_serializing_if = "str::is_empty")]
     model_version: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
     response_id: &'a str,
 }
 
@@ -304,8 +336,6 @@ struct Written {
     /// Whether what came last is a thought, which a proof then is of.
     thinks: bool,
     calls: Vec<ToolCall>,
-    /// All of its text, which citations are of.
-    text: String,
     grounding: Grounding,
     finish: Option<Finish>,
 }
@@ -358,7 +388,6 @@ impl Encoder {
             Delta::Failed(fault) => self.fail(fault, events),
             Delta::Text(text) | Delta::Refusal(text) => {
                 written.grounding.say(text);
-                written.text.push_str(text);
                 self.send_part(at, &TextOut { text, ..TextOut::default() }, events);
             }
             Delta::Reasoning(text) => {
@@ -373,10 +402,7 @@ impl Encoder {
                 let thought_signature = Some(signature);
                 self.send_part(at, &TextOut { text: "", thought, thought_signature }, events);
             }
-            Delta::Citation(citation) => {
-                let text = &written.text;
-                written.grounding.cite(citation, text);
-            }
+            Delta::Citation(citation) => written.grounding.cite(citation),
             Delta::ToolCall { id, name, signature, .. } => written.calls.push(ToolCall {
                 id: id.to_owned(),
                 name: name.to_owned(),

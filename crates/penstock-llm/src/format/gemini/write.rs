@@ -223,9 +223,9 @@ fn write_tools(chat: &mut Chat) -> Result<Vec<Value>, LlmError> {
             Tool::Function(function) => functions.push(write_function(function)),
             // Google's have no `type`; the name is the only member.
             Tool::Vendor(tool)
-                if tool.as_object().is_some_and(|tool| {
-                    tool.len() == 1 && tool.values().all(Value::is_object)
-                }) =>
+                if tool
+                    .as_object()
+                    .is_some_and(|tool| tool.len() == 1 && tool.values().all(Value::is_object)) =>
             {
                 tools.push(tool);
             }

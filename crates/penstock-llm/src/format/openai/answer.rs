@@ -186,7 +186,8 @@ fn write_choice((index, choice): (usize, Choice)) -> Value {
             Part::ToolResult(_) | Part::Vendor(_) => {}
         }
     }
-    let is_silent = content.is_empty() && !(calls.is_empty() && refusal.is_empty() && images.is_empty());
+    let is_silent =
+        content.is_empty() && !(calls.is_empty() && refusal.is_empty() && images.is_empty());
     let content = if is_silent { Value::Null } else { content.into() };
     message.insert("content".into(), content);
     let or_null = |text: String| if text.is_empty() { Value::Null } else { text.into() };

@@ -320,7 +320,10 @@ impl Encoder {
                 return self.send(&[choice], None, events);
             }
             Delta::Text(text) => {
-                self.written(at).text_chars += text.chars().count();
+                let written = self.written(at);
+                written.text_chars += text.chars().count();
+                // A proof behind it is not of the reasoning.
+                written.thought.clear();
                 out.content = Some(text);
             }
             Delta::Reasoning(text) => {
