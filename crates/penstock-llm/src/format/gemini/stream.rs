@@ -79,6 +79,10 @@ struct PartIn<'a> {
     executable_code: Option<Value>,
     #[serde(default)]
     code_execution_result: Option<Value>,
+    #[serde(default)]
+    tool_call: Option<Value>,
+    #[serde(default)]
+    tool_response: Option<Value>,
 }
 
 impl PartIn<'_> {
@@ -243,6 +247,8 @@ impl Decoder {
         for (key, value) in [
             ("executableCode", part.executable_code),
             ("codeExecutionResult", part.code_execution_result),
+            ("toolCall", part.tool_call),
+            ("toolResponse", part.tool_response),
         ] {
             if let Some(value) = value {
                 emit(at, Delta::Vendor(&json!({key: value})));
