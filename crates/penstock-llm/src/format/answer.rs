@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use super::chat::{Part, Text, Thought, ToolCall};
+use super::chat::{Media, Part, Text, Thought, ToolCall};
 
 /// A whole answer.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -145,6 +145,10 @@ pub enum Delta<'a> {
     },
     /// OpenAI's `logprobs` of the text that came last.
     Logprobs(&'a Value),
+    /// An image or a sound, whole.
+    Media(&'a Media),
+    /// What only the format it came in can say, as it came.
+    Vendor(&'a Value),
     /// It ends, for this reason. Tokens may follow.
     Finish(Finish),
     /// What it has cost so far.
@@ -205,7 +209,9 @@ fn stream_part(part: &Part, calls: &mut usize, emit: &mut dyn FnMut(Delta<'_>)) 
             *calls += 1;
         }
         Part::Refusal(text) => emit(Delta::Refusal(text)),
-        Part::Media(_) | Part::ToolResult(_) | Part::Vendor(_) => {}
+        Part::Media(media) => emit(Delta::Media(media)),
+        Part::Vendor(part) => emit(Delta::Vendor(part)),
+        Part::ToolResult(_) => {}
     }
 }
 
@@ -291,6 +297,8 @@ impl Choice {
                     call.arguments.push_str(json);
                 }
             }
+            Delta::Media(media) => self.parts.push(Part::Media(media.clone())),
+            Delta::Vendor(part) => self.parts.push(Part::Vendor(part.clone())),
             Delta::Logprobs(logprobs) => join_logprobs(&mut self.logprobs, logprobs),
             Delta::Finish(finish) => self.finish = Some(finish),
             Delta::Start { .. } | Delta::Tokens(_) | Delta::Failed(_) => {}

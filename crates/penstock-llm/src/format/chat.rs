@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Number, Value};
 
+use crate::error::LlmError;
+
 /// A request for the next message of a conversation.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Chat {
@@ -130,7 +132,8 @@ pub struct Media {
     pub name: Option<String>,
     /// Anthropic's `cache_control`.
     pub cache: Option<Value>,
-    /// Further members, by Anthropic's names (`context`, `citations`).
+    /// Further members, by Anthropic's names (`context`, `citations`) and
+    /// Google's (`videoMetadata`), and the `media_type` of what is not here.
     pub more: Map<String, Value>,
 }
 
@@ -327,6 +330,18 @@ pub enum ResponseFormat {
 }
 
 impl Chat {
+    /// Refuses a prompt that begins in a cache of Google's, where others do
+    /// not have it.
+    pub(super) fn refuse_cached(&self) -> Result<(), LlmError> {
+        match self.more.contains_key("cachedContent") {
+            true => {
+                let message = "`cachedContent` cannot be sent to this provider";
+                Err(LlmError::InvalidRequest(message.into()))
+            }
+            false => Ok(()),
+        }
+    }
+
     /// The tool that a call was for.
     pub fn tool_of(&self, call_id: &str) -> Option<&str> {
         self.messages.iter().flat_map(|message| &message.parts).find_map(|part| match part {

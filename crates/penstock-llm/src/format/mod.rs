@@ -15,6 +15,7 @@ pub mod answer;
 pub mod anthropic;
 pub mod chat;
 pub mod fault;
+pub mod gemini;
 mod object;
 pub mod openai;
 pub mod translation;

@@ -11,17 +11,18 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::translation::{Reader, Streaming, Translation, Writer};
-use super::{anthropic, openai};
+use super::{anthropic, gemini, openai};
 use crate::error::LlmError;
 use crate::sse::SseDecoder;
 use crate::stage::{BodyStage, Output, Piece};
 
 const NOW: u64 = 1_800_000_000;
-const FORMATS: [&str; 2] = ["openai", "anthropic"];
+const FORMATS: [&str; 3] = ["openai", "anthropic", "gemini"];
 
 fn reader(format: &str) -> Reader {
     match format {
         "openai" => Reader::OpenAi(openai::Decoder::default()),
+        "gemini" => Reader::Gemini(gemini::Decoder::default()),
         _ => Reader::Anthropic(anthropic::Decoder::default()),
     }
 }
@@ -29,6 +30,8 @@ fn reader(format: &str) -> Reader {
 fn writer(format: &str) -> Writer {
     match format {
         "openai" => Writer::OpenAi(openai::Encoder::new(NOW, true)),
+        "gemini" => Writer::Gemini(gemini::Encoder::new(gemini::Form::Events, true)),
+        "gemini, an array" => Writer::Gemini(gemini::Encoder::new(gemini::Form::Array, false)),
         _ => Writer::Anthropic(anthropic::Encoder::default()),
     }
 }
@@ -46,12 +49,14 @@ fn translation(from: (&str, bool), to: (&str, bool)) -> Translation {
 fn request(from: &str, to: &str, body: &[u8]) -> Result<Value, LlmError> {
     let chat = match from {
         "openai" => openai::read_request(body)?,
+        "gemini" => gemini::read_request(body, "gemini-2.5-flash".into(), true)?,
         _ => anthropic::read_request(body)?,
     };
     let all =
         openai::Dialect { takes_more: true, takes_reasoning: true, takes_cache_markers: true };
     match to {
         "openai" => openai::write_request(chat, all),
+        "gemini" => gemini::write_request(chat, gemini::Dialect { takes_call_ids: true }),
         _ => anthropic::write_request(chat),
     }
 }
@@ -160,7 +165,25 @@ fn streams() {
             (format!("to {to}"), stream(from, to, &[input.as_bytes()])),
             (format!("to {to}, as a whole"), whole((from, true), (to, false), input.as_bytes())),
         ]
+        .into_iter()
+        .chain((to == "gemini").then(|| {
+            let to = "gemini, an array";
+            (format!("to {to}"), stream(from, to, &[input.as_bytes()]))
+        }))
+        .collect()
     });
+}
+
+#[test]
+fn an_array_is_json_and_has_no_comments() {
+    let event = br#"data: {"choices":[{"delta":{"content":"a"}}]}"#;
+    for chunks in [&[&b": ping\n\n"[..], event, b"\n\n: ping\n\n"][..], &[b": ping\n\n"]] {
+        let text = stream("openai", "gemini, an array", chunks);
+        assert!(serde_json::from_str::<Vec<Value>>(&text).is_ok(), "{text}");
+    }
+    let mut headers = http::HeaderMap::new();
+    translation(("openai", true), ("gemini, an array", true)).head(&mut headers);
+    assert_eq!(headers["content-type"], "application/json");
 }
 
 proptest! {

@@ -11,7 +11,7 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde::Serialize;
 
 use super::answer::{Answer, Collector, Delta, Emit, Fault};
-use super::{anthropic, openai};
+use super::{anthropic, gemini, openai};
 use crate::error::LlmError;
 use crate::sse::{SseDecoder, SseEvent};
 use crate::stage::{BodyStage, Output, Piece, Step};
@@ -32,6 +32,19 @@ impl Events {
             // Into memory, and of types that are all JSON: it cannot fail.
             let _ = serde_json::to_writer(raw, data);
         });
+    }
+
+    /// Adds text, and JSON behind it, of an answer that is no event stream.
+    pub(super) fn push_raw(&mut self, before: &str, data: &impl Serialize) {
+        let mut raw = Vec::with_capacity(before.len() + 256);
+        raw.extend_from_slice(before.as_bytes());
+        let _ = serde_json::to_writer(&mut raw, data);
+        self.0.push(Piece { raw: raw.into(), event: None });
+    }
+
+    /// Adds text of an answer that is no event stream.
+    pub(super) fn push_text(&mut self, text: &'static str) {
+        self.0.push(Piece { raw: Bytes::from_static(text.as_bytes()), event: None });
     }
 
     fn write(&mut self, name: Option<&'static str>, room: usize, fill: impl FnOnce(&mut Vec<u8>)) {
@@ -63,6 +76,8 @@ pub enum Reader {
     OpenAi(openai::Decoder),
     /// Anthropic's Messages.
     Anthropic(anthropic::Decoder),
+    /// Google's `generateContent`.
+    Gemini(gemini::Decoder),
 }
 
 impl Reader {
@@ -70,6 +85,7 @@ impl Reader {
         match self {
             Self::OpenAi(_) => openai::read_answer(body),
             Self::Anthropic(_) => anthropic::read_answer(body),
+            Self::Gemini(_) => gemini::read_answer(body),
         }
     }
 
@@ -78,6 +94,7 @@ impl Reader {
         match self {
             Self::OpenAi(decoder) => decoder.push(data, emit),
             Self::Anthropic(decoder) => decoder.push(data, emit),
+            Self::Gemini(decoder) => decoder.push(data, emit),
         }
     }
 }
@@ -88,6 +105,8 @@ pub enum Writer {
     OpenAi(openai::Encoder),
     /// Anthropic's Messages.
     Anthropic(anthropic::Encoder),
+    /// Google's `generateContent`.
+    Gemini(gemini::Encoder),
 }
 
 impl Writer {
@@ -95,6 +114,7 @@ impl Writer {
         let value = match self {
             Self::OpenAi(_) => openai::write_answer(answer, now),
             Self::Anthropic(_) => anthropic::write_answer(answer),
+            Self::Gemini(encoder) => gemini::write_answer(answer, encoder.shows_thoughts()),
         };
         value.to_string().into_bytes()
     }
@@ -103,6 +123,7 @@ impl Writer {
         match self {
             Self::OpenAi(encoder) => encoder.push(choice, delta, events),
             Self::Anthropic(encoder) => encoder.push(choice, delta, events),
+            Self::Gemini(encoder) => encoder.push(choice, delta, events),
         }
     }
 
@@ -110,7 +131,13 @@ impl Writer {
         match self {
             Self::OpenAi(encoder) => encoder.finish(events),
             Self::Anthropic(encoder) => encoder.finish(events),
+            Self::Gemini(encoder) => encoder.finish(events),
         }
+    }
+
+    /// Whether a stream is written as events.
+    fn writes_events(&self) -> bool {
+        !matches!(self, Self::Gemini(encoder) if encoder.form() == gemini::Form::Array)
     }
 }
 
@@ -161,7 +188,8 @@ impl Translation {
 
     /// Says in the head what the client gets.
     pub fn head(&self, headers: &mut HeaderMap) {
-        let kind = if self.to_stream { "text/event-stream" } else { "application/json" };
+        let is_events = self.to_stream && self.writer.writes_events();
+        let kind = if is_events { "text/event-stream" } else { "application/json" };
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     }
 }
@@ -188,7 +216,9 @@ impl BodyStage for Streaming {
         }
         let Some(event) = piece.event else {
             // A comment, which keeps the client's connection alive, too.
-            output.push(piece);
+            if self.writer.writes_events() {
+                output.push(piece);
+            }
             return Ok(Step::More);
         };
         let Self { reader, writer, has_failed } = self;

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Usage, finish_of, stop_reason, thinking_block};
+use super::{Usage, finish_of, is_block, stop_reason, thinking_block};
 use crate::error::LlmError;
 use crate::format::answer::{Answer, Choice};
 use crate::format::chat::{Part, Text, Thought, ToolCall};
@@ -70,7 +70,13 @@ fn read_block(mut block: Value) -> Part {
 /// Writes an answer: its first choice, which is all that the format has.
 pub fn write_answer(answer: Answer) -> Value {
     let choice = answer.choices.into_iter().next().unwrap_or_default();
-    let content: Vec<_> = choice.parts.into_iter().filter_map(write_block).collect();
+    let content: Vec<_> = choice
+        .parts
+        .into_iter()
+        .flat_map(|mut part| [proof_of(&mut part), Some(part)])
+        .flatten()
+        .filter_map(write_block)
+        .collect();
     let (reason, sequence) = match &choice.finish {
         Some(finish) => {
             let (reason, sequence) = stop_reason(finish);
@@ -90,6 +96,13 @@ pub fn write_answer(answer: Answer) -> Value {
     })
 }
 
+/// The proof of a call, which has no place for it, as a thought before it.
+fn proof_of(part: &mut Part) -> Option<Part> {
+    let Part::ToolCall(call) = part else { return None };
+    let signature = Some(call.signature.take()?);
+    Some(Part::Reasoning(Thought { signature, ..Thought::default() }))
+}
+
 fn write_block(part: Part) -> Option<Value> {
     match part {
         Part::Text(text) if text.text.is_empty() => None,
@@ -106,7 +119,7 @@ fn write_block(part: Part) -> Option<Value> {
             let input = call.arguments_object();
             Some(json!({"type": "tool_use", "id": call.id, "name": call.name, "input": input}))
         }
-        Part::Vendor(block) => Some(block),
-        Part::Media(_) | Part::ToolResult(_) => None,
+        Part::Vendor(block) if is_block(&block) => Some(block),
+        Part::Vendor(_) | Part::Media(_) | Part::ToolResult(_) => None,
     }
 }

@@ -79,6 +79,11 @@ impl From<Usage> for Tokens {
     }
 }
 
+/// Whether a vendor's own part is a block of Anthropic's.
+fn is_block(part: &Value) -> bool {
+    part.get("type").is_some_and(Value::is_string)
+}
+
 /// A thought as a block.
 fn thinking_block(thought: Thought) -> Value {
     match thought.redacted {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Usage, finish_of, stop_reason};
+use super::{Usage, finish_of, is_block, stop_reason};
 use crate::error::LlmError;
 use crate::format::answer::{Delta, Emit, Fault, Finish, Tokens};
 use crate::format::object::Borrowed;
@@ -236,6 +236,8 @@ enum Open {
 struct Call {
     id: String,
     name: String,
+    /// The vendor's proof of it.
+    signature: Option<String>,
     /// Its block, once it has one.
     at: Option<usize>,
     is_closed: bool,
@@ -296,9 +298,10 @@ impl Encoder {
                 self.begin_block(&json!({"type": "redacted_thinking", "data": data}), events);
                 end_block(self.next - 1, events);
             }
-            Delta::ToolCall { index, id, name, .. } => {
-                let call = Call { id: id.to_owned(), name: name.to_owned(), ..Call::default() };
-                self.calls.push(call);
+            Delta::ToolCall { index, id, name, signature } => {
+                let signature = signature.map(str::to_owned);
+                let (id, name) = (id.to_owned(), name.to_owned());
+                self.calls.push(Call { id, name, signature, ..Call::default() });
                 if !matches!(self.open, Some(Open::Call(_))) {
                     self.open_call(index, events);
                 }
@@ -307,7 +310,12 @@ impl Encoder {
             Delta::Finish(finish) => self.finish = Some(finish),
             Delta::Tokens(tokens) => self.tokens = self.tokens.updated(tokens),
             Delta::Failed(fault) => self.fail(fault, events),
-            Delta::Logprobs(_) => {}
+            Delta::Vendor(block) if is_block(block) => {
+                self.close(events);
+                self.begin_block(block, events);
+                end_block(self.next - 1, events);
+            }
+            Delta::Logprobs(_) | Delta::Media(_) | Delta::Vendor(_) => {}
         }
     }
 
@@ -379,6 +387,13 @@ impl Encoder {
     /// Opens the block of a call, with what has come for it.
     fn open_call(&mut self, index: usize, events: &mut Events) {
         self.close(events);
+        let proof = self.calls.get_mut(index).and_then(|call| call.signature.take());
+        if let Some(signature) = proof {
+            // A call has no place for it, so it goes before it.
+            let at = self.thinking_block(events);
+            change(at, DeltaBody::Signature { signature: &signature }, events);
+            self.close(events);
+        }
         let Some(call) = self.calls.get_mut(index) else { return };
         let waiting = std::mem::take(&mut call.waiting);
         let block = json!({"type": "tool_use", "id": call.id, "name": call.name, "input": {}});

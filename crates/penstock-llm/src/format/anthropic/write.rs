@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Number, Value, json};
 
-use super::thinking_block;
+use super::{is_block, thinking_block};
 use crate::error::LlmError;
 use crate::format::chat::{
     Chat, Function, Media, MediaKind, Message, Part, ResponseFormat, Role, Source, Text, Tool,
@@ -24,6 +24,7 @@ pub fn write_request(mut chat: Chat) -> Result<Value, LlmError> {
         let message = "`n` above 1 cannot be asked of this provider";
         return Err(LlmError::InvalidRequest(message.into()));
     }
+    chat.refuse_cached()?;
     let max_tokens = chat.max_tokens.unwrap_or(MAX_TOKENS);
     let budget = chat.reasoning.as_ref().and_then(|reasoning| reasoning.budget());
     let budget = budget.map(|budget| budget.max(BUDGET_MIN).min(max_tokens.saturating_sub(1)));
@@ -159,7 +160,8 @@ fn write_part(part: Part) -> Result<Option<Value>, LlmError> {
             let cache = result.cache.take();
             (write_result(result)?, cache)
         }
-        Part::Vendor(block) => (block, None),
+        Part::Vendor(block) if is_block(&block) => (block, None),
+        Part::Vendor(_) => return Ok(None),
     };
     if let (Some(cache), Value::Object(block)) = (cache, &mut block) {
         block.insert("cache_control".into(), cache);
@@ -209,7 +211,9 @@ fn write_media(media: Media) -> Result<Value, LlmError> {
     if let Some(name) = media.name.filter(|_| kind == "document") {
         block.insert("title".into(), name.into());
     }
-    block.extend(media.more);
+    let mut more = media.more;
+    more.retain(|key, _| matches!(key.as_str(), "context" | "citations"));
+    block.extend(more);
     Ok(Value::Object(block))
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::{Usage, finish_of, finish_reason};
 use crate::error::LlmError;
 use crate::format::answer::{Answer, Choice};
-use crate::format::chat::{Part, Text, Thought, ToolCall};
+use crate::format::chat::{Media, MediaKind, Part, Source, Text, Thought, ToolCall};
 
 /// Reads an answer.
 ///
@@ -69,6 +69,7 @@ fn read_choice(mut choice: Value) -> Choice {
         }
         _ => {}
     }
+    parts.extend(into_list(take("images")).into_iter().filter_map(image_of).map(Part::Media));
     parts.extend(take("refusal").map(text_of).map(Part::Refusal));
     for mut call in into_list(take("tool_calls")) {
         let id = call.get_mut("id").map(Value::take).map(text_of).unwrap_or_default();
@@ -107,6 +108,20 @@ pub(super) fn annotation_of(citation: &Value, (start, end): (usize, usize)) -> O
         "end_index": end,
     });
     Some(json!({"type": "url_citation", "url_citation": cited}))
+}
+
+/// An image of the model's, where many vendors that speak OpenAI's format
+/// have it.
+pub(super) fn image_of(mut image: Value) -> Option<Media> {
+    let url = image.pointer_mut("/image_url/url").map(Value::take).map(text_of)?;
+    let (kind, source) = (MediaKind::Image, Source::of_url(url));
+    Some(Media { kind, source, detail: None, name: None, cache: None, more: Map::new() })
+}
+
+/// The reverse; `None` for what is no image.
+pub(super) fn write_image(media: &Media) -> Option<Value> {
+    let url = media.source.to_url().filter(|_| media.kind == MediaKind::Image)?;
+    Some(json!({"type": "image_url", "image_url": {"url": url}}))
 }
 
 fn read_thought(block: &Value) -> Thought {
@@ -151,6 +166,7 @@ fn write_choice((index, choice): (usize, Choice)) -> Value {
     message.insert("role".into(), "assistant".into());
     let (mut content, mut reasoning, mut refusal) = (String::new(), String::new(), String::new());
     let (mut blocks, mut calls, mut citations) = (Vec::new(), Vec::new(), Vec::new());
+    let mut images = Vec::new();
     for part in choice.parts {
         match part {
             Part::Text(text) => {
@@ -166,10 +182,12 @@ fn write_choice((index, choice): (usize, Choice)) -> Value {
             }
             Part::Refusal(text) => refusal.push_str(&text),
             Part::ToolCall(call) => calls.push(write_call(call)),
-            Part::Media(_) | Part::ToolResult(_) | Part::Vendor(_) => {}
+            Part::Media(media) => images.extend(write_image(&media)),
+            Part::ToolResult(_) | Part::Vendor(_) => {}
         }
     }
-    let is_silent = content.is_empty() && (!calls.is_empty() || !refusal.is_empty());
+    let is_silent =
+        content.is_empty() && !(calls.is_empty() && refusal.is_empty() && images.is_empty());
     let content = if is_silent { Value::Null } else { content.into() };
     message.insert("content".into(), content);
     let or_null = |text: String| if text.is_empty() { Value::Null } else { text.into() };
@@ -180,6 +198,7 @@ fn write_choice((index, choice): (usize, Choice)) -> Value {
     put("reasoning_content", (!reasoning.is_empty()).then(|| reasoning.into()));
     put("thinking_blocks", (!blocks.is_empty()).then(|| blocks.into()));
     put("tool_calls", (!calls.is_empty()).then(|| calls.into()));
+    put("images", (!images.is_empty()).then(|| images.into()));
     put("annotations", (!citations.is_empty()).then(|| citations.into()));
     let finish = choice.finish.as_ref().map(finish_reason);
     json!({

@@ -81,6 +81,10 @@ fn read_message(mut message: Object<'_>) -> Result<Message, LlmError> {
     if let Some(cache) = message.take("cache_control") {
         put_cache(&mut parts, cache);
     }
+    // What the model drew before.
+    for image in message.list("images")? {
+        parts.extend(super::answer::image_of(image).map(Part::Media));
+    }
     if let Some(refusal) = message.text("refusal")? {
         parts.push(Part::Refusal(refusal));
     }

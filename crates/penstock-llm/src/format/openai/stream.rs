@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::answer::annotation_of;
+use super::answer::{annotation_of, image_of, write_image};
 use super::{Usage, finish_of, finish_reason};
 use crate::error::LlmError;
 use crate::format::answer::{Delta, Emit, Fault};
@@ -50,6 +50,8 @@ struct ChunkDelta<'a> {
     reasoning: Option<Borrowed<'a>>,
     #[serde(default, borrow)]
     refusal: Option<Borrowed<'a>>,
+    #[serde(default)]
+    images: Option<Vec<Value>>,
     #[serde(default, borrow)]
     tool_calls: Option<Vec<ChunkCall<'a>>>,
     #[serde(default, borrow)]
@@ -137,6 +139,9 @@ impl Decoder {
         say(&thought.or(delta.reasoning), |text| Delta::Reasoning(text));
         say(&delta.content, |text| Delta::Text(text));
         say(&delta.refusal, |text| Delta::Refusal(text));
+        for image in delta.images.into_iter().flatten().filter_map(image_of) {
+            emit(at, Delta::Media(&image));
+        }
         if let Some(logprobs) = &choice.logprobs {
             emit(at, Delta::Logprobs(logprobs));
         }
@@ -216,6 +221,8 @@ struct DeltaOut<'a> {
     tool_calls: Option<[CallOut<'a>; 1]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     annotations: Option<[Value; 1]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    images: Option<[Value; 1]>,
 }
 
 /// What the vendor wants back beside the text of a thought.
@@ -313,7 +320,10 @@ impl Encoder {
                 return self.send(&[choice], None, events);
             }
             Delta::Text(text) => {
-                self.written(at).text_chars += text.chars().count();
+                let written = self.written(at);
+                written.text_chars += text.chars().count();
+                // A proof behind it is not of the reasoning.
+                written.thought.clear();
                 out.content = Some(text);
             }
             Delta::Reasoning(text) => {
@@ -339,6 +349,11 @@ impl Encoder {
                     Some([ThoughtOut { r#type, thinking: None, signature: None, data }]);
             }
             Delta::Refusal(text) => out.refusal = Some(text),
+            Delta::Media(media) => {
+                let Some(image) = write_image(media) else { return };
+                out.images = Some([image]);
+            }
+            Delta::Vendor(_) => return,
             Delta::Citation(citation) => {
                 let end = self.written(at).text_chars;
                 let Some(annotation) = annotation_of(citation, (0, end)) else { return };

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::answer::write_image;
 use crate::error::LlmError;
 use crate::format::chat::{
     Chat, Function, Media, MediaKind, Message, Part, ResponseFormat, Role, Source, Text, Tool,
@@ -25,6 +26,7 @@ pub struct Dialect {
 /// # Errors
 /// It has something that OpenAI's format has no word for.
 pub fn write_request(chat: Chat, dialect: Dialect) -> Result<Value, LlmError> {
+    chat.refuse_cached()?;
     let mut body = Map::new();
     body.insert("model".into(), chat.model.into());
     let mut messages = Vec::new();
@@ -123,6 +125,7 @@ fn write_message(message: Message, dialect: Dialect) -> Result<Value, LlmError> 
         object.insert("name".into(), name.into());
     }
     let (mut content, mut calls, mut reasoning) = (Vec::new(), Vec::new(), String::new());
+    let mut images = Vec::new();
     for part in message.parts {
         match part {
             Part::ToolCall(call) => calls.push(json!({
@@ -132,8 +135,17 @@ fn write_message(message: Message, dialect: Dialect) -> Result<Value, LlmError> 
             })),
             Part::Reasoning(thought) => reasoning.push_str(&thought.text),
             Part::Refusal(text) => drop(object.insert("refusal".into(), text.into())),
+            // An image of the model's is no content.
+            Part::Media(media) if message.role == Role::Assistant => {
+                let image = write_image(&media).filter(|_| dialect.takes_more);
+                let message = "an image of the model's cannot be sent back to this provider";
+                images.push(image.ok_or_else(|| LlmError::InvalidRequest(message.into()))?);
+            }
             part => content.extend(write_part(part, dialect)?),
         }
+    }
+    if !images.is_empty() {
+        object.insert("images".into(), images.into());
     }
     if dialect.takes_reasoning && !reasoning.is_empty() {
         object.insert("reasoning_content".into(), reasoning.into());
