@@ -16,6 +16,7 @@ pub mod anthropic;
 pub mod chat;
 mod object;
 pub mod openai;
+pub mod responses;
 pub mod translation;
 
 #[cfg(test)]

@@ -11,13 +11,18 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::translation::{Reader, Streaming, Translation, Writer};
-use super::{anthropic, openai};
+use super::{anthropic, openai, responses};
 use crate::error::LlmError;
 use crate::sse::SseDecoder;
 use crate::stage::{BodyStage, Output, Piece};
 
 const NOW: u64 = 1_800_000_000;
+/// Those of providers.
 const FORMATS: [&str; 2] = ["openai", "anthropic"];
+/// Those of clients.
+const CLIENT_FORMATS: [&str; 3] = ["openai", "anthropic", "responses"];
+/// A request that the responses answer.
+const ECHOED: &str = r#"{"model": "asked", "instructions": "Be brief.", "temperature": 0.5}"#;
 
 fn reader(format: &str) -> Reader {
     match format {
@@ -29,6 +34,10 @@ fn reader(format: &str) -> Reader {
 fn writer(format: &str) -> Writer {
     match format {
         "openai" => Writer::OpenAi(openai::Encoder::new(NOW, true)),
+        "responses" => {
+            let echo = responses::Echo::of(&serde_json::from_str(ECHOED).unwrap());
+            Writer::Responses(Box::new(responses::Encoder::new(echo, NOW)))
+        }
         _ => Writer::Anthropic(anthropic::Encoder::default()),
     }
 }
@@ -46,6 +55,7 @@ fn translation(from: (&str, bool), to: (&str, bool)) -> Translation {
 fn request(from: &str, to: &str, body: &[u8]) -> Result<Value, LlmError> {
     let chat = match from {
         "openai" => openai::read_request(body)?,
+        "responses" => responses::read_request(body)?.0,
         _ => anthropic::read_request(body)?,
     };
     let all =
@@ -110,14 +120,18 @@ fn cases(folder: &str) -> Vec<PathBuf> {
 
 /// Compares what `derive` makes of the first section of each file, in every
 /// format, with the sections behind it.
-fn check(folder: &str, derive: impl Fn(&str, &str, &str) -> Vec<(String, String)>) {
+fn check(
+    folder: &str,
+    formats: &[&str],
+    derive: impl Fn(&str, &str, &str) -> Vec<(String, String)>,
+) {
     let accepts = std::env::var_os("PENSTOCK_ACCEPT").is_some();
     let mut wrong = Vec::new();
     for path in cases(folder) {
         let text = std::fs::read_to_string(&path).unwrap();
         let (from, input) = sections(&text)[0];
         let mut found = format!("=== {from}\n{input}");
-        for to in FORMATS {
+        for to in formats {
             for (name, output) in derive(from, to, input) {
                 found.push_str(&format!("=== {name}\n{output}"));
             }
@@ -133,7 +147,7 @@ fn check(folder: &str, derive: impl Fn(&str, &str, &str) -> Vec<(String, String)
 
 #[test]
 fn requests() {
-    check("request", |from, to, input| {
+    check("request", &FORMATS, |from, to, input| {
         let output = match request(from, to, input.as_bytes()) {
             Ok(body) => pretty(&body),
             Err(error) => format!("{error:?}\n"),
@@ -144,7 +158,7 @@ fn requests() {
 
 #[test]
 fn answers() {
-    check("answer", |from, to, input| {
+    check("answer", &CLIENT_FORMATS, |from, to, input| {
         let body = input.as_bytes();
         vec![
             (format!("to {to}"), whole((from, false), (to, false), body)),
@@ -155,7 +169,7 @@ fn answers() {
 
 #[test]
 fn streams() {
-    check("stream", |from, to, input| {
+    check("stream", &CLIENT_FORMATS, |from, to, input| {
         vec![
             (format!("to {to}"), stream(from, to, &[input.as_bytes()])),
             (format!("to {to}, as a whole"), whole((from, true), (to, false), input.as_bytes())),
@@ -175,7 +189,7 @@ proptest! {
             let ends = cuts.iter().copied().chain([input.len()]);
             let starts = std::iter::once(0).chain(cuts.iter().copied());
             let chunks: Vec<_> = starts.zip(ends).map(|(start, end)| &input[start..end]).collect();
-            for to in FORMATS {
+            for to in CLIENT_FORMATS {
                 prop_assert_eq!(stream(from, to, &chunks), stream(from, to, &[input]));
             }
         }
@@ -187,6 +201,11 @@ proptest! {
             for to in FORMATS {
                 for input in [&body[..], text.as_bytes()] {
                     let _ = request(from, to, input);
+                    let _ = request("responses", to, input);
+                }
+            }
+            for to in CLIENT_FORMATS {
+                for input in [&body[..], text.as_bytes()] {
                     let _ = translation((from, false), (to, true)).whole(Bytes::copy_from_slice(input));
                     let _ = stream(from, to, &[&[b"data: ", input, b"\n\n"].concat()]);
                 }

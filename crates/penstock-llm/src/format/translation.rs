@@ -11,7 +11,7 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde::Serialize;
 
 use super::answer::{Answer, Collector, Delta, Emit, Fault};
-use super::{anthropic, openai};
+use super::{anthropic, openai, responses};
 use crate::error::LlmError;
 use crate::sse::{SseDecoder, SseEvent};
 use crate::stage::{BodyStage, Output, Piece, Step};
@@ -88,6 +88,8 @@ pub enum Writer {
     OpenAi(openai::Encoder),
     /// Anthropic's Messages.
     Anthropic(anthropic::Encoder),
+    /// OpenAI's Responses.
+    Responses(Box<responses::Encoder>),
 }
 
 impl Writer {
@@ -95,6 +97,7 @@ impl Writer {
         let value = match self {
             Self::OpenAi(_) => openai::write_answer(answer, now),
             Self::Anthropic(_) => anthropic::write_answer(answer),
+            Self::Responses(encoder) => responses::write_answer(&answer, encoder.echo(), now),
         };
         value.to_string().into_bytes()
     }
@@ -103,6 +106,7 @@ impl Writer {
         match self {
             Self::OpenAi(encoder) => encoder.push(choice, delta, events),
             Self::Anthropic(encoder) => encoder.push(choice, delta, events),
+            Self::Responses(encoder) => encoder.push(choice, delta, events),
         }
     }
 
@@ -110,6 +114,7 @@ impl Writer {
         match self {
             Self::OpenAi(encoder) => encoder.finish(events),
             Self::Anthropic(encoder) => encoder.finish(events),
+            Self::Responses(encoder) => encoder.finish(events),
         }
     }
 }
