@@ -47,9 +47,13 @@ pub fn read_request(body: &[u8]) -> Result<(Chat, Echo), LlmError> {
     // is stored, and chat has it only for that.
     for key in [
         "background",
+        "access_programs",
+        "background_options",
         "context_management",
+        "image",
         "max_tool_calls",
         "metadata",
+        "prompt_cache_options",
         "store",
         "stream_options",
         "truncation",

@@ -168,12 +168,7 @@ impl Encoder {
             }
             Delta::Text("") | Delta::Reasoning("") | Delta::Refusal("") => {}
             Delta::Text(text) => self.text(text, &[], events),
-            Delta::Logprobs(logprobs) => {
-                let list = logprobs.get("content").and_then(Value::as_array);
-                if let Some(list) = list.filter(|list| !list.is_empty()) {
-                    self.text("", list, events);
-                }
-            }
+            Delta::Logprobs(logprobs) => self.weigh(logprobs, events),
             Delta::Citation(citation) => self.cite(citation, events),
             Delta::Refusal(text) => self.refuse(text, events),
             Delta::Reasoning(text) => self.think(text, events),
@@ -311,6 +306,18 @@ impl Encoder {
         }
         let body = TextDelta { content_index, delta, logprobs };
         self.send_at("response.output_text.delta", at, body, events);
+    }
+
+    /// Adds how likely the tokens of the open text were. Where none is open,
+    /// they are of a call, and have no place.
+    fn weigh(&mut self, logprobs: &Value, events: &mut Events) {
+        let list = logprobs.get("content").and_then(Value::as_array);
+        let open = self.open.and_then(|at| self.last_part(at));
+        if let (Some(list), Some(Content::OutputText { .. })) = (list, open)
+            && !list.is_empty()
+        {
+            self.text("", list, events);
+        }
     }
 
     fn refuse(&mut self, delta: &str, events: &mut Events) {
