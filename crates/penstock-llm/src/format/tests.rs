@@ -17,16 +17,14 @@ use crate::sse::SseDecoder;
 use crate::stage::{BodyStage, Output, Piece};
 
 const NOW: u64 = 1_800_000_000;
-/// Those of providers.
-const FORMATS: [&str; 2] = ["openai", "anthropic"];
-/// Those of clients.
-const CLIENT_FORMATS: [&str; 3] = ["openai", "anthropic", "responses"];
+const FORMATS: [&str; 3] = ["openai", "anthropic", "responses"];
 /// A request that the responses answer.
 const ECHOED: &str = r#"{"model": "asked", "instructions": "Be brief.", "temperature": 0.5}"#;
 
 fn reader(format: &str) -> Reader {
     match format {
         "openai" => Reader::OpenAi(openai::Decoder::default()),
+        "responses" => Reader::Responses(responses::Decoder::default()),
         _ => Reader::Anthropic(anthropic::Decoder::default()),
     }
 }
@@ -62,6 +60,7 @@ fn request(from: &str, to: &str, body: &[u8]) -> Result<Value, LlmError> {
         openai::Dialect { takes_more: true, takes_reasoning: true, takes_cache_markers: true };
     match to {
         "openai" => openai::write_request(chat, all),
+        "responses" => responses::write_request(chat),
         _ => anthropic::write_request(chat),
     }
 }
@@ -120,18 +119,14 @@ fn cases(folder: &str) -> Vec<PathBuf> {
 
 /// Compares what `derive` makes of the first section of each file, in every
 /// format, with the sections behind it.
-fn check(
-    folder: &str,
-    formats: &[&str],
-    derive: impl Fn(&str, &str, &str) -> Vec<(String, String)>,
-) {
+fn check(folder: &str, derive: impl Fn(&str, &str, &str) -> Vec<(String, String)>) {
     let accepts = std::env::var_os("PENSTOCK_ACCEPT").is_some();
     let mut wrong = Vec::new();
     for path in cases(folder) {
         let text = std::fs::read_to_string(&path).unwrap();
         let (from, input) = sections(&text)[0];
         let mut found = format!("=== {from}\n{input}");
-        for to in formats {
+        for to in FORMATS {
             for (name, output) in derive(from, to, input) {
                 found.push_str(&format!("=== {name}\n{output}"));
             }
@@ -147,7 +142,7 @@ fn check(
 
 #[test]
 fn requests() {
-    check("request", &FORMATS, |from, to, input| {
+    check("request", |from, to, input| {
         let output = match request(from, to, input.as_bytes()) {
             Ok(body) => pretty(&body),
             Err(error) => format!("{error:?}\n"),
@@ -158,7 +153,7 @@ fn requests() {
 
 #[test]
 fn answers() {
-    check("answer", &CLIENT_FORMATS, |from, to, input| {
+    check("answer", |from, to, input| {
         let body = input.as_bytes();
         vec![
             (format!("to {to}"), whole((from, false), (to, false), body)),
@@ -169,7 +164,7 @@ fn answers() {
 
 #[test]
 fn streams() {
-    check("stream", &CLIENT_FORMATS, |from, to, input| {
+    check("stream", |from, to, input| {
         vec![
             (format!("to {to}"), stream(from, to, &[input.as_bytes()])),
             (format!("to {to}, as a whole"), whole((from, true), (to, false), input.as_bytes())),
@@ -189,7 +184,7 @@ proptest! {
             let ends = cuts.iter().copied().chain([input.len()]);
             let starts = std::iter::once(0).chain(cuts.iter().copied());
             let chunks: Vec<_> = starts.zip(ends).map(|(start, end)| &input[start..end]).collect();
-            for to in CLIENT_FORMATS {
+            for to in FORMATS {
                 prop_assert_eq!(stream(from, to, &chunks), stream(from, to, &[input]));
             }
         }
@@ -201,11 +196,6 @@ proptest! {
             for to in FORMATS {
                 for input in [&body[..], text.as_bytes()] {
                     let _ = request(from, to, input);
-                    let _ = request("responses", to, input);
-                }
-            }
-            for to in CLIENT_FORMATS {
-                for input in [&body[..], text.as_bytes()] {
                     let _ = translation((from, false), (to, true)).whole(Bytes::copy_from_slice(input));
                     let _ = stream(from, to, &[&[b"data: ", input, b"\n\n"].concat()]);
                 }

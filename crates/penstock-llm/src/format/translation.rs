@@ -63,6 +63,8 @@ pub enum Reader {
     OpenAi(openai::Decoder),
     /// Anthropic's Messages.
     Anthropic(anthropic::Decoder),
+    /// OpenAI's Responses.
+    Responses(responses::Decoder),
 }
 
 impl Reader {
@@ -70,6 +72,7 @@ impl Reader {
         match self {
             Self::OpenAi(_) => openai::read_answer(body),
             Self::Anthropic(_) => anthropic::read_answer(body),
+            Self::Responses(_) => responses::read_answer(body),
         }
     }
 
@@ -78,6 +81,7 @@ impl Reader {
         match self {
             Self::OpenAi(decoder) => decoder.push(data, emit),
             Self::Anthropic(decoder) => decoder.push(data, emit),
+            Self::Responses(decoder) => decoder.push(data, emit),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! OpenAI's Responses, asked of providers that only have chat.
+//! OpenAI's Responses: asked of providers that only have chat, and as a
+//! provider's only format.
 //!
 //! There is no store behind it: what refers to an earlier response is
 //! refused, and a client carries the conversation itself, with the items it
@@ -12,12 +13,16 @@ mod answer;
 mod echo;
 mod input;
 mod read;
+mod received;
 mod stream;
+mod write;
 
 pub use self::answer::write_answer;
 pub use self::echo::Echo;
 pub use self::read::read_request;
+pub use self::received::{Decoder, read_answer};
 pub use self::stream::Encoder;
+pub use self::write::write_request;
 
 /// Before a vendor's proof of a thought, which would otherwise be taken for
 /// the thought itself, encrypted.
