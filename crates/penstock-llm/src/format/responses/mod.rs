@@ -27,3 +27,6 @@ pub use self::write::write_request;
 /// Before a vendor's proof of a thought, which would otherwise be taken for
 /// the thought itself, encrypted.
 const SIGNED: &str = "signature:";
+
+#[cfg(test)]
+mod tests;
