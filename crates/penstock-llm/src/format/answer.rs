@@ -167,10 +167,16 @@ impl Answer {
         emit(0, Delta::Start { id, model, created, tokens: self.tokens });
         for (at, choice) in self.choices.iter().enumerate() {
             let mut calls = 0;
-            for part in &choice.parts {
+            let mut logprobs = choice.logprobs.as_ref();
+            let last_text = choice.parts.iter().rposition(|part| matches!(part, Part::Text(_)));
+            for (index, part) in choice.parts.iter().enumerate() {
                 stream_part(part, &mut calls, &mut |delta| emit(at, delta));
+                // They are of the text.
+                if let Some(logprobs) = logprobs.take_if(|_| Some(index) == last_text) {
+                    emit(at, Delta::Logprobs(logprobs));
+                }
             }
-            if let Some(logprobs) = &choice.logprobs {
+            if let Some(logprobs) = logprobs {
                 emit(at, Delta::Logprobs(logprobs));
             }
             if let Some(finish) = &choice.finish {

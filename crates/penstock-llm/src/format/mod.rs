@@ -18,6 +18,7 @@ pub mod fault;
 pub mod gemini;
 mod object;
 pub mod openai;
+pub mod responses;
 pub mod translation;
 
 #[cfg(test)]

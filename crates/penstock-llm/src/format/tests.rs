@@ -11,18 +11,21 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::translation::{Reader, Streaming, Translation, Writer};
-use super::{anthropic, gemini, openai};
+use super::{anthropic, gemini, openai, responses};
 use crate::error::LlmError;
 use crate::sse::SseDecoder;
 use crate::stage::{BodyStage, Output, Piece};
 
 const NOW: u64 = 1_800_000_000;
-const FORMATS: [&str; 3] = ["openai", "anthropic", "gemini"];
+const FORMATS: [&str; 4] = ["openai", "anthropic", "gemini", "responses"];
+/// A request that the responses answer.
+const ECHOED: &str = r#"{"model": "asked", "instructions": "Be brief.", "temperature": 0.5}"#;
 
 fn reader(format: &str) -> Reader {
     match format {
         "openai" => Reader::OpenAi(openai::Decoder::default()),
         "gemini" => Reader::Gemini(gemini::Decoder::default()),
+        "responses" => Reader::Responses(responses::Decoder::default()),
         _ => Reader::Anthropic(anthropic::Decoder::default()),
     }
 }
@@ -32,6 +35,10 @@ fn writer(format: &str) -> Writer {
         "openai" => Writer::OpenAi(openai::Encoder::new(NOW, true)),
         "gemini" => Writer::Gemini(gemini::Encoder::new(gemini::Form::Events, true)),
         "gemini, an array" => Writer::Gemini(gemini::Encoder::new(gemini::Form::Array, false)),
+        "responses" => {
+            let echo = responses::Echo::of(&serde_json::from_str(ECHOED).unwrap());
+            Writer::Responses(Box::new(responses::Encoder::new(echo, NOW)))
+        }
         _ => Writer::Anthropic(anthropic::Encoder::default()),
     }
 }
@@ -50,6 +57,7 @@ fn request(from: &str, to: &str, body: &[u8]) -> Result<Value, LlmError> {
     let chat = match from {
         "openai" => openai::read_request(body)?,
         "gemini" => gemini::read_request(body, "gemini-2.5-flash".into(), true)?,
+        "responses" => responses::read_request(body)?.0,
         _ => anthropic::read_request(body)?,
     };
     let all =
@@ -57,6 +65,7 @@ fn request(from: &str, to: &str, body: &[u8]) -> Result<Value, LlmError> {
     match to {
         "openai" => openai::write_request(chat, all),
         "gemini" => gemini::write_request(chat, gemini::Dialect { takes_call_ids: true }),
+        "responses" => responses::write_request(chat),
         _ => anthropic::write_request(chat),
     }
 }

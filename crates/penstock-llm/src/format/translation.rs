@@ -11,7 +11,7 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde::Serialize;
 
 use super::answer::{Answer, Collector, Delta, Emit, Fault};
-use super::{anthropic, gemini, openai};
+use super::{anthropic, gemini, openai, responses};
 use crate::error::LlmError;
 use crate::sse::{SseDecoder, SseEvent};
 use crate::stage::{BodyStage, Output, Piece, Step};
@@ -78,6 +78,8 @@ pub enum Reader {
     Anthropic(anthropic::Decoder),
     /// Google's `generateContent`.
     Gemini(gemini::Decoder),
+    /// OpenAI's Responses.
+    Responses(responses::Decoder),
 }
 
 impl Reader {
@@ -86,6 +88,7 @@ impl Reader {
             Self::OpenAi(_) => openai::read_answer(body),
             Self::Anthropic(_) => anthropic::read_answer(body),
             Self::Gemini(_) => gemini::read_answer(body),
+            Self::Responses(_) => responses::read_answer(body),
         }
     }
 
@@ -95,6 +98,7 @@ impl Reader {
             Self::OpenAi(decoder) => decoder.push(data, emit),
             Self::Anthropic(decoder) => decoder.push(data, emit),
             Self::Gemini(decoder) => decoder.push(data, emit),
+            Self::Responses(decoder) => decoder.push(data, emit),
         }
     }
 }
@@ -107,6 +111,8 @@ pub enum Writer {
     Anthropic(anthropic::Encoder),
     /// Google's `generateContent`.
     Gemini(gemini::Encoder),
+    /// OpenAI's Responses.
+    Responses(Box<responses::Encoder>),
 }
 
 impl Writer {
@@ -115,6 +121,7 @@ impl Writer {
             Self::OpenAi(_) => openai::write_answer(answer, now),
             Self::Anthropic(_) => anthropic::write_answer(answer),
             Self::Gemini(encoder) => gemini::write_answer(answer, encoder.shows_thoughts()),
+            Self::Responses(encoder) => responses::write_answer(&answer, encoder.echo(), now),
         };
         value.to_string().into_bytes()
     }
@@ -124,6 +131,7 @@ impl Writer {
             Self::OpenAi(encoder) => encoder.push(choice, delta, events),
             Self::Anthropic(encoder) => encoder.push(choice, delta, events),
             Self::Gemini(encoder) => encoder.push(choice, delta, events),
+            Self::Responses(encoder) => encoder.push(choice, delta, events),
         }
     }
 
@@ -132,6 +140,7 @@ impl Writer {
             Self::OpenAi(encoder) => encoder.finish(events),
             Self::Anthropic(encoder) => encoder.finish(events),
             Self::Gemini(encoder) => encoder.finish(events),
+            Self::Responses(encoder) => encoder.finish(events),
         }
     }
 
