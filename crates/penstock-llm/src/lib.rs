@@ -12,6 +12,7 @@ pub mod answer;
 pub mod api;
 pub mod chat;
 pub mod error;
+pub mod event_stream;
 pub mod format;
 mod json;
 pub mod json_path;
