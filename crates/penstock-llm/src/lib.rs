@@ -21,8 +21,11 @@ pub mod model_map;
 pub mod multipart;
 pub mod provider;
 pub mod scan;
+mod signature;
+pub mod sigv4;
 pub mod sse;
 pub mod stage;
+pub mod tc3;
 pub mod usage;
 
 pub use api::Api;
