@@ -13,6 +13,7 @@
 
 pub mod answer;
 pub mod anthropic;
+pub mod bedrock;
 pub mod chat;
 mod object;
 pub mod openai;
