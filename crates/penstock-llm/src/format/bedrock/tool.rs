@@ -102,7 +102,8 @@ fn called_tools(chat: &Chat) -> Vec<Value> {
     if names.is_empty() {
         names.push("tool");
     }
-    let spec = |name| json!({"toolSpec": {"name": name, "inputSchema": {"json": {"type": "object", "properties": {}}}}});
+    let schema = json!({"json": {"type": "object", "properties": {}}});
+    let spec = |name| json!({"toolSpec": {"name": name, "inputSchema": &schema}});
     names.into_iter().map(spec).collect()
 }
 
