@@ -13,6 +13,7 @@
 
 pub mod answer;
 pub mod anthropic;
+pub mod bedrock;
 pub mod chat;
 pub mod fault;
 pub mod gemini;

@@ -11,21 +11,26 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::translation::{Reader, Streaming, Translation, Writer};
-use super::{anthropic, gemini, openai, responses};
+use super::{anthropic, bedrock, gemini, openai, responses};
 use crate::error::LlmError;
+use crate::event_stream::frame;
 use crate::sse::SseDecoder;
 use crate::stage::{BodyStage, Output, Piece};
 
 const NOW: u64 = 1_800_000_000;
+/// Those that clients speak, and providers.
 const FORMATS: [&str; 4] = ["openai", "anthropic", "gemini", "responses"];
 /// A request that the responses answer.
 const ECHOED: &str = r#"{"model": "asked", "instructions": "Be brief.", "temperature": 0.5}"#;
+/// Those that only providers speak.
+const PROVIDERS: [&str; 1] = ["bedrock"];
 
 fn reader(format: &str) -> Reader {
     match format {
         "openai" => Reader::OpenAi(openai::Decoder::default()),
         "gemini" => Reader::Gemini(gemini::Decoder::default()),
         "responses" => Reader::Responses(responses::Decoder::default()),
+        "bedrock" => Reader::Bedrock(bedrock::Decoder::new("req-1".into(), "claude".into())),
         _ => Reader::Anthropic(anthropic::Decoder::default()),
     }
 }
@@ -66,7 +71,22 @@ fn request(from: &str, to: &str, body: &[u8]) -> Result<Value, LlmError> {
         "openai" => openai::write_request(chat, all),
         "gemini" => gemini::write_request(chat, gemini::Dialect { takes_call_ids: true }),
         "responses" => responses::write_request(chat),
+        "bedrock" => bedrock::write_request(chat, &bedrock::Options::default()),
         _ => anthropic::write_request(chat),
+    }
+}
+
+/// The bytes of a stream: as it is, or of a line `TYPE JSON` per frame.
+fn bytes_of(from: &str, input: &str) -> Vec<u8> {
+    match from {
+        "bedrock" => input
+            .lines()
+            .flat_map(|line| {
+                let (name, payload) = line.split_once(' ').expect("a type and its payload");
+                frame::event(name, payload)
+            })
+            .collect(),
+        _ => input.as_bytes().to_vec(),
     }
 }
 
@@ -76,6 +96,10 @@ fn stream(from: &str, to: &str, chunks: &[&[u8]]) -> String {
     let mut push = |piece: Piece, output: &mut Output| stage.push(piece, output).unwrap();
     for chunk in chunks {
         let mut pieces = Vec::new();
+        if from == "bedrock" {
+            push(Piece { raw: Bytes::copy_from_slice(chunk), event: None }, &mut output);
+            continue;
+        }
         decoder.push(Bytes::copy_from_slice(chunk), &mut pieces).unwrap();
         for piece in pieces {
             push(piece, &mut output);
@@ -124,14 +148,18 @@ fn cases(folder: &str) -> Vec<PathBuf> {
 
 /// Compares what `derive` makes of the first section of each file, in every
 /// format, with the sections behind it.
-fn check(folder: &str, derive: impl Fn(&str, &str, &str) -> Vec<(String, String)>) {
+fn check(
+    folder: &str,
+    formats: &[&str],
+    derive: impl Fn(&str, &str, &str) -> Vec<(String, String)>,
+) {
     let accepts = std::env::var_os("PENSTOCK_ACCEPT").is_some();
     let mut wrong = Vec::new();
     for path in cases(folder) {
         let text = std::fs::read_to_string(&path).unwrap();
         let (from, input) = sections(&text)[0];
         let mut found = format!("=== {from}\n{input}");
-        for to in FORMATS {
+        for to in formats {
             for (name, output) in derive(from, to, input) {
                 found.push_str(&format!("=== {name}\n{output}"));
             }
@@ -147,7 +175,7 @@ fn check(folder: &str, derive: impl Fn(&str, &str, &str) -> Vec<(String, String)
 
 #[test]
 fn requests() {
-    check("request", |from, to, input| {
+    check("request", &[&FORMATS[..], &PROVIDERS].concat(), |from, to, input| {
         let output = match request(from, to, input.as_bytes()) {
             Ok(body) => pretty(&body),
             Err(error) => format!("{error:?}\n"),
@@ -158,7 +186,7 @@ fn requests() {
 
 #[test]
 fn answers() {
-    check("answer", |from, to, input| {
+    check("answer", &FORMATS, |from, to, input| {
         let body = input.as_bytes();
         vec![
             (format!("to {to}"), whole((from, false), (to, false), body)),
@@ -169,15 +197,16 @@ fn answers() {
 
 #[test]
 fn streams() {
-    check("stream", |from, to, input| {
+    check("stream", &FORMATS, |from, to, input| {
+        let input = bytes_of(from, input);
         vec![
-            (format!("to {to}"), stream(from, to, &[input.as_bytes()])),
-            (format!("to {to}, as a whole"), whole((from, true), (to, false), input.as_bytes())),
+            (format!("to {to}"), stream(from, to, &[&input])),
+            (format!("to {to}, as a whole"), whole((from, true), (to, false), &input)),
         ]
         .into_iter()
         .chain((to == "gemini").then(|| {
             let to = "gemini, an array";
-            (format!("to {to}"), stream(from, to, &[input.as_bytes()]))
+            (format!("to {to}"), stream(from, to, &[&input]))
         }))
         .collect()
     });
@@ -201,7 +230,7 @@ proptest! {
         for path in cases("stream") {
             let text = std::fs::read_to_string(&path).unwrap();
             let (from, input) = sections(&text)[0];
-            let input = input.as_bytes();
+            let input = &bytes_of(from, input)[..];
             let mut cuts: Vec<_> = cuts.iter().map(|cut| cut % (input.len() + 1)).collect();
             cuts.sort_unstable();
             let ends = cuts.iter().copied().chain([input.len()]);
@@ -215,13 +244,22 @@ proptest! {
 
     #[test]
     fn no_bytes_are_too_strange(body in prop::collection::vec(any::<u8>(), 0..200), text in "[\\[\\]{}\":,a-z0-9 ]{0,80}") {
-        for from in FORMATS {
-            for to in FORMATS {
-                for input in [&body[..], text.as_bytes()] {
-                    let _ = request(from, to, input);
-                    let _ = translation((from, false), (to, true)).whole(Bytes::copy_from_slice(input));
-                    let _ = stream(from, to, &[&[b"data: ", input, b"\n\n"].concat()]);
-                }
+        let inputs = [&body[..], text.as_bytes()];
+        let all = [&FORMATS[..], &PROVIDERS].concat();
+        for (from, to, input) in FORMATS.iter().flat_map(|client| {
+            all.iter().flat_map(move |other| inputs.map(|input| (*client, *other, input)))
+        }) {
+            let _ = request(from, to, input);
+            let (client, provider) = (from, to);
+            let answer = translation((provider, false), (client, true));
+            let _ = answer.whole(Bytes::copy_from_slice(input));
+            let chunk = match provider {
+                "bedrock" => frame::event("contentBlockDelta", &String::from_utf8_lossy(input)),
+                _ => [b"data: ", input, b"\n\n"].concat(),
+            };
+            let _ = stream(provider, client, &[&chunk]);
+            if provider == "bedrock" {
+                let _ = stream(provider, client, &[input]);
             }
         }
     }

@@ -11,7 +11,7 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde::Serialize;
 
 use super::answer::{Answer, Collector, Delta, Emit, Fault};
-use super::{anthropic, gemini, openai, responses};
+use super::{anthropic, bedrock, gemini, openai, responses};
 use crate::error::LlmError;
 use crate::sse::{SseDecoder, SseEvent};
 use crate::stage::{BodyStage, Output, Piece, Step};
@@ -80,6 +80,9 @@ pub enum Reader {
     Gemini(gemini::Decoder),
     /// OpenAI's Responses.
     Responses(responses::Decoder),
+    /// Bedrock's Converse, whose streams are no server-sent events: their
+    /// pieces have none.
+    Bedrock(bedrock::Decoder),
 }
 
 impl Reader {
@@ -89,6 +92,7 @@ impl Reader {
             Self::Anthropic(_) => anthropic::read_answer(body),
             Self::Gemini(_) => gemini::read_answer(body),
             Self::Responses(_) => responses::read_answer(body),
+            Self::Bedrock(decoder) => bedrock::read_answer(body).map(|a| decoder.named(a)),
         }
     }
 
@@ -99,6 +103,24 @@ impl Reader {
             Self::Anthropic(decoder) => decoder.push(data, emit),
             Self::Gemini(decoder) => decoder.push(data, emit),
             Self::Responses(decoder) => decoder.push(data, emit),
+            Self::Bedrock(_) => Err(LlmError::InvalidResponse),
+        }
+    }
+
+    /// Takes a piece of a stream. `None` if it says nothing, as a comment.
+    fn piece(&mut self, piece: &Piece, emit: Emit<'_>) -> Option<Result<(), LlmError>> {
+        match (self, &piece.event) {
+            (Self::Bedrock(decoder), None) => Some(decoder.push(piece.raw.clone(), emit)),
+            (_, None) => None,
+            (reader, Some(event)) => Some(reader.event(event, emit)),
+        }
+    }
+
+    /// The stream has ended.
+    fn finish(&mut self) -> Result<(), LlmError> {
+        match self {
+            Self::Bedrock(decoder) => decoder.finish(),
+            _ => Ok(()),
         }
     }
 }
@@ -185,13 +207,20 @@ impl Translation {
     }
 
     fn collect(&mut self, body: Bytes) -> Result<Answer, LlmError> {
-        let (mut decoder, mut pieces) = (SseDecoder::new(), Vec::new());
-        decoder.push(body, &mut pieces)?;
-        pieces.extend(decoder.finish());
-        let mut collector = Collector::default();
-        for event in pieces.iter().filter_map(|piece| piece.event.as_ref()) {
-            self.reader.event(event, &mut |choice, delta| collector.push(choice, delta))?;
+        let mut pieces = Vec::new();
+        if matches!(self.reader, Reader::Bedrock(_)) {
+            pieces.push(Piece { raw: body, event: None });
+        } else {
+            let mut decoder = SseDecoder::new();
+            decoder.push(body, &mut pieces)?;
+            pieces.extend(decoder.finish());
         }
+        let mut collector = Collector::default();
+        for piece in &pieces {
+            let taken = self.reader.piece(piece, &mut |at, delta| collector.push(at, delta));
+            taken.unwrap_or(Ok(()))?;
+        }
+        self.reader.finish()?;
         collector.finish().map_err(|_| LlmError::InvalidResponse)
     }
 
@@ -216,6 +245,13 @@ impl Streaming {
         let Translation { reader, writer, .. } = translation;
         Self { reader, writer, has_failed: false }
     }
+
+    /// The client shall learn in its own format that the rest is no good.
+    fn fail(&mut self, events: &mut Events) {
+        let fault = Fault { kind: "api_error", message: "the provider's stream is not valid" };
+        self.has_failed = true;
+        self.writer.push(0, Delta::Failed(fault), events);
+    }
 }
 
 impl BodyStage for Streaming {
@@ -223,35 +259,33 @@ impl BodyStage for Streaming {
         if self.has_failed {
             return Ok(Step::More);
         }
-        let Some(event) = piece.event else {
-            // A comment, which keeps the client's connection alive, too.
-            if self.writer.writes_events() {
-                output.push(piece);
-            }
-            return Ok(Step::More);
-        };
         let Self { reader, writer, has_failed } = self;
         let mut events = Events::default();
-        let taken = reader.event(&event, &mut |choice, delta| {
+        let taken = reader.piece(&piece, &mut |choice, delta| {
             *has_failed |= matches!(delta, Delta::Failed(_));
             writer.push(choice, delta, &mut events);
         });
-        if taken.is_err() {
-            // The client shall learn of it in its own format.
-            let fault = Fault { kind: "api_error", message: "the provider's stream is not valid" };
-            self.has_failed = true;
-            self.writer.push(0, Delta::Failed(fault), &mut events);
+        match taken {
+            // A comment, which keeps the client's connection alive, too.
+            None if self.writer.writes_events() => output.push(piece),
+            None => {}
+            Some(Err(_)) if !self.has_failed => self.fail(&mut events),
+            Some(_) => {}
         }
         output.pieces.append(&mut events.0);
         Ok(Step::More)
     }
 
     fn finish(&mut self, output: &mut Output) -> Result<Step, LlmError> {
-        if !self.has_failed {
-            let mut events = Events::default();
-            self.writer.finish(&mut events);
-            output.pieces.append(&mut events.0);
+        if self.has_failed {
+            return Ok(Step::More);
         }
+        let mut events = Events::default();
+        match self.reader.finish() {
+            Ok(()) => self.writer.finish(&mut events),
+            Err(_) => self.fail(&mut events),
+        }
+        output.pieces.append(&mut events.0);
         Ok(Step::More)
     }
 }

@@ -137,6 +137,8 @@ impl Encoder {
                 self.tokens = Some(self.tokens.unwrap_or_default().updated(tokens));
             }
             Delta::Failed(fault) => self.fail(fault, events),
+            // The format has no item for what another vendor showed or ran.
+            Delta::Media(_) | Delta::Vendor(_) => {}
         }
     }
 

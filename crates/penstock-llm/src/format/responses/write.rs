@@ -14,6 +14,7 @@ use crate::format::chat::{
 /// # Errors
 /// It has something that Responses have no word for.
 pub fn write_request(mut chat: Chat) -> Result<Value, LlmError> {
+    chat.refuse_cached()?;
     refuse(&chat)?;
     let mut input = Vec::new();
     for message in std::mem::take(&mut chat.messages) {
