@@ -189,15 +189,20 @@ impl Thread {
             };
             is_written |= self.unfinished.expire(self.pace.writing_max);
             let started = Instant::now();
+            // Since when it is quiet, as far as events tell; looking at a
+            // large tree takes a part of that time.
+            let mut quiet_since = started;
             let mut now = self.look();
             poll = self.pace.poll.max(started.elapsed() * POLL_SHARE);
             if now == last && !is_written {
                 continue;
             }
             loop {
-                let is_quiet = match self.received.recv_timeout(self.pace.quiet) {
+                let quiet = self.pace.quiet.saturating_sub(quiet_since.elapsed());
+                let is_quiet = match self.received.recv_timeout(quiet) {
                     Ok(Signal::Event { is_write }) => {
                         is_written |= is_write;
+                        quiet_since = Instant::now();
                         false
                     }
                     Err(RecvTimeoutError::Timeout) => true,
@@ -207,6 +212,7 @@ impl Thread {
                 if !is_quiet && !is_late {
                     continue;
                 }
+                quiet_since = Instant::now();
                 let next = self.look();
                 let is_settled = std::mem::replace(&mut now, next) == next;
                 if is_settled || is_late {
