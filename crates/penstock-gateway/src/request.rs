@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, TE};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Uri};
 use http_body::Body;
 use penstock_llm::provider::{Fetched, LlmRequest, Provider};
@@ -31,7 +31,7 @@ mod intake;
 
 pub(crate) use head::host_of;
 use head::{
-    client_address, has_one_host, has_one_length, head_bytes, is_known, lists, normalise, strip,
+    Said, client_address, has_one_host, has_one_length, head_bytes, is_known, normalise, strip,
     wanted_upgrade,
 };
 pub use head::{strip_hop_by_hop, strip_trailers};
@@ -196,13 +196,15 @@ impl RequestContext {
         intake: Intake,
     ) -> Result<Self, Box<Rejected>> {
         let request_id = RequestId::random();
-        let upgrade = wanted_upgrade(&parts, &body);
-        let takes_trailers = lists(&parts.headers, &TE, "trailers");
-        let mut headers = parts.headers;
+        let said = Said::of(&parts.headers);
+        let upgrade = wanted_upgrade(&parts, &said, &body);
+        let takes_trailers = said.takes_trailers;
+        let has_one_reading = has_one_host(&parts.uri, &said) && has_one_length(&said);
         let authority = match parts.uri.authority() {
             Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
-            None => headers.get(HOST).cloned(),
+            None => said.host.cloned(),
         };
+        let mut headers = parts.headers;
         let host = authority.as_ref().map_or_else(Default::default, host_of);
         let path = parts.uri.path();
         let client = client_address(&headers, downstream.address, intake.trusted_hops);
@@ -213,7 +215,6 @@ impl RequestContext {
         let offer = gzip.map(|gzip| Offer::new(gzip, &headers));
         let record = Recorder::new(record, state.clone(), live);
         let api = Api::from_path(path);
-        let has_one_reading = has_one_host(&parts.uri, &headers) && has_one_length(&headers);
         let is_too_large =
             tuning.head_bytes_max.is_some_and(|max| head_bytes(&parts.uri, &headers) > max);
         let uri = match normalise(parts.uri) {
@@ -344,7 +345,7 @@ impl RequestContext {
 
     /// How the client wants to be told of an error.
     pub fn audience(&self) -> Audience {
-        match self.content_type().starts_with("application/grpc") {
+        match self.has_content_type("application/grpc") {
             true => Audience::Grpc,
             false => self.api.into(),
         }
@@ -375,6 +376,14 @@ impl RequestContext {
     pub fn content_type(&self) -> String {
         let value = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         value.unwrap_or_default().to_ascii_lowercase()
+    }
+
+    /// Whether the content type begins like this, in any case.
+    pub fn has_content_type(&self, start: &str) -> bool {
+        let Some(value) = self.headers.get(CONTENT_TYPE) else { return false };
+        let begins = value.as_bytes().get(..start.len());
+        begins.is_some_and(|begins| begins.eq_ignore_ascii_case(start.as_bytes()))
+            && value.to_str().is_ok()
     }
 
     /// The body as far as it was read, and as it is now.
@@ -506,8 +515,8 @@ impl RequestContext {
 }
 
 /// A random identifier in the form of a UUID.
-#[derive(Clone, Copy)]
-pub struct RequestId([u8; 36]);
+#[derive(Clone)]
+pub struct RequestId(HeaderValue);
 
 impl RequestId {
     /// A version 4 UUID. It identifies, it does not protect, so a fast
@@ -524,12 +533,17 @@ impl RequestId {
                 pair.copy_from_slice(&[digit(byte >> 4), digit(byte)]);
             }
         }
-        Self(text)
+        Self(HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("")))
     }
 
     /// The text.
     pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).unwrap_or_default()
+        std::str::from_utf8(self.0.as_bytes()).unwrap_or_default()
+    }
+
+    /// The value of `X-Request-Id`.
+    pub fn to_header(&self) -> HeaderValue {
+        self.0.clone()
     }
 }
 

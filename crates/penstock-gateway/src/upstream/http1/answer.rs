@@ -6,7 +6,9 @@ use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
 use http::{Method, StatusCode};
 
-use crate::framing::{Chunked, Framing, Lines, Wrong, header_of, is_in_line, length_of, lists};
+use crate::framing::{
+    Chunked, ConnectionLines, Framing, Lines, Wrong, header_of, is_in_line, length_of,
+};
 
 /// The largest head.
 pub const HEAD_BYTES_MAX: usize = 64 << 10;
@@ -35,13 +37,22 @@ pub struct HeadReader {
 
 impl HeadReader {
     /// Takes the head of the answer off the front of `input`, once it is
-    /// whole. `may_switch`: whether 101 is an answer.
+    /// whole. `may_switch`: whether 101 is an answer. `spare` is a map to be
+    /// filled, whose room is taken over.
     ///
     /// # Errors
     /// It is no HTTP/1, or could be read in two ways.
-    pub fn take(&mut self, input: &mut BytesMut, may_switch: bool) -> Result<Option<Head>, Wrong> {
+    pub fn take(
+        &mut self,
+        input: &mut BytesMut,
+        may_switch: bool,
+        spare: &mut HeaderMap,
+    ) -> Result<Option<Head>, Wrong> {
+        if input.is_empty() {
+            return Ok(None);
+        }
         while let Some(length) = self.find_end(input)? {
-            let head = parse(input.split_to(length).freeze(), &self.lines)?;
+            let head = parse(input.split_to(length).freeze(), &self.lines, std::mem::take(spare))?;
             self.lines.clear();
             if !head.status.is_informational() {
                 self.skipped = 0;
@@ -75,7 +86,7 @@ impl HeadReader {
     }
 }
 
-fn parse(bytes: Bytes, lines: &Lines) -> Result<Head, Wrong> {
+fn parse(bytes: Bytes, lines: &Lines, mut headers: HeaderMap) -> Result<Head, Wrong> {
     if lines.count() > HEADERS_MAX + 1 {
         return Err(Wrong("its head has too many lines"));
     }
@@ -83,7 +94,8 @@ fn parse(bytes: Bytes, lines: &Lines) -> Result<Head, Wrong> {
     let start = ranges.next().and_then(|line| bytes.get(line)).unwrap_or_default();
     let (is_http_10, status) = status_of(start)?;
     // The request's id comes in on the way.
-    let mut headers = HeaderMap::with_capacity(lines.count());
+    headers.clear();
+    headers.reserve(lines.count());
     for line in ranges {
         let (name, value) = header_of(&bytes, line)?;
         headers.append(name, value);
@@ -115,12 +127,11 @@ impl Head {
         if self.status == StatusCode::SWITCHING_PROTOCOLS {
             return false;
         }
-        let (mut closes, mut is_kept) = (false, false);
-        for value in self.headers.get_all(CONNECTION) {
-            closes |= lists(value, "close");
-            is_kept |= lists(value, "keep-alive");
+        let mut connection = ConnectionLines::default();
+        for (_, value) in self.headers.iter().filter(|(name, _)| **name == CONNECTION) {
+            connection.see(value);
         }
-        !closes && (is_kept || !self.is_http_10)
+        connection.keeps_alive(self.is_http_10)
     }
 
     /// How its body ends (RFC 9112, 6.3).
@@ -128,9 +139,16 @@ impl Head {
     /// # Errors
     /// It says so in two ways.
     pub fn body(&self, method: &Method) -> Result<Framing, Wrong> {
-        let mut codings = self.headers.get_all(TRANSFER_ENCODING).iter();
-        let mut lengths = self.headers.get_all(CONTENT_LENGTH).iter();
-        let framing = match (codings.next(), lengths.next()) {
+        let (mut coding, mut length, mut is_repeated) = (None, None, false);
+        // Two look-ups would cost more than one pass.
+        for (name, value) in &self.headers {
+            match *name {
+                TRANSFER_ENCODING => is_repeated |= coding.replace(value).is_some(),
+                CONTENT_LENGTH => is_repeated |= length.replace(value).is_some(),
+                _ => {}
+            }
+        }
+        let framing = match (coding, length) {
             (None, None) => Framing::UntilClose,
             // RFC 9112, 6.1: who speaks 1.0 does not know chunks.
             (Some(_), _) if self.is_http_10 => {
@@ -144,7 +162,7 @@ impl Head {
             }
             _ => return Err(Wrong("its answer has more than one framing")),
         };
-        if codings.next().is_some() || lengths.next().is_some() {
+        if is_repeated {
             return Err(Wrong("its answer has more than one framing"));
         }
         let has_none = *method == Method::HEAD
