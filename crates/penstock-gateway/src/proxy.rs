@@ -13,6 +13,7 @@ mod mirror;
 mod outgoing;
 mod side_file;
 mod substitute;
+mod treatment;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -226,7 +227,7 @@ async fn pass(
         // Apart, so that other requests do not carry its state with them.
         _ => Box::pin(as_asked(worker, live, &journey, route_limit, cx)).await,
     };
-    answer.map(Answer::Upstream)
+    treatment::apply(answer?, cx).await.map(Answer::Upstream)
 }
 
 /// The answer for a route that asks for more than its targets.
@@ -427,9 +428,7 @@ fn deliver(
     affinity::set_cookie(&cx, &mut head.headers);
     cx.record.is_stream = is_event_stream(&head.headers);
     let mut stages = Vec::new();
-    if let Some(provider) = &cx.provider {
-        stages.extend(provider.response(&cx.llm_request(), &head));
-    }
+    stages.extend(cx.answer_stage.take());
     for Ran { instance, .. } in ran.iter().rev() {
         let mut response_cx = ResponseContext { head: &mut head, api: cx.api };
         stages.extend(instance.plugin.on_response(&mut response_cx));

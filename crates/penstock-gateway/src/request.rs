@@ -1,15 +1,15 @@
 //! Everything about one request that plugins may read or change, as fields.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Uri};
 use http_body::Body;
-use penstock_llm::provider::{Fetched, LlmRequest, Provider};
+use penstock_llm::provider::{Expected, Fetched, LlmRequest, Provider};
 use penstock_llm::scan::Scan;
-use penstock_llm::stage::Head;
+use penstock_llm::stage::{BodyStage, Head};
 use penstock_llm::{Api, LlmError};
 
 use crate::access_log::AccessRecord;
@@ -101,6 +101,10 @@ pub struct RequestContext {
     pub provider: Option<Arc<dyn Provider>>,
     /// What was fetched for it.
     pub fetched: Fetched,
+    /// What it said is to be known of the request when its answer comes.
+    pub expected: Option<Box<Expected>>,
+    /// What turns the answer into the client's format.
+    pub answer_stage: Option<Box<dyn BodyStage>>,
     /// What one pass over a buffered JSON body found.
     pub scan: Option<Scan>,
     /// The head as it was received, where the request may need it once more.
@@ -250,6 +254,8 @@ impl RequestContext {
             policy: None,
             affinity_cookie: None,
             provider: None,
+            expected: None,
+            answer_stage: None,
             fetched: Fetched::default(),
             scan: None,
             received: None,
@@ -295,6 +301,8 @@ impl RequestContext {
             policy: None,
             affinity_cookie: None,
             provider: None,
+            expected: None,
+            answer_stage: None,
             fetched: Fetched::default(),
             scan: None,
             received: None,
@@ -340,6 +348,8 @@ impl RequestContext {
             headers: &self.headers,
             body: self.buffered_body(),
             scan: self.scan.as_ref(),
+            now: || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+            expected: self.expected.as_deref(),
         }
     }
 
@@ -467,6 +477,7 @@ impl RequestContext {
         self.api = Api::from_path(self.uri.path());
         self.target_roll = fastrand::u32(0..100);
         (self.policy, self.provider, self.scan) = (None, None, None);
+        (self.expected, self.answer_stage) = (None, None);
         (self.affinity_cookie, self.replaced_body) = (None, None);
         self.keeps_replaced_body = false;
         self.record.fall_back();

@@ -442,6 +442,8 @@ pub struct Held {
 enum Source {
     /// Nowhere: it is over, and its connection went back to the pool.
     Over,
+    /// Something else was put in its place.
+    Whole(Bytes),
     Http1(Box<http1::Answering>),
     Http2 {
         incoming: Incoming,
@@ -459,8 +461,14 @@ impl UpstreamBody {
                 let held = Held { _place: place, _occupied: self.occupied.take() };
                 Some(Switched { stream, early, held })
             }
-            Source::Http2 { .. } | Source::Over => None,
+            Source::Http2 { .. } | Source::Over | Source::Whole(_) => None,
         }
+    }
+
+    /// Puts something else in place of a body that was read to its end.
+    pub(crate) fn replace(&mut self, bytes: Bytes) {
+        self.release();
+        self.source = Source::Whole(bytes);
     }
 
     /// Keeps the endpoint counted as busy until the body is over.
@@ -483,6 +491,11 @@ impl UpstreamBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut self.source {
             Source::Over => Poll::Ready(None),
+            Source::Whole(bytes) => {
+                let bytes = std::mem::take(bytes);
+                self.source = Source::Over;
+                Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+            }
             Source::Http1(answering) => answering.poll_frame(cx),
             Source::Http2 { incoming, .. } => Pin::new(incoming)
                 .poll_frame(cx)
@@ -574,6 +587,7 @@ impl Body for UpstreamBody {
     fn is_end_stream(&self) -> bool {
         match &self.source {
             Source::Over => true,
+            Source::Whole(bytes) => bytes.is_empty(),
             Source::Http1(answering) => answering.is_over(),
             Source::Http2 { incoming, .. } => incoming.is_end_stream(),
         }
@@ -582,6 +596,7 @@ impl Body for UpstreamBody {
     fn size_hint(&self) -> SizeHint {
         match &self.source {
             Source::Over => SizeHint::with_exact(0),
+            Source::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Source::Http1(answering) => {
                 answering.known_length().map_or_else(SizeHint::default, SizeHint::with_exact)
             }

@@ -64,6 +64,7 @@ pub(crate) fn prepare(
         headers.insert(HOST, host);
     }
     add_forwarding_headers(&mut headers, cx);
+    cx.expected = edits.expected;
     let body = outgoing_body(edits.body, cx, &mut headers);
     let uri = match edits.path_and_query {
         Some(path) => {

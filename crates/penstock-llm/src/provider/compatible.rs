@@ -16,15 +16,17 @@ use serde_json::{Map, Value};
 
 use super::config::{Protocol, ProviderConfig};
 use super::custom_settings::CustomSettings;
+use super::exchange::Shape;
 use super::fields::{Fields, invalid};
-use super::path::{Capabilities, Paths};
+use super::path::{Capabilities, Paths, model_segment};
 use super::preset::{Credential, Original, PRESETS, Preset, Upstream, WithoutToken};
 use super::{
-    BodyEdit, Built, Fetch, Fetched, LlmRequest, Provider, Target, Token, UpstreamRequest, notes,
-    promotion,
+    BodyEdit, Built, Fetch, Fetched, LlmRequest, Provider, Target, Token, Treatment,
+    UpstreamRequest, exchange, gemini, notes, promotion,
 };
-use crate::api::{Api, split_query};
+use crate::api::{Api, append_query, split_query};
 use crate::error::{ConfigError, LlmError};
+use crate::format::openai::Dialect;
 use crate::json;
 use crate::messages::Wishes;
 use crate::model_map::ModelMap;
@@ -48,6 +50,10 @@ fn build_from(preset: &'static Preset, object: &Map<String, Value>) -> Result<Bu
         return Err(invalid("", "no apiToken found in provider config"));
     }
     notes::fields_beyond(preset, &fields, &mut config);
+    let is_bearer = match preset.bearer_flag {
+        Some(flag) => fields.flag(flag)?,
+        None => false,
+    };
     let Upstream { host, rule, mut capabilities } = (preset.upstream)(preset, &fields)?;
     let own_paths = [capabilities.clone(), preset.with_paths().capabilities];
     for (api, path) in config.capabilities {
@@ -67,6 +73,10 @@ fn build_from(preset: &'static Preset, object: &Map<String, Value>) -> Result<Bu
             is_original: config.protocol == Protocol::Original,
             original_is_untouched: preset.original == Original::Untouched,
         },
+        credential: if is_bearer { Credential::Bearer } else { preset.credential },
+        headers: (preset.headers)(&fields)?,
+        shape: (preset.shape)(&fields)?,
+        gemini_version: gemini::version(&fields)?,
         context: config.context,
         settings: config.settings,
         model_map: config.model_map,
@@ -91,6 +101,13 @@ struct Compatible {
     /// `capabilities`.
     own_paths: [Capabilities; 2],
     paths: Paths,
+    credential: Credential,
+    /// What each request gets besides.
+    headers: Vec<(HeaderName, HeaderValue)>,
+    /// What is set in requests that are translated.
+    shape: Option<Shape>,
+    /// The version of Google's API in paths that are made here.
+    gemini_version: String,
     /// The file whose text goes into chat requests.
     context: Option<Fetch>,
     settings: CustomSettings,
@@ -119,6 +136,7 @@ struct Asked<'a> {
 
 const BEARER: &[u8] = b"Bearer ";
 const API_KEY: HeaderName = HeaderName::from_static("api-key");
+const X_GOOG_API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const X_AUTHORIZATION: HeaderName = HeaderName::from_static("x-authorization");
 
@@ -163,7 +181,10 @@ impl Provider for Compatible {
             true => !self.settings.is_empty(),
             false => !self.paths.is_original || self.first_byte_timeout_ms > 0,
         };
-        has_use && !self.must_translate(request.api) && self.body_kind(request).is_some()
+        if self.instead_of(request.api).is_some() {
+            return true;
+        }
+        has_use && self.body_kind(request).is_some()
     }
 
     fn may_need(&self) -> &[Fetch] {
@@ -184,9 +205,34 @@ impl Provider for Compatible {
         target: &Target<'_>,
         fetched: &Fetched,
     ) -> Result<UpstreamRequest, LlmError> {
-        if self.must_translate(request.api) {
-            return Err(LlmError::UnsupportedApi);
+        match self.instead_of(request.api) {
+            Some(api) => self.translated(request, api, target, fetched),
+            None => self.asked(request, target, fetched),
         }
+    }
+
+    fn response(&self, request: &LlmRequest<'_>, head: &Head) -> Treatment {
+        let instead = self.instead_of(request.api);
+        let own = self.stage(instead.or(request.api), head);
+        match (instead, own) {
+            (Some(api), own) => exchange::treat(request, api, head, own),
+            (None, Some(stage)) => Treatment::Stage(stage),
+            (None, None) => Treatment::Pass,
+        }
+    }
+}
+
+const STREAM: &str = "text/event-stream";
+const KEY: &str = "key=";
+
+impl Compatible {
+    /// The request for this service, in whose format it is.
+    fn asked(
+        &self,
+        request: &LlmRequest<'_>,
+        target: &Target<'_>,
+        fetched: &Fetched,
+    ) -> Result<UpstreamRequest, LlmError> {
         let mut upstream = UpstreamRequest {
             host: self.host.clone(),
             headers: self.headers(request.headers, target)?,
@@ -213,13 +259,20 @@ impl Provider for Compatible {
         let model = is_read.then(|| upstream.model.as_deref().unwrap_or_default());
         let path = request.path_and_query;
         upstream.path_and_query = self.paths.rewrite(self.api_of(request), path, model)?;
+        if self.credential == Credential::GoogleKey
+            && let Some(path) = without_key(upstream.path_and_query.as_deref().unwrap_or(path))
+        {
+            upstream.path_and_query = Some(path);
+        }
         Ok(upstream)
     }
 
-    fn response(&self, request: &LlmRequest<'_>, head: &Head) -> Option<Box<dyn BodyStage>> {
+    /// What this service's answers pass through for the clients of its own
+    /// format.
+    fn stage(&self, api: Option<Api>, head: &Head) -> Option<Box<dyn BodyStage>> {
         let has_stage = self.promotes_thinking || self.preset.stream_stage.is_some();
         let is_readable = has_stage
-            && request.api == Some(Api::ChatCompletions)
+            && api == Some(Api::ChatCompletions)
             && !self.paths.is_original
             && !self.preset.is_opaque
             && head.status == StatusCode::OK
@@ -236,11 +289,74 @@ impl Provider for Compatible {
             (first, second) => first.or(second),
         }
     }
-}
 
-const STREAM: &str = "text/event-stream";
+    /// The request of a client whose format this service does not speak.
+    fn translated(
+        &self,
+        request: &LlmRequest<'_>,
+        api: Api,
+        target: &Target<'_>,
+        fetched: &Fetched,
+    ) -> Result<UpstreamRequest, LlmError> {
+        let (mut chat, expected) = exchange::read(request)?;
+        if let Some(shape) = &self.shape {
+            shape(&mut chat);
+        }
+        let is_gemini = api == Api::GeminiGenerateContent;
+        let (streams, mut model) = (chat.stream, None);
+        if is_gemini {
+            // Its path has the model, and its words depend on it.
+            if let Some(mapped) = self.model_map.map(&chat.model) {
+                chat.model = mapped.into_owned();
+            }
+            model = Some(chat.model.clone());
+        }
+        let body = exchange::write(api, chat, self.dialect())?;
+        let path = match &model {
+            Some(model) => self.gemini_path(model, streams)?,
+            None => exchange::path(request.path_and_query, api),
+        };
+        let scan = Scan::of(&body)?;
+        let inner = LlmRequest {
+            api: Some(api),
+            path_and_query: &path,
+            body: Some(&body),
+            scan: Some(&scan),
+            ..*request
+        };
+        let mut upstream = self.asked(&inner, target, fetched)?;
+        if matches!(upstream.body, BodyEdit::Keep) {
+            upstream.body = BodyEdit::Parts(vec![body.clone()]);
+        }
+        upstream.path_and_query.get_or_insert(path);
+        upstream.model = model.or(upstream.model);
+        upstream.expected = Some(Box::new(expected));
+        // What clients say to the vendor of their own format is for nobody
+        // else, their keys least of all.
+        let client = request.headers.keys().filter(|name| is_of_vendor(name.as_str()));
+        let unset = client.filter(|name| upstream.headers.iter().all(|(set, _)| set != *name));
+        let unset: Vec<_> = unset.map(|name| (name.clone(), None)).collect();
+        upstream.headers.extend(unset);
+        Ok(upstream)
+    }
 
-impl Compatible {
+    fn gemini_path(&self, model: &str, streams: bool) -> Result<String, LlmError> {
+        let model = model_segment(Some(model.strip_prefix("models/").unwrap_or(model)))?;
+        let action = if streams { "streamGenerateContent?alt=sse" } else { "generateContent" };
+        Ok(format!("/{}/models/{model}:{action}", self.gemini_version))
+    }
+
+    /// What this type takes besides OpenAI's own words.
+    fn dialect(&self) -> Dialect {
+        let name = self.preset.name;
+        Dialect {
+            takes_more: !matches!(name, "openai" | "azure"),
+            // Higress: provider/claude_to_openai.go, as of 2.2.4.
+            takes_reasoning: matches!(name, "qwen" | "openrouter" | "zhipuai"),
+            takes_cache_markers: matches!(name, "qwen" | "openrouter"),
+        }
+    }
+
     fn has(&self, api: Api) -> bool {
         self.paths.capabilities.get(api).is_some()
     }
@@ -263,12 +379,12 @@ impl Compatible {
         self.own_paths.iter().find_map(|own| own.find_in(path))
     }
 
-    /// Whether a request is in another format than this service's.
-    fn must_translate(&self, api: Option<Api>) -> bool {
-        api == Some(Api::AnthropicMessages)
-            && !self.preset.is_opaque
-            && !self.paths.is_original
-            && !self.has(Api::AnthropicMessages)
+    /// The API that this service is asked for in place of one that it does
+    /// not have; `None` where nothing is translated.
+    fn instead_of(&self, asked: Option<Api>) -> Option<Api> {
+        let asked = asked.filter(|api| !self.has(*api));
+        let asked = asked.filter(|_| !self.preset.is_opaque && !self.paths.is_original)?;
+        exchange::instead_of(asked, |api| self.has(api))
     }
 
     /// How the body is to be read; `None` where it passes unread.
@@ -333,19 +449,26 @@ impl Compatible {
             headers.extend(present.map(|name| (name.clone(), None)));
         }
         let preset = self.preset;
-        let credential = match (target.token, preset.credential) {
+        let credential = match (target.token, self.credential) {
             (Some(_), Credential::Nothing) => None,
             (Some(token), Credential::Bearer) => Some(token.bearer().clone()),
-            (Some(token), Credential::Plain | Credential::ApiKey) => Some(token.plain().clone()),
+            (Some(token), _) => Some(token.plain().clone()),
             (None, _) if preset.without_token == WithoutToken::TakesClients => {
                 client_credential(client)?
             }
             (None, _) => None,
         };
         let has_token = target.token.is_some();
+        let own_header = match self.credential {
+            Credential::ApiKey => Some(API_KEY),
+            Credential::XApiKey => Some(X_API_KEY),
+            Credential::GoogleKey => Some(X_GOOG_API_KEY),
+            Credential::Bearer | Credential::Plain | Credential::Nothing => None,
+        };
+        let own_header = own_header.filter(|_| has_token);
         let removes = match preset.without_token {
             // Higress: provider/azure.go — two credentials are one too many.
-            _ if has_token => preset.credential == Credential::ApiKey,
+            _ if has_token => own_header.is_some(),
             // A provider that needs a token is not asked with another one.
             WithoutToken::IsAnError | WithoutToken::Removes => true,
             WithoutToken::TakesClients | WithoutToken::Passes => false,
@@ -354,9 +477,10 @@ impl Compatible {
             headers.push((AUTHORIZATION, None));
         }
         if let Some(value) = credential {
-            let is_key = has_token && preset.credential == Credential::ApiKey;
-            headers.push((if is_key { API_KEY } else { AUTHORIZATION }, Some(value)));
+            headers.push((own_header.unwrap_or(AUTHORIZATION), Some(value)));
         }
+        headers
+            .extend(self.headers.iter().map(|(name, value)| (name.clone(), Some(value.clone()))));
         Ok(headers)
     }
 
@@ -533,6 +657,23 @@ fn client_credential(client: &HeaderMap) -> Result<Option<HeaderValue>, LlmError
     };
     credential.set_sensitive(true);
     Ok(Some(credential))
+}
+
+/// Whether a header is part of what a vendor's own clients say to it.
+fn is_of_vendor(name: &str) -> bool {
+    matches!(name, "x-api-key" | "x-goog-api-key" | "x-goog-api-client" | "openai-beta")
+        || name.starts_with("anthropic-")
+}
+
+/// A path without a key in its query, which belongs into a header.
+fn without_key(path_and_query: &str) -> Option<String> {
+    let (path, query) = split_query(path_and_query);
+    query.split('&').any(|pair| pair.starts_with(KEY)).then(|| {
+        let kept: Vec<_> = query.split('&').filter(|pair| !pair.starts_with(KEY)).collect();
+        let mut path = path.to_owned();
+        append_query(&mut path, &kept.join("&"));
+        path
+    })
 }
 
 /// Whether the body of a request for this API names a model.
