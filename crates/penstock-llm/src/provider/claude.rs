@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::exchange::Shape;
 use super::fields::{Fields, invalid};
-use super::preset::{Credential, Original, Preset, Upstream, VENDOR};
+use super::preset::{Credential, Headers, Original, Preset, Upstream, VENDOR};
 use crate::api::Api;
 use crate::error::ConfigError;
 use crate::format::chat::{Chat, Message, Part, Role, Text};
@@ -58,7 +58,7 @@ fn upstream(preset: &Preset, fields: &Fields<'_>) -> Result<Upstream, ConfigErro
     Ok(upstream)
 }
 
-fn headers(fields: &Fields<'_>) -> Result<Vec<(HeaderName, HeaderValue)>, ConfigError> {
+fn headers(fields: &Fields<'_>) -> Result<Headers, ConfigError> {
     let mut version = fields.text("claudeVersion")?;
     if version.is_empty() {
         version = fields.text("apiVersion")?;

@@ -8,9 +8,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{
-    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, UPGRADE,
-};
+use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, UPGRADE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::{Map, Value};
 
@@ -18,21 +16,23 @@ use super::config::{Protocol, ProviderConfig};
 use super::custom_settings::CustomSettings;
 use super::exchange::Shape;
 use super::fields::{Fields, invalid};
-use super::path::{Capabilities, Paths, model_segment};
-use super::preset::{Credential, Original, PRESETS, Preset, Upstream, WithoutToken};
+use super::path::{Capabilities, Paths};
+use super::preset::{Credential, Headers, Original, PRESETS, Preset, Upstream, WithoutToken};
 use super::{
     BodyEdit, Built, Fetch, Fetched, LlmRequest, Provider, Target, Token, Treatment,
     UpstreamRequest, exchange, gemini, notes, promotion,
 };
-use crate::api::{Api, append_query, split_query};
+use crate::api::{Api, split_query};
 use crate::error::{ConfigError, LlmError};
-use crate::format::openai::Dialect;
 use crate::json;
 use crate::messages::Wishes;
 use crate::model_map::ModelMap;
 use crate::multipart::Form;
 use crate::scan::{Scan, Splice};
 use crate::stage::{BodyStage, Chain, Head};
+
+mod credential;
+mod translated;
 
 /// Builds the provider of a row.
 pub(super) fn build(config: &Map<String, Value>) -> Result<Built, ConfigError> {
@@ -103,7 +103,7 @@ struct Compatible {
     paths: Paths,
     credential: Credential,
     /// What each request gets besides.
-    headers: Vec<(HeaderName, HeaderValue)>,
+    headers: Headers,
     /// What is set in requests that are translated.
     shape: Option<Shape>,
     /// The version of Google's API in paths that are made here.
@@ -133,23 +133,6 @@ struct Asked<'a> {
     /// The text of the context file.
     context: Option<&'a str>,
 }
-
-const BEARER: &[u8] = b"Bearer ";
-const API_KEY: HeaderName = HeaderName::from_static("api-key");
-const X_GOOG_API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
-const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
-const X_AUTHORIZATION: HeaderName = HeaderName::from_static("x-authorization");
-
-/// Headers that Higress leaves on the upstream request for its own later
-/// steps. The gateway keeps these values to itself, and what a client sends
-/// under these names is not the truth. Nor is `Accept-Encoding` sent: what the
-/// client can decompress, nobody here can read.
-static NOT_SENT: [HeaderName; 4] = [
-    HeaderName::from_static("x-envoy-original-host"),
-    HeaderName::from_static("x-envoy-original-path"),
-    HeaderName::from_static("x-hi-original-auth"),
-    ACCEPT_ENCODING,
-];
 
 impl Provider for Compatible {
     fn id(&self) -> &str {
@@ -223,7 +206,6 @@ impl Provider for Compatible {
 }
 
 const STREAM: &str = "text/event-stream";
-const KEY: &str = "key=";
 
 impl Compatible {
     /// The request for this service, in whose format it is.
@@ -260,7 +242,8 @@ impl Compatible {
         let path = request.path_and_query;
         upstream.path_and_query = self.paths.rewrite(self.api_of(request), path, model)?;
         if self.credential == Credential::GoogleKey
-            && let Some(path) = without_key(upstream.path_and_query.as_deref().unwrap_or(path))
+            && let Some(path) =
+                credential::without_key(upstream.path_and_query.as_deref().unwrap_or(path))
         {
             upstream.path_and_query = Some(path);
         }
@@ -290,73 +273,6 @@ impl Compatible {
         }
     }
 
-    /// The request of a client whose format this service does not speak.
-    fn translated(
-        &self,
-        request: &LlmRequest<'_>,
-        api: Api,
-        target: &Target<'_>,
-        fetched: &Fetched,
-    ) -> Result<UpstreamRequest, LlmError> {
-        let (mut chat, expected) = exchange::read(request)?;
-        if let Some(shape) = &self.shape {
-            shape(&mut chat);
-        }
-        let is_gemini = api == Api::GeminiGenerateContent;
-        let (streams, mut model) = (chat.stream, None);
-        if is_gemini {
-            // Its path has the model, and its words depend on it.
-            if let Some(mapped) = self.model_map.map(&chat.model) {
-                chat.model = mapped.into_owned();
-            }
-            model = Some(chat.model.clone());
-        }
-        let body = exchange::write(api, chat, self.dialect())?;
-        let path = match &model {
-            Some(model) => self.gemini_path(model, streams)?,
-            None => exchange::path(request.path_and_query, api),
-        };
-        let scan = Scan::of(&body)?;
-        let inner = LlmRequest {
-            api: Some(api),
-            path_and_query: &path,
-            body: Some(&body),
-            scan: Some(&scan),
-            ..*request
-        };
-        let mut upstream = self.asked(&inner, target, fetched)?;
-        if matches!(upstream.body, BodyEdit::Keep) {
-            upstream.body = BodyEdit::Parts(vec![body.clone()]);
-        }
-        upstream.path_and_query.get_or_insert(path);
-        upstream.model = model.or(upstream.model);
-        upstream.expected = Some(Box::new(expected));
-        // What clients say to the vendor of their own format is for nobody
-        // else, their keys least of all.
-        let client = request.headers.keys().filter(|name| is_of_vendor(name.as_str()));
-        let unset = client.filter(|name| upstream.headers.iter().all(|(set, _)| set != *name));
-        let unset: Vec<_> = unset.map(|name| (name.clone(), None)).collect();
-        upstream.headers.extend(unset);
-        Ok(upstream)
-    }
-
-    fn gemini_path(&self, model: &str, streams: bool) -> Result<String, LlmError> {
-        let model = model_segment(Some(model.strip_prefix("models/").unwrap_or(model)))?;
-        let action = if streams { "streamGenerateContent?alt=sse" } else { "generateContent" };
-        Ok(format!("/{}/models/{model}:{action}", self.gemini_version))
-    }
-
-    /// What this type takes besides OpenAI's own words.
-    fn dialect(&self) -> Dialect {
-        let name = self.preset.name;
-        Dialect {
-            takes_more: !matches!(name, "openai" | "azure"),
-            // Higress: provider/claude_to_openai.go, as of 2.2.4.
-            takes_reasoning: matches!(name, "qwen" | "openrouter" | "zhipuai"),
-            takes_cache_markers: matches!(name, "qwen" | "openrouter"),
-        }
-    }
-
     fn has(&self, api: Api) -> bool {
         self.paths.capabilities.get(api).is_some()
     }
@@ -377,14 +293,6 @@ impl Compatible {
         }
         let (path, _) = split_query(request.path_and_query);
         self.own_paths.iter().find_map(|own| own.find_in(path))
-    }
-
-    /// The API that this service is asked for in place of one that it does
-    /// not have; `None` where nothing is translated.
-    fn instead_of(&self, asked: Option<Api>) -> Option<Api> {
-        let asked = asked.filter(|api| !self.has(*api));
-        let asked = asked.filter(|_| !self.preset.is_opaque && !self.paths.is_original)?;
-        exchange::instead_of(asked, |api| self.has(api))
     }
 
     /// How the body is to be read; `None` where it passes unread.
@@ -434,54 +342,6 @@ impl Compatible {
         } else {
             None
         }
-    }
-
-    fn headers(
-        &self,
-        client: &HeaderMap,
-        target: &Target<'_>,
-    ) -> Result<Vec<(HeaderName, Option<HeaderValue>)>, LlmError> {
-        let mut headers = Vec::new();
-        // Most heads have none of them, so they are looked at before anything
-        // is looked up.
-        if client.keys().any(|name| NOT_SENT.contains(name)) {
-            let present = NOT_SENT.iter().filter(|name| client.contains_key(*name));
-            headers.extend(present.map(|name| (name.clone(), None)));
-        }
-        let preset = self.preset;
-        let credential = match (target.token, self.credential) {
-            (Some(_), Credential::Nothing) => None,
-            (Some(token), Credential::Bearer) => Some(token.bearer().clone()),
-            (Some(token), _) => Some(token.plain().clone()),
-            (None, _) if preset.without_token == WithoutToken::TakesClients => {
-                client_credential(client)?
-            }
-            (None, _) => None,
-        };
-        let has_token = target.token.is_some();
-        let own_header = match self.credential {
-            Credential::ApiKey => Some(API_KEY),
-            Credential::XApiKey => Some(X_API_KEY),
-            Credential::GoogleKey => Some(X_GOOG_API_KEY),
-            Credential::Bearer | Credential::Plain | Credential::Nothing => None,
-        };
-        let own_header = own_header.filter(|_| has_token);
-        let removes = match preset.without_token {
-            // Higress: provider/azure.go — two credentials are one too many.
-            _ if has_token => own_header.is_some(),
-            // A provider that needs a token is not asked with another one.
-            WithoutToken::IsAnError | WithoutToken::Removes => true,
-            WithoutToken::TakesClients | WithoutToken::Passes => false,
-        };
-        if removes && client.contains_key(AUTHORIZATION) {
-            headers.push((AUTHORIZATION, None));
-        }
-        if let Some(value) = credential {
-            headers.push((own_header.unwrap_or(AUTHORIZATION), Some(value)));
-        }
-        headers
-            .extend(self.headers.iter().map(|(name, value)| (name.clone(), Some(value.clone()))));
-        Ok(headers)
     }
 
     fn edit_json(
@@ -636,44 +496,6 @@ impl Compatible {
         upstream.model = Some(model.to_owned()).filter(|model| !model.is_empty());
         Ok(())
     }
-}
-
-/// What `Authorization` has to become so that the client's own token is sent;
-/// `None` where it is that already. Clients of other vendors' APIs put it into
-/// `x-api-key`, so that comes first.
-fn client_credential(client: &HeaderMap) -> Result<Option<HeaderValue>, LlmError> {
-    let names = [X_API_KEY, X_AUTHORIZATION, AUTHORIZATION];
-    let found = names.into_iter().find_map(|name| {
-        let value = client.get(&name).filter(|value| !value.is_empty())?;
-        Some((name, value))
-    });
-    let Some((name, value)) = found else { return Ok(None) };
-    let start = value.as_bytes().get(..BEARER.len());
-    let mut credential = match start.is_some_and(|start| start.eq_ignore_ascii_case(BEARER)) {
-        true if name == AUTHORIZATION => return Ok(None),
-        true => value.clone(),
-        false => HeaderValue::from_maybe_shared(Bytes::from([BEARER, value.as_bytes()].concat()))
-            .map_err(|_| LlmError::InvalidRequest("the API token cannot be sent".into()))?,
-    };
-    credential.set_sensitive(true);
-    Ok(Some(credential))
-}
-
-/// Whether a header is part of what a vendor's own clients say to it.
-fn is_of_vendor(name: &str) -> bool {
-    matches!(name, "x-api-key" | "x-goog-api-key" | "x-goog-api-client" | "openai-beta")
-        || name.starts_with("anthropic-")
-}
-
-/// A path without a key in its query, which belongs into a header.
-fn without_key(path_and_query: &str) -> Option<String> {
-    let (path, query) = split_query(path_and_query);
-    query.split('&').any(|pair| pair.starts_with(KEY)).then(|| {
-        let kept: Vec<_> = query.split('&').filter(|pair| !pair.starts_with(KEY)).collect();
-        let mut path = path.to_owned();
-        append_query(&mut path, &kept.join("&"));
-        path
-    })
 }
 
 /// Whether the body of a request for this API names a model.

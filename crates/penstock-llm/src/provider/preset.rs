@@ -237,10 +237,13 @@ pub(super) struct Preset {
     /// The flag with which a token goes into `Authorization` all the same.
     pub(super) bearer_flag: Option<&'static str>,
     /// Headers that each request gets.
-    pub(super) headers: fn(&Fields<'_>) -> Result<Vec<(HeaderName, HeaderValue)>, ConfigError>,
+    pub(super) headers: fn(&Fields<'_>) -> Result<Headers, ConfigError>,
     /// What is set in requests that are translated for it.
     pub(super) shape: fn(&Fields<'_>) -> Result<Option<Shape>, ConfigError>,
 }
+
+/// Headers with their values.
+pub(super) type Headers = Vec<(HeaderName, HeaderValue)>;
 
 /// What most vendors are; the tokens are needed.
 pub(super) const VENDOR: Preset = Preset {
