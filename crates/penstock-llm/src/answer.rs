@@ -77,14 +77,14 @@ impl AnswerReader {
 
     /// The answer is over, or has broken off.
     pub fn finish(mut self, see: &mut dyn FnMut(&str)) -> Reading {
-        match std::mem::replace(&mut self.framing, Framing::Stream(Box::default())) {
-            Framing::Stream(mut decoder) => {
+        match &mut self.framing {
+            Framing::Stream(decoder) => {
                 if let Some(piece) = decoder.finish() {
                     self.read(&piece, see);
                 }
             }
             Framing::Body { kept, is_too_large: false, .. } => {
-                if let Ok(text) = std::str::from_utf8(&kept)
+                if let Ok(text) = std::str::from_utf8(kept)
                     && !text.is_empty()
                 {
                     self.reading.see(text);

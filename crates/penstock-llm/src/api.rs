@@ -3,6 +3,8 @@
 //! One table, `ROWS`, drives everything: how a path is recognised, what
 //! Higress calls the API, which path OpenAI itself has for it.
 
+use std::borrow::Cow;
+
 use memchr::memmem;
 
 /// An API of some LLM vendor, as a client asks for it.
@@ -248,8 +250,11 @@ impl Api {
 /// A request path on `template`: placeholders are filled from the path that
 /// meant `api`, its query is appended with `?` or `&`. A placeholder that the
 /// path of this API does not have stays.
-pub fn fill_placeholders(api: Api, template: &str, path_and_query: &str) -> String {
+pub fn fill_placeholders<'t>(api: Api, template: &'t str, path_and_query: &str) -> Cow<'t, str> {
     let (path, query) = split_query(path_and_query);
+    if query.is_empty() && !template.contains('{') {
+        return Cow::Borrowed(template);
+    }
     let mut filled = String::with_capacity(template.len() + path_and_query.len());
     match api.row().rule {
         Rule::Pattern(pattern) if template.contains('{') => {
@@ -258,7 +263,7 @@ pub fn fill_placeholders(api: Api, template: &str, path_and_query: &str) -> Stri
         _ => filled.push_str(template),
     }
     append_query(&mut filled, query);
-    filled
+    Cow::Owned(filled)
 }
 
 /// Splits a request target at its first `?`; the query is empty where there

@@ -48,11 +48,12 @@ impl Usage {
 
 /// The last bytes of an answer.
 ///
-/// A large chunk is kept by reference, which costs nothing. Small ones are
-/// copied: a reference to each would keep each one's whole read buffer alive,
-/// a thousand times the bytes that are wanted.
+/// A large chunk is kept by reference, which costs nothing, and so is the
+/// first. Other small ones are copied: a reference to each would keep each
+/// one's whole read buffer alive, a thousand times the bytes that are wanted.
 #[derive(Debug, Default)]
 pub struct Tail {
+    /// The last large chunk, or the first.
     large: Bytes,
     /// What came behind `large`.
     small: Vec<u8>,
@@ -66,7 +67,8 @@ impl Tail {
 
     /// Takes the next chunk of the answer.
     pub fn push(&mut self, chunk: &Bytes) {
-        if chunk.len() >= TAIL_BYTES_MIN {
+        let is_first = self.large.is_empty() && self.small.is_empty();
+        if is_first || chunk.len() >= TAIL_BYTES_MIN {
             self.large = chunk.clone();
             self.small.clear();
             return;
@@ -284,8 +286,13 @@ fn last_member(text: &[u8], member: &Finder<'_>) -> Option<Usage> {
         let value = text[at + member.needle().len()..].trim_ascii_start();
         let value = value.strip_prefix(b":")?.trim_ascii_start();
         let value = value.starts_with(b"{").then_some(value)?;
-        let mut deserializer = serde_json::Deserializer::from_slice(value);
-        let usage = Usage::from(Wire::deserialize(&mut deserializer).ok()?);
+        // One look at all of it is cheaper than one at each string, but what
+        // stands behind may have been cut.
+        let wire = match std::str::from_utf8(value) {
+            Ok(value) => Wire::deserialize(&mut serde_json::Deserializer::from_str(value)),
+            Err(_) => Wire::deserialize(&mut serde_json::Deserializer::from_slice(value)),
+        };
+        let usage = Usage::from(wire.ok()?);
         (usage != Usage::default()).then_some(usage)
     })
 }

@@ -140,7 +140,7 @@ fn ask(provider: &dyn Provider, cx: &RequestContext) -> Result<UpstreamRequest, 
     let sticky = cx.record.consumer.as_deref();
     let sticky = sticky.filter(|_| cx.api.is_some_and(|api| api.is_stateful()));
     let token = tokens.get(attempt::choose_token(tokens.len(), sticky, fastrand::u64(..)));
-    let target = Target { token: token.map(|token| token.expose()) };
+    let target = Target { token };
     provider.request(&cx.llm_request(), &target, &cx.fetched).map_err(|error| match error {
         LlmError::InvalidRequest(message) => {
             GatewayError::new(ErrorKind::InvalidRequest).saying(message)

@@ -124,11 +124,13 @@ const X_AUTHORIZATION: HeaderName = HeaderName::from_static("x-authorization");
 
 /// Headers that Higress leaves on the upstream request for its own later
 /// steps. The gateway keeps these values to itself, and what a client sends
-/// under these names is not the truth.
-const INTERNAL_HEADERS: [HeaderName; 3] = [
+/// under these names is not the truth. Nor is `Accept-Encoding` sent: what the
+/// client can decompress, nobody here can read.
+static NOT_SENT: [HeaderName; 4] = [
     HeaderName::from_static("x-envoy-original-host"),
     HeaderName::from_static("x-envoy-original-path"),
     HeaderName::from_static("x-hi-original-auth"),
+    ACCEPT_ENCODING,
 ];
 
 impl Provider for Compatible {
@@ -215,7 +217,9 @@ impl Provider for Compatible {
     }
 
     fn response(&self, request: &LlmRequest<'_>, head: &Head) -> Option<Box<dyn BodyStage>> {
-        let is_readable = request.api == Some(Api::ChatCompletions)
+        let has_stage = self.promotes_thinking || self.preset.stream_stage.is_some();
+        let is_readable = has_stage
+            && request.api == Some(Api::ChatCompletions)
             && !self.paths.is_original
             && !self.preset.is_opaque
             && head.status == StatusCode::OK
@@ -278,13 +282,24 @@ impl Compatible {
             // With `original` the vendor knows best what it has.
             false => self.preset.refuses_unsupported && !self.paths.is_original,
         };
-        if !has_use || headers.contains_key(CONTENT_ENCODING) {
+        if !has_use {
             return None;
         }
-        if text(headers, &UPGRADE).is_some_and(|value| contains(value, "websocket")) {
+        // Three look-ups would cost more than one pass.
+        let (mut content_type, mut upgrade) = (None, None);
+        for (name, value) in headers {
+            match *name {
+                CONTENT_ENCODING => return None,
+                CONTENT_TYPE => content_type = content_type.or(Some(value)),
+                UPGRADE => upgrade = upgrade.or(Some(value)),
+                _ => {}
+            }
+        }
+        let upgrade = upgrade.and_then(|value: &HeaderValue| value.to_str().ok());
+        if upgrade.is_some_and(|value| contains(value, "websocket")) {
             return None;
         }
-        let Some(content_type) = headers.get(CONTENT_TYPE) else { return Some(BodyKind::Json) };
+        let Some(content_type) = content_type else { return Some(BodyKind::Json) };
         let content_type = content_type.to_str().unwrap_or_default();
         let takes_form = !self.preset.is_opaque
             && match api {
@@ -307,18 +322,19 @@ impl Compatible {
         target: &Target<'_>,
     ) -> Result<Vec<(HeaderName, Option<HeaderValue>)>, LlmError> {
         let mut headers = Vec::new();
-        for name in INTERNAL_HEADERS.into_iter().chain([ACCEPT_ENCODING]) {
-            if client.contains_key(&name) {
-                headers.push((name, None));
-            }
+        // Most heads have none of them, so they are looked at before anything
+        // is looked up.
+        if client.keys().any(|name| NOT_SENT.contains(name)) {
+            let present = NOT_SENT.iter().filter(|name| client.contains_key(*name));
+            headers.extend(present.map(|name| (name.clone(), None)));
         }
         let preset = self.preset;
         let credential = match (target.token, preset.credential) {
             (Some(_), Credential::Nothing) => None,
-            (Some(token), Credential::Bearer) => Some([BEARER, token.as_bytes()].concat()),
-            (Some(token), Credential::Plain | Credential::ApiKey) => Some(token.into()),
+            (Some(token), Credential::Bearer) => Some(token.bearer().clone()),
+            (Some(token), Credential::Plain | Credential::ApiKey) => Some(token.plain().clone()),
             (None, _) if preset.without_token == WithoutToken::TakesClients => {
-                client_credential(client)
+                client_credential(client)?
             }
             (None, _) => None,
         };
@@ -333,10 +349,7 @@ impl Compatible {
         if removes && client.contains_key(AUTHORIZATION) {
             headers.push((AUTHORIZATION, None));
         }
-        if let Some(credential) = credential {
-            let mut value = HeaderValue::from_maybe_shared(Bytes::from(credential))
-                .map_err(|_| LlmError::InvalidRequest("the API token cannot be sent".into()))?;
-            value.set_sensitive(true);
+        if let Some(value) = credential {
             let is_key = has_token && preset.credential == Credential::ApiKey;
             headers.push((if is_key { API_KEY } else { AUTHORIZATION }, Some(value)));
         }
@@ -394,13 +407,14 @@ impl Compatible {
         upstream: &mut UpstreamRequest,
     ) -> Result<(), LlmError> {
         let api = asked.api;
-        upstream.model.clone_from(&scan.model);
         if self.preset.is_opaque {
+            upstream.model.clone_from(&scan.model);
             return Ok(());
         }
         let mut splice = Splice::new(body);
         let mut members = Vec::new();
-        self.edit_model(scan, &mut splice, &mut members, upstream)?;
+        let mapped = self.edit_model(scan, &mut splice, &mut members)?;
+        upstream.model = mapped.or_else(|| scan.model.clone());
         if api == Api::ChatCompletions {
             self.edit_format(scan, &mut splice, &mut members);
             self.edit_messages(body, scan, asked.context, &mut splice);
@@ -423,27 +437,25 @@ impl Compatible {
         Ok(())
     }
 
-    /// A request without a model is mapped like one whose model is empty, so
-    /// that `*` gives it one.
+    /// The model that it is mapped to, if it is. A request without a model is
+    /// mapped like one whose model is empty, so that `*` gives it one.
     fn edit_model(
         &self,
         scan: &Scan,
         splice: &mut Splice<'_>,
         members: &mut Vec<String>,
-        upstream: &mut UpstreamRequest,
-    ) -> Result<(), LlmError> {
+    ) -> Result<Option<String>, LlmError> {
         if scan.model_is_no_string {
             return Err(LlmError::InvalidRequest("`model` must be a string".into()));
         }
         let asked = scan.model.as_deref().unwrap_or_default();
-        let Some(mapped) = self.model_map.map(asked) else { return Ok(()) };
+        let Some(mapped) = self.model_map.map(asked) else { return Ok(None) };
         let value = json::encode_string(&mapped);
         match &scan.model_at {
             Some(at) => splice.replace(at.clone(), value),
             None => members.push(format!(r#""model":{value}"#)),
         }
-        upstream.model = Some(mapped.into_owned());
-        Ok(())
+        Ok(Some(mapped.into_owned()))
     }
 
     fn edit_format(&self, scan: &Scan, splice: &mut Splice<'_>, members: &mut Vec<String>) {
@@ -501,18 +513,22 @@ impl Compatible {
 /// What `Authorization` has to become so that the client's own token is sent;
 /// `None` where it is that already. Clients of other vendors' APIs put it into
 /// `x-api-key`, so that comes first.
-fn client_credential(client: &HeaderMap) -> Option<Vec<u8>> {
+fn client_credential(client: &HeaderMap) -> Result<Option<HeaderValue>, LlmError> {
     let names = [X_API_KEY, X_AUTHORIZATION, AUTHORIZATION];
-    let (name, value) = names.into_iter().find_map(|name| {
+    let found = names.into_iter().find_map(|name| {
         let value = client.get(&name).filter(|value| !value.is_empty())?;
-        Some((name, value.as_bytes()))
-    })?;
-    let start = value.get(..BEARER.len());
-    match start.is_some_and(|start| start.eq_ignore_ascii_case(BEARER)) {
-        true if name == AUTHORIZATION => None,
-        true => Some(value.to_vec()),
-        false => Some([BEARER, value].concat()),
-    }
+        Some((name, value))
+    });
+    let Some((name, value)) = found else { return Ok(None) };
+    let start = value.as_bytes().get(..BEARER.len());
+    let mut credential = match start.is_some_and(|start| start.eq_ignore_ascii_case(BEARER)) {
+        true if name == AUTHORIZATION => return Ok(None),
+        true => value.clone(),
+        false => HeaderValue::from_maybe_shared(Bytes::from([BEARER, value.as_bytes()].concat()))
+            .map_err(|_| LlmError::InvalidRequest("the API token cannot be sent".into()))?,
+    };
+    credential.set_sensitive(true);
+    Ok(Some(credential))
 }
 
 /// Whether the body of a request for this API names a model.

@@ -136,12 +136,12 @@ fn protocol(fields: &Fields<'_>) -> Result<Protocol, ConfigError> {
 fn tokens(fields: &Fields<'_>, notes: &mut Vec<Note>) -> Result<Vec<Token>, ConfigError> {
     let mut tokens = Vec::new();
     for (path, text) in fields.texts("apiTokens")? {
-        if HeaderValue::from_str(&text).is_err() {
+        let Some(token) = Token::new(&text) else {
             return Err(ConfigError {
                 hint: Some("look for a line break at its end".into()),
                 ..invalid(&path, format!("`{path}` has a character that no header can hold"))
             });
-        }
+        };
         if text.is_empty() {
             notes.push(Note {
                 message: format!("`{path}` is empty: requests go out without a token"),
@@ -150,7 +150,7 @@ fn tokens(fields: &Fields<'_>, notes: &mut Vec<Note>) -> Result<Vec<Token>, Conf
                 unknown: false,
             });
         }
-        tokens.push(Token::new(&text));
+        tokens.push(token);
     }
     Ok(tokens)
 }

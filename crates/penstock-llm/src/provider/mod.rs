@@ -55,7 +55,7 @@ pub struct LlmRequest<'a> {
 #[derive(Clone, Copy)]
 pub struct Target<'a> {
     /// The API token that was chosen; `None` where none is configured.
-    pub token: Option<&'a str>,
+    pub token: Option<&'a Token>,
 }
 
 /// Something that must be at hand before the request can be built.
@@ -161,19 +161,32 @@ pub trait Provider: Send + Sync {
     }
 }
 
-/// An API token. `Debug` never shows it.
+/// An API token, as headers say it. `Debug` never shows it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Token(Box<str>);
+pub struct Token {
+    plain: HeaderValue,
+    bearer: HeaderValue,
+}
 
 impl Token {
-    /// A token from its text.
-    pub fn new(text: &str) -> Self {
-        Self(text.into())
+    /// A token from its text; `None` where no header can hold it.
+    pub fn new(text: &str) -> Option<Self> {
+        let value = |text: &str| {
+            let mut value = HeaderValue::from_str(text).ok()?;
+            value.set_sensitive(true);
+            Some(value)
+        };
+        Some(Self { plain: value(text)?, bearer: value(&format!("Bearer {text}"))? })
     }
 
-    /// The text, for the one place that puts it into a header.
-    pub fn expose(&self) -> &str {
-        &self.0
+    /// The token itself.
+    pub fn plain(&self) -> &HeaderValue {
+        &self.plain
+    }
+
+    /// The value of `Authorization`.
+    pub fn bearer(&self) -> &HeaderValue {
+        &self.bearer
     }
 }
 

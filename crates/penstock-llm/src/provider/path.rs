@@ -104,7 +104,7 @@ impl Paths {
     }
 
     fn by_rule<'p>(
-        &self,
+        &'p self,
         api: Option<Api>,
         client: Cow<'p, str>,
         model: Option<&str>,
@@ -113,16 +113,14 @@ impl Paths {
         Ok(match (&self.rule, template) {
             (PathRule::Fixed(path), _) => Cow::Owned(path.clone()),
             (PathRule::Client, _) | (PathRule::ByApi, None) => client,
-            (PathRule::ByApi, Some((api, path))) => {
-                Cow::Owned(api::fill_placeholders(api, path, &client))
-            }
+            (PathRule::ByApi, Some((api, path))) => api::fill_placeholders(api, path, &client),
             (PathRule::ByModel { query }, Some((api, path))) => {
                 let mut path = match path.contains(MODEL) {
                     true => {
                         let path = path.replace(MODEL, &model_segment(model)?);
-                        api::fill_placeholders(api, &path, &client)
+                        api::fill_placeholders(api, &path, &client).into_owned()
                     }
-                    false => api::fill_placeholders(api, path, &client),
+                    false => api::fill_placeholders(api, path, &client).into_owned(),
                 };
                 api::append_query(&mut path, query);
                 Cow::Owned(path)

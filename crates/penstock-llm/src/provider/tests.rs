@@ -136,7 +136,7 @@ fn tokens_are_never_shown() {
         assert!(!format!("{error:?}").contains(SECRET));
     }
     let built = build(&object(json!({"type": "openai", "apiTokens": SECRET}))).unwrap();
-    assert_eq!(built.provider.tokens()[0].expose(), SECRET);
+    assert_eq!(built.provider.tokens()[0].plain(), SECRET);
     assert!(!format!("{:?}", built.provider.tokens()).contains(SECRET));
 }
 
@@ -223,7 +223,7 @@ pub(crate) fn sent_with(
     if provider.wants_body(&request) {
         request.body = client.body.as_ref();
     }
-    let token = provider.tokens().first().map(Token::expose);
+    let token = provider.tokens().first();
     let upstream = provider.request(&request, &Target { token }, &Fetched { bodies })?;
     let mut shown = String::new();
     if let Some(host) = &upstream.host {
