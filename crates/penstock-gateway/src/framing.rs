@@ -283,6 +283,31 @@ pub(crate) fn header_of(
     }
 }
 
+/// What the lines about the connection come to.
+#[derive(Default)]
+pub(crate) struct ConnectionLines {
+    closes: bool,
+    is_kept: bool,
+}
+
+impl ConnectionLines {
+    /// Takes the value of another line.
+    pub(crate) fn see(&mut self, value: &HeaderValue) {
+        // As nearly everybody says it.
+        if value.as_bytes() == b"keep-alive" {
+            self.is_kept = true;
+            return;
+        }
+        self.closes |= lists(value, "close");
+        self.is_kept |= lists(value, "keep-alive");
+    }
+
+    /// Whether another message may follow. Any wish to close counts.
+    pub(crate) fn keeps_alive(&self, is_http_10: bool) -> bool {
+        !self.closes && (self.is_kept || !is_http_10)
+    }
+}
+
 /// Whether a header line lists a word, in any case.
 pub(crate) fn lists(value: &HeaderValue, word: &str) -> bool {
     let mut words = value.as_bytes().split(|byte| *byte == b',');

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, TE};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Uri};
 use http_body::Body;
 use penstock_llm::provider::{Fetched, LlmRequest, Provider};
@@ -31,7 +31,7 @@ mod intake;
 
 pub(crate) use head::host_of;
 use head::{
-    client_address, has_one_host, has_one_length, head_bytes, is_known, lists, normalise, strip,
+    Said, client_address, has_one_host, has_one_length, head_bytes, is_known, normalise, strip,
     wanted_upgrade,
 };
 pub use head::{strip_hop_by_hop, strip_trailers};
@@ -196,13 +196,15 @@ impl RequestContext {
         intake: Intake,
     ) -> Result<Self, Box<Rejected>> {
         let request_id = RequestId::random();
-        let upgrade = wanted_upgrade(&parts, &body);
-        let takes_trailers = lists(&parts.headers, &TE, "trailers");
-        let mut headers = parts.headers;
+        let said = Said::of(&parts.headers);
+        let upgrade = wanted_upgrade(&parts, &said, &body);
+        let takes_trailers = said.takes_trailers;
+        let has_one_reading = has_one_host(&parts.uri, &said) && has_one_length(&said);
         let authority = match parts.uri.authority() {
             Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
-            None => headers.get(HOST).cloned(),
+            None => said.host.cloned(),
         };
+        let mut headers = parts.headers;
         let host = authority.as_ref().map_or_else(Default::default, host_of);
         let path = parts.uri.path();
         let client = client_address(&headers, downstream.address, intake.trusted_hops);
@@ -213,7 +215,6 @@ impl RequestContext {
         let offer = gzip.map(|gzip| Offer::new(gzip, &headers));
         let record = Recorder::new(record, state.clone(), live);
         let api = Api::from_path(path);
-        let has_one_reading = has_one_host(&parts.uri, &headers) && has_one_length(&headers);
         let is_too_large =
             tuning.head_bytes_max.is_some_and(|max| head_bytes(&parts.uri, &headers) > max);
         let uri = match normalise(parts.uri) {

@@ -7,11 +7,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT,
-    HOST, HeaderMap, HeaderName, HeaderValue, TRAILER, UPGRADE,
+    HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER, UPGRADE,
 };
 use http::request::Parts;
 use http::{Method, Uri, Version};
-use memchr::{memchr, memrchr};
 
 use super::{RequestBody, X_FORWARDED_FOR, X_HI_ORIGINAL_AUTH};
 use crate::error::{ErrorKind, GatewayError};
@@ -25,7 +24,7 @@ const GATEWAY_ONLY: [&str; 3] =
 /// tells what it did; what a client sends is removed.
 const GATEWAY_ONLY_PREFIX: &str = "x-envoy-";
 
-const HOP_BY_HOP: [HeaderName; 9] = [
+static HOP_BY_HOP: [HeaderName; 9] = [
     CONNECTION,
     HeaderName::from_static("http2-settings"),
     HeaderName::from_static("keep-alive"),
@@ -39,7 +38,7 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 
 /// What a trailer must not say (RFC 9110, 6.5.1): what frames, routes,
 /// authenticates or describes the message.
-const NEVER_TRAILERS: [HeaderName; 8] = [
+static NEVER_TRAILERS: [HeaderName; 8] = [
     AUTHORIZATION,
     CONTENT_ENCODING,
     CONTENT_LENGTH,
@@ -132,24 +131,32 @@ pub fn strip_trailers(trailers: &mut HeaderMap) {
 }
 
 /// Whether a header lists a word, in any case.
-pub(super) fn lists(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
+fn lists(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
     words(headers, name).any(|known| known.eq_ignore_ascii_case(word))
 }
 
 fn words<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
-    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).map(str::trim)
+    headers.get_all(name).iter().flat_map(words_of)
+}
+
+fn words_of(value: &HeaderValue) -> impl Iterator<Item = &str> {
+    let text = value.to_str().ok();
+    text.into_iter().flat_map(|text| text.split(',')).map(str::trim)
 }
 
 /// Whether the client wants a WebSocket. Offers of HTTP/2 and TLS are passed
 /// over, as Envoy does: the request is served as it stands. What would hand
 /// over the connection otherwise is refused.
-pub(super) fn wanted_upgrade(parts: &Parts, body: &RequestBody) -> Result<bool, GatewayError> {
+pub(super) fn wanted_upgrade(
+    parts: &Parts,
+    said: &Said<'_>,
+    body: &RequestBody,
+) -> Result<bool, GatewayError> {
     if parts.method == Method::CONNECT {
         return Err(GatewayError::new(ErrorKind::UpgradeRefused));
     }
     let is_asked = parts.version == Version::HTTP_11
-        && parts.headers.contains_key(UPGRADE)
+        && said.offers_upgrade
         && lists(&parts.headers, &CONNECTION, "upgrade");
     if !is_asked {
         return Ok(false);
@@ -215,12 +222,15 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
 
 /// Removes what `Connection` names.
 fn remove_named(headers: &mut HeaderMap) {
-    if headers.contains_key(CONNECTION) {
-        // What is nearly always said: `close` is no header, the other one goes
-        // anyway.
-        let is_usual = |word: &&str| ["keep-alive", "close"].contains(word);
+    // What is nearly always said: `close` is no header, the other one goes
+    // anyway.
+    const USUAL: [&str; 2] = ["keep-alive", "close"];
+    let names_one = |(name, value): (&HeaderName, &HeaderValue)| {
+        *name == CONNECTION && USUAL.iter().all(|usual| value != usual)
+    };
+    if headers.iter().any(names_one) {
         let named: Vec<HeaderName> = words(headers, &CONNECTION)
-            .filter(|word| !is_usual(word))
+            .filter(|word| !USUAL.contains(word))
             .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
             .collect();
         for name in named {
@@ -251,22 +261,57 @@ pub(super) fn normalise(uri: Uri) -> Option<Uri> {
 /// A host in lower case without its port.
 pub(crate) fn host_of(authority: &HeaderValue) -> Box<str> {
     let text = authority.to_str().unwrap_or_default();
-    let host = memrchr(b'@', text.as_bytes()).and_then(|at| text.get(at + 1..)).unwrap_or(text);
+    // So short that a search of many bytes at a time does not pay.
+    let at = text.bytes().rposition(|byte| byte == b'@');
+    let host = at.and_then(|at| text.get(at + 1..)).unwrap_or(text);
     let end = match host.starts_with('[') {
-        true => memchr(b']', host.as_bytes()).map(|at| at + 1),
-        false => memchr(b':', host.as_bytes()),
+        true => host.bytes().position(|byte| byte == b']').map(|at| at + 1),
+        false => host.bytes().position(|byte| byte == b':'),
     };
     let name = end.and_then(|end| host.get(..end)).unwrap_or(host);
     name.to_ascii_lowercase().into()
 }
 
+/// What a head says about the request itself, found in one pass: a look-up
+/// for each would cost more. Good until something changes the headers.
+#[derive(Default)]
+pub(super) struct Said<'a> {
+    /// The first `Host`.
+    pub(super) host: Option<&'a HeaderValue>,
+    has_other_host: bool,
+    length: Option<&'a HeaderValue>,
+    has_other_length: bool,
+    offers_upgrade: bool,
+    /// Whether the client takes trailers.
+    pub(super) takes_trailers: bool,
+}
+
+impl<'a> Said<'a> {
+    pub(super) fn of(headers: &'a HeaderMap) -> Self {
+        let mut said = Self::default();
+        for (name, value) in headers {
+            match *name {
+                HOST if said.host.is_some() => said.has_other_host = true,
+                HOST => said.host = Some(value),
+                CONTENT_LENGTH if said.length.is_some() => said.has_other_length = true,
+                CONTENT_LENGTH => said.length = Some(value),
+                UPGRADE => said.offers_upgrade = true,
+                TE => {
+                    said.takes_trailers |=
+                        words_of(value).any(|word| word.eq_ignore_ascii_case("trailers"))
+                }
+                _ => {}
+            }
+        }
+        said
+    }
+}
+
 /// Whether a request says once, and in one way, which host it is for.
-pub(super) fn has_one_host(uri: &Uri, headers: &HeaderMap) -> bool {
-    let mut named = headers.get_all(HOST).iter();
-    let (header, other) = (named.next(), named.next());
-    let hosts = (uri.authority().map(|authority| authority.as_str().as_bytes()), header);
+pub(super) fn has_one_host(uri: &Uri, said: &Said<'_>) -> bool {
+    let hosts = (uri.authority().map(|authority| authority.as_str().as_bytes()), said.host);
     let is_http = uri.scheme().is_none_or(|scheme| ["http", "https"].contains(&scheme.as_str()));
-    other.is_none()
+    !said.has_other_host
         && is_http
         && match hosts {
             // RFC 9112, 3.2.2 prefers the target; whoever ignores it does not.
@@ -281,10 +326,9 @@ pub(super) fn has_one_host(uri: &Uri, headers: &HeaderMap) -> bool {
 
 /// Whether a request states the length of its body once at most, in digits.
 /// In HTTP/2 nobody before has insisted on that.
-pub(super) fn has_one_length(headers: &HeaderMap) -> bool {
-    let mut stated = headers.get_all(CONTENT_LENGTH).iter().map(HeaderValue::as_bytes);
+pub(super) fn has_one_length(said: &Said<'_>) -> bool {
     let is_number = |text: &[u8]| !text.is_empty() && text.iter().all(u8::is_ascii_digit);
-    stated.next().is_none_or(is_number) && stated.next().is_none()
+    said.length.is_none_or(|length| is_number(length.as_bytes())) && !said.has_other_length
 }
 
 /// A name or an address, with or without a port; without a user.
@@ -293,14 +337,14 @@ fn is_host(text: &[u8]) -> bool {
     let is_of_address = |byte: &u8| byte.is_ascii_hexdigit() || b":.".contains(byte);
     let (host, port, is_valid) = match text.strip_prefix(b"[") {
         Some(rest) => {
-            let end = memchr(b']', rest).unwrap_or(rest.len());
+            let end = rest.iter().position(|byte| *byte == b']').unwrap_or(rest.len());
             let (address, behind) = rest.split_at_checked(end).unwrap_or((rest, b""));
             let is_closed = behind.first() == Some(&b']');
             let port = behind.get(1..).unwrap_or_default();
             (address, port, is_closed && address.iter().all(is_of_address))
         }
         None => {
-            let end = memchr(b':', text).unwrap_or(text.len());
+            let end = text.iter().position(|byte| *byte == b':').unwrap_or(text.len());
             let (name, port) = text.split_at_checked(end).unwrap_or((text, b""));
             (name, port, name.iter().all(is_of_name))
         }
@@ -394,7 +438,9 @@ mod tests {
         let check = |upgrade: &str, expected: Result<bool, ErrorKind>| {
             let request = http::Request::get("/").header("connection", "keep-alive, Upgrade");
             let (parts, ()) = request.header("upgrade", upgrade).body(()).unwrap().into_parts();
-            let wanted = wanted_upgrade(&parts, &RequestBody::Empty).map_err(|error| error.kind);
+            let said = Said::of(&parts.headers);
+            let wanted = wanted_upgrade(&parts, &said, &RequestBody::Empty);
+            let wanted = wanted.map_err(|error| error.kind);
             assert_eq!(wanted, expected, "{upgrade}");
         };
         check("websocket", Ok(true));
@@ -411,7 +457,7 @@ mod tests {
         let check = |stated: &[&'static str], expected: bool| {
             let stated = stated.iter().map(|text| HeaderValue::from_static(text));
             let headers = stated.map(|value| (CONTENT_LENGTH, value)).collect();
-            assert_eq!(has_one_length(&headers), expected, "{headers:?}");
+            assert_eq!(has_one_length(&Said::of(&headers)), expected, "{headers:?}");
         };
         check(&[], true);
         check(&["0"], true);

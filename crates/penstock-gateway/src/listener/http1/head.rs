@@ -7,7 +7,9 @@ use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TE, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 
-use crate::framing::{Chunked, Framing, Lines, Wrong, header_of, length_of, lists};
+use crate::framing::{
+    Chunked, ConnectionLines, Framing, Lines, Wrong, header_of, length_of, lists,
+};
 
 /// The longest line about framing.
 const FRAMING_LINE_BYTES_MAX: usize = 128;
@@ -153,7 +155,7 @@ fn parse(bytes: &Bytes, lines: &Lines, headers: HeaderMap) -> Result<Head, Refus
     let wishes = Wishes { is_http_10, ..Wishes::default() };
     let mut head = Head { method, uri, headers, framing: Framing::OVER, wishes };
     head.headers.try_reserve(lines.count()).map_err(|_| TOO_LARGE)?;
-    let mut connection = Connection::default();
+    let mut connection = ConnectionLines::default();
     let mut has_framing = false;
     for line in ranges {
         let line_bytes = line.len();
@@ -194,25 +196,6 @@ fn framing_of(
     match value.as_bytes().eq_ignore_ascii_case(b"chunked") && !is_http_10 {
         true => Ok(Framing::Chunked(Chunked::Size)),
         false => Err(BAD_REQUEST),
-    }
-}
-
-/// What the lines about the connection come to.
-#[derive(Default)]
-struct Connection {
-    closes: bool,
-    is_kept: bool,
-}
-
-impl Connection {
-    fn see(&mut self, value: &HeaderValue) {
-        self.closes |= lists(value, "close");
-        self.is_kept |= lists(value, "keep-alive");
-    }
-
-    /// Any wish to close counts.
-    fn keeps_alive(&self, is_http_10: bool) -> bool {
-        !self.closes && (self.is_kept || !is_http_10)
     }
 }
 

@@ -6,7 +6,9 @@ use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
 use http::{Method, StatusCode};
 
-use crate::framing::{Chunked, Framing, Lines, Wrong, header_of, is_in_line, length_of, lists};
+use crate::framing::{
+    Chunked, ConnectionLines, Framing, Lines, Wrong, header_of, is_in_line, length_of,
+};
 
 /// The largest head.
 pub const HEAD_BYTES_MAX: usize = 64 << 10;
@@ -115,12 +117,11 @@ impl Head {
         if self.status == StatusCode::SWITCHING_PROTOCOLS {
             return false;
         }
-        let (mut closes, mut is_kept) = (false, false);
-        for value in self.headers.get_all(CONNECTION) {
-            closes |= lists(value, "close");
-            is_kept |= lists(value, "keep-alive");
+        let mut connection = ConnectionLines::default();
+        for (_, value) in self.headers.iter().filter(|(name, _)| **name == CONNECTION) {
+            connection.see(value);
         }
-        !closes && (is_kept || !self.is_http_10)
+        connection.keeps_alive(self.is_http_10)
     }
 
     /// How its body ends (RFC 9112, 6.3).
@@ -128,9 +129,16 @@ impl Head {
     /// # Errors
     /// It says so in two ways.
     pub fn body(&self, method: &Method) -> Result<Framing, Wrong> {
-        let mut codings = self.headers.get_all(TRANSFER_ENCODING).iter();
-        let mut lengths = self.headers.get_all(CONTENT_LENGTH).iter();
-        let framing = match (codings.next(), lengths.next()) {
+        let (mut coding, mut length, mut is_repeated) = (None, None, false);
+        // Two look-ups would cost more than one pass.
+        for (name, value) in &self.headers {
+            match *name {
+                TRANSFER_ENCODING => is_repeated |= coding.replace(value).is_some(),
+                CONTENT_LENGTH => is_repeated |= length.replace(value).is_some(),
+                _ => {}
+            }
+        }
+        let framing = match (coding, length) {
             (None, None) => Framing::UntilClose,
             // RFC 9112, 6.1: who speaks 1.0 does not know chunks.
             (Some(_), _) if self.is_http_10 => {
@@ -144,7 +152,7 @@ impl Head {
             }
             _ => return Err(Wrong("its answer has more than one framing")),
         };
-        if codings.next().is_some() || lengths.next().is_some() {
+        if is_repeated {
             return Err(Wrong("its answer has more than one framing"));
         }
         let has_none = *method == Method::HEAD
