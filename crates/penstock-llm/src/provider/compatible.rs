@@ -14,6 +14,7 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::{Map, Value};
 
+use super::availability::{Failover, RetryOnFailure};
 use super::config::{Protocol, ProviderConfig};
 use super::custom_settings::CustomSettings;
 use super::fields::{Fields, invalid};
@@ -71,6 +72,8 @@ fn build_from(preset: &'static Preset, object: &Map<String, Value>) -> Result<Bu
         settings: config.settings,
         model_map: config.model_map,
         first_byte_timeout_ms: config.first_byte_timeout_ms,
+        failover: config.failover,
+        retry: config.retry,
         cleanup_commands: config.cleanup_commands,
         merges_messages: config.merges_messages,
         promotes_thinking: config.promotes_thinking,
@@ -96,6 +99,8 @@ struct Compatible {
     settings: CustomSettings,
     model_map: ModelMap,
     first_byte_timeout_ms: u64,
+    failover: Option<Failover>,
+    retry: Option<RetryOnFailure>,
     cleanup_commands: Vec<String>,
     merges_messages: bool,
     promotes_thinking: bool,
@@ -144,6 +149,14 @@ impl Provider for Compatible {
 
     fn tokens(&self) -> &[Token] {
         &self.tokens
+    }
+
+    fn failover(&self) -> Option<&Failover> {
+        self.failover.as_ref()
+    }
+
+    fn retry(&self) -> Option<&RetryOnFailure> {
+        self.retry.as_ref()
     }
 
     fn first_byte_timeout_ms(&self, request: &LlmRequest<'_>) -> u64 {
