@@ -345,7 +345,7 @@ impl RequestContext {
 
     /// How the client wants to be told of an error.
     pub fn audience(&self) -> Audience {
-        match self.content_type().starts_with("application/grpc") {
+        match self.has_content_type("application/grpc") {
             true => Audience::Grpc,
             false => self.api.into(),
         }
@@ -376,6 +376,13 @@ impl RequestContext {
     pub fn content_type(&self) -> String {
         let value = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         value.unwrap_or_default().to_ascii_lowercase()
+    }
+
+    /// Whether the content type begins like this, in any case.
+    pub fn has_content_type(&self, start: &str) -> bool {
+        let value = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let begins = value.and_then(|value| value.get(..start.len()));
+        begins.is_some_and(|begins| begins.eq_ignore_ascii_case(start))
     }
 
     /// The body as far as it was read, and as it is now.
@@ -531,6 +538,11 @@ impl RequestId {
     /// The text.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    /// The value of `X-Request-Id`.
+    pub fn to_header(&self) -> Option<HeaderValue> {
+        HeaderValue::from_bytes(&self.0).ok()
     }
 }
 
