@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, Entry, HeaderValue, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, Request, Response, StatusCode};
 use penstock_llm::stage::Head;
@@ -446,11 +446,7 @@ fn deliver(
     recorder.show_to(ran);
     let has_usage = cx.api.is_some() && head.status == StatusCode::OK;
     recorder.begin_answer(head.status, &head.headers, has_usage);
-    if let Entry::Vacant(place) = head.headers.entry(X_REQUEST_ID)
-        && let Some(value) = cx.request_id.to_header()
-    {
-        place.insert(value);
-    }
+    head.headers.entry(X_REQUEST_ID).or_insert_with(|| cx.request_id.to_header());
     let mut body = ClientBody::upstream(body, stages, recorder);
     if let Some(offer) = &cx.offer {
         body.compress(offer, &cx.method, (head.status, &mut head.headers));
@@ -480,9 +476,7 @@ fn hand_over(
     recorder.begin_answer(parts.status, &parts.headers, false);
     parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     parts.headers.insert(UPGRADE, WEBSOCKET);
-    if let Some(value) = cx.request_id.to_header() {
-        parts.headers.entry(X_REQUEST_ID).or_insert(value);
-    }
+    parts.headers.entry(X_REQUEST_ID).or_insert_with(|| cx.request_id.to_header());
     let idle_timeout = worker.gateway.settings.idle_timeout;
     worker.tunnels.start(Tunnel { client, upstream, recorder, idle_timeout });
     let mut response = Response::new(ClientBody::none());

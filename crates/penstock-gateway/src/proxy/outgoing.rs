@@ -180,9 +180,7 @@ fn add_forwarding_headers(headers: &mut HeaderMap, cx: &RequestContext) {
             None => headers.remove(X_FORWARDED_HOST),
         };
     }
-    if let Some(value) = cx.request_id.to_header() {
-        headers.insert(X_REQUEST_ID, value);
-    }
+    headers.insert(X_REQUEST_ID, cx.request_id.to_header());
 }
 
 /// The addresses that were told before, with the peer's behind them.
