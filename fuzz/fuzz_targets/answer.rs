@@ -4,7 +4,7 @@
 #![no_main]
 
 use bytes::BytesMut;
-use http::Method;
+use http::{HeaderMap, Method};
 use libfuzzer_sys::fuzz_target;
 use penstock_gateway::framing::Piece;
 use penstock_gateway::upstream::http1::answer::HeadReader;
@@ -26,7 +26,9 @@ fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Read {
     for piece in pieces {
         input.extend_from_slice(piece);
         if body.is_none() {
-            let Some(head) = reader.take(&mut input, true).ok()? else { continue };
+            let Some(head) = reader.take(&mut input, true, &mut HeaderMap::new()).ok()? else {
+                continue;
+            };
             read.0 = head.status.as_u16();
             body = Some(head.body(&Method::GET).ok()?);
         }

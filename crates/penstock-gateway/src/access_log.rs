@@ -139,7 +139,7 @@ impl AccessRecord {
         Self {
             time: SystemTime::now(),
             began: Instant::now(),
-            request_id: *request_id,
+            request_id: request_id.clone(),
             client,
             method: method.clone(),
             host: host.into(),

@@ -23,7 +23,7 @@ use penstock_llm::usage::Reading;
 pub use self::outgoing::{OutgoingBody, Progress};
 use crate::access_log::AccessRecord;
 use crate::gzip::{Compressible, Encoder, Offer, Polled};
-use crate::snapshot::PluginInstance;
+use crate::proxy::Ran;
 use crate::state::{Live, State};
 use crate::upstream::{BodyError, UpstreamBody};
 
@@ -38,7 +38,7 @@ struct Recording {
     /// The configuration that the request runs on.
     live: Option<Arc<Live>>,
     /// The plugins that see the record.
-    plugins: Vec<Arc<PluginInstance>>,
+    plugins: Vec<Ran>,
     /// Who sees the answer in passing.
     observers: Vec<Box<dyn Observer>>,
     /// What reads the answer, where somebody wants to know.
@@ -97,9 +97,9 @@ impl Recorder {
         }
     }
 
-    /// Adds a plugin that wants to see the record.
-    pub fn add_plugin(&mut self, plugin: Arc<PluginInstance>) {
-        self.0.plugins.push(plugin);
+    /// Shows the record to the plugins that saw the request.
+    pub(crate) fn show_to(&mut self, plugins: Vec<Ran>) {
+        self.0.plugins = plugins;
     }
 
     /// The client gets these bytes of the body.
@@ -177,7 +177,7 @@ impl Drop for Recorder {
             self.0.record.error = Some("client_left");
         }
         self.conclude();
-        for instance in &self.0.plugins {
+        for Ran { instance, .. } in &self.0.plugins {
             instance.plugin.on_done(&self.0.record);
         }
         self.0.state.metrics.requests_active.fetch_sub(1, Ordering::Relaxed);

@@ -12,7 +12,9 @@
 use std::ops::Range;
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use http::header::{
+    CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue, TRANSFER_ENCODING,
+};
 use memchr::{memchr, memchr_iter};
 
 #[cfg(test)]
@@ -275,11 +277,27 @@ pub(crate) fn header_of(
     let before = value.iter().take_while(|byte| is_padding(byte)).count();
     let behind = value.iter().rev().take_while(|byte| is_padding(byte)).count();
     let start = line.start + colon + 1 + before;
-    let value = bytes.slice(start..(line.end - behind).max(start));
+    let range = start..(line.end - behind).max(start);
     // Both look at every byte of theirs.
-    match (HeaderName::from_bytes(name), HeaderValue::from_maybe_shared(value)) {
+    match (HeaderName::from_bytes(name), value_of(bytes, range)) {
         (Ok(name), Ok(value)) => Ok((name, value)),
         _ => Err(WRONG),
+    }
+}
+
+/// Values that most messages have. They are valid, and hold no part of what
+/// was read.
+static USUAL_VALUES: [HeaderValue; 3] = [
+    HeaderValue::from_static("application/json"),
+    HeaderValue::from_static("keep-alive"),
+    HeaderValue::from_static("text/event-stream"),
+];
+
+fn value_of(bytes: &Bytes, range: Range<usize>) -> Result<HeaderValue, InvalidHeaderValue> {
+    let value = bytes.get(range.clone()).unwrap_or_default();
+    match USUAL_VALUES.iter().find(|usual| usual.as_bytes() == value) {
+        Some(usual) => Ok(usual.clone()),
+        None => HeaderValue::from_maybe_shared(bytes.slice(range)),
     }
 }
 

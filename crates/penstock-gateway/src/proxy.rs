@@ -28,7 +28,7 @@ use penstock_llm::stage::Head;
 use tokio::sync::Semaphore;
 
 pub use self::affinity::AffinityCookie;
-use self::attempts::Journey;
+use self::attempts::{Answered, Journey};
 pub use self::fallback::Received;
 pub(crate) use self::fallback::destination;
 pub(crate) use self::outgoing::prepare;
@@ -103,10 +103,9 @@ impl Downstream {
 }
 
 /// What the chain and the attempts come to.
-#[expect(clippy::large_enum_variant, reason = "the large one is the common one")]
 enum Answer {
     Local(Box<Reply>),
-    Upstream(Response<UpstreamBody>),
+    Upstream(Box<Response<UpstreamBody>>),
 }
 
 /// Serves one request.
@@ -152,9 +151,9 @@ pub async fn serve(
     };
     match answer {
         Ok(Answer::Upstream(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-            hand_over(worker, cx, response, ran)
+            hand_over(worker, cx, *response, ran)
         }
-        Ok(Answer::Upstream(response)) => deliver(cx, response, ran),
+        Ok(Answer::Upstream(response)) => deliver(cx, *response, ran),
         Ok(Answer::Local(reply)) => deliver_local(*reply, cx),
         Err(error) => {
             cx.record.cause = error.cause.clone();
@@ -237,7 +236,7 @@ async fn as_asked(
     journey: &Journey<'_>,
     limit: Option<Duration>,
     cx: &mut RequestContext,
-) -> Result<Response<UpstreamBody>, GatewayError> {
+) -> Answered {
     let answer = pin!(async {
         mirror::send(worker, live, journey, cx).await?;
         substitute::answer(worker, live, journey, cx).await
@@ -444,16 +443,10 @@ fn deliver(
     cx.permit_origin(&mut head.headers);
     fallback::tell(&cx, &mut head.headers);
     let mut recorder = cx.record;
-    for Ran { instance, .. } in ran {
-        recorder.add_plugin(instance);
-    }
+    recorder.show_to(ran);
     let has_usage = cx.api.is_some() && head.status == StatusCode::OK;
     recorder.begin_answer(head.status, &head.headers, has_usage);
-    if !head.headers.contains_key(X_REQUEST_ID)
-        && let Ok(value) = HeaderValue::from_str(cx.request_id.as_str())
-    {
-        head.headers.insert(X_REQUEST_ID, value);
-    }
+    head.headers.entry(X_REQUEST_ID).or_insert_with(|| cx.request_id.to_header());
     let mut body = ClientBody::upstream(body, stages, recorder);
     if let Some(offer) = &cx.offer {
         body.compress(offer, &cx.method, (head.status, &mut head.headers));
@@ -479,15 +472,11 @@ fn hand_over(
     strip_hop_by_hop(&mut parts.headers);
     fallback::tell(&cx, &mut parts.headers);
     let mut recorder = cx.record;
-    for Ran { instance, .. } in ran {
-        recorder.add_plugin(instance);
-    }
+    recorder.show_to(ran);
     recorder.begin_answer(parts.status, &parts.headers, false);
     parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     parts.headers.insert(UPGRADE, WEBSOCKET);
-    if let Ok(value) = HeaderValue::from_str(cx.request_id.as_str()) {
-        parts.headers.entry(X_REQUEST_ID).or_insert(value);
-    }
+    parts.headers.entry(X_REQUEST_ID).or_insert_with(|| cx.request_id.to_header());
     let idle_timeout = worker.gateway.settings.idle_timeout;
     worker.tunnels.start(Tunnel { client, upstream, recorder, idle_timeout });
     let mut response = Response::new(ClientBody::none());

@@ -345,7 +345,7 @@ impl RequestContext {
 
     /// How the client wants to be told of an error.
     pub fn audience(&self) -> Audience {
-        match self.content_type().starts_with("application/grpc") {
+        match self.has_content_type("application/grpc") {
             true => Audience::Grpc,
             false => self.api.into(),
         }
@@ -376,6 +376,14 @@ impl RequestContext {
     pub fn content_type(&self) -> String {
         let value = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         value.unwrap_or_default().to_ascii_lowercase()
+    }
+
+    /// Whether the content type begins like this, in any case.
+    pub fn has_content_type(&self, start: &str) -> bool {
+        let Some(value) = self.headers.get(CONTENT_TYPE) else { return false };
+        let begins = value.as_bytes().get(..start.len());
+        begins.is_some_and(|begins| begins.eq_ignore_ascii_case(start.as_bytes()))
+            && value.to_str().is_ok()
     }
 
     /// The body as far as it was read, and as it is now.
@@ -507,8 +515,8 @@ impl RequestContext {
 }
 
 /// A random identifier in the form of a UUID.
-#[derive(Clone, Copy)]
-pub struct RequestId([u8; 36]);
+#[derive(Clone)]
+pub struct RequestId(HeaderValue);
 
 impl RequestId {
     /// A version 4 UUID. It identifies, it does not protect, so a fast
@@ -525,12 +533,17 @@ impl RequestId {
                 pair.copy_from_slice(&[digit(byte >> 4), digit(byte)]);
             }
         }
-        Self(text)
+        Self(HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("")))
     }
 
     /// The text.
     pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).unwrap_or_default()
+        std::str::from_utf8(self.0.as_bytes()).unwrap_or_default()
+    }
+
+    /// The value of `X-Request-Id`.
+    pub fn to_header(&self) -> HeaderValue {
+        self.0.clone()
     }
 }
 

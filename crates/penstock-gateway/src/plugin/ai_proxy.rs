@@ -217,7 +217,7 @@ impl Plugin for AiProxy {
 
 async fn read_body(cx: &mut RequestContext) -> Result<(), GatewayError> {
     cx.buffer_body().await?;
-    if cx.content_type().starts_with("multipart/") {
+    if cx.has_content_type("multipart/") {
         return Ok(());
     }
     cx.scan_body()

@@ -36,7 +36,8 @@ pub(super) struct Journey<'a> {
     pub(super) ends_at: Option<Instant>,
 }
 
-type Answered = Result<Response<UpstreamBody>, GatewayError>;
+/// An upstream's answer, boxed because it passes through several hands.
+pub(super) type Answered = Result<Box<Response<UpstreamBody>>, GatewayError>;
 
 /// The upstream's answer, of as many attempts as the route allows.
 pub(super) async fn answer(
@@ -132,7 +133,7 @@ pub(super) async fn attempt_once(
         let attempts = &cx.record.attempts;
         turn.avoid(|address| attempts.iter().any(|attempt| attempt.endpoint == address));
     }
-    let mut error = GatewayError::new(ErrorKind::NoEndpoint);
+    let mut error = None;
     while let Some(endpoint) = turn.endpoint().filter(|_| has_endpoint) {
         let address = endpoint.address;
         let ready = match dialer.connect(service, endpoint, &host, may_reuse).await {
@@ -142,7 +143,7 @@ pub(super) async fn attempt_once(
                 note(cx, address, failure.kind.as_str());
                 has_endpoint =
                     failure.retry == MayRetry::Yes && connects_left > 0 && turn.advance();
-                error = failure;
+                error = Some(failure);
                 connects_left = connects_left.saturating_sub(1);
                 continue;
             }
@@ -155,7 +156,7 @@ pub(super) async fn attempt_once(
                 cx.record.upstream_head = Some(cx.record.began.elapsed());
                 let occupied = turn.answered(response.status());
                 response.body_mut().hold(occupied);
-                return Ok(response);
+                return Ok(Box::new(response));
             }
             Err(failure) => {
                 note(cx, address, failure.error.kind.as_str());
@@ -174,7 +175,7 @@ pub(super) async fn attempt_once(
             }
         }
     }
-    Err(error)
+    Err(error.unwrap_or_else(|| GatewayError::new(ErrorKind::NoEndpoint)))
 }
 
 pub(super) fn send_limits(

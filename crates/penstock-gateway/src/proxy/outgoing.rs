@@ -3,7 +3,7 @@
 //! is sent from here.
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TE, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, Entry, HOST, HeaderMap, HeaderName, HeaderValue, TE, UPGRADE,
 };
 use http::uri::Scheme;
 use http::{Method, Request, Uri};
@@ -154,15 +154,23 @@ fn ask(provider: &dyn Provider, cx: &RequestContext) -> Result<UpstreamRequest, 
 /// front say about that is kept where they are believed.
 fn add_forwarding_headers(headers: &mut HeaderMap, cx: &RequestContext) {
     if let Some(peer) = &cx.forwarded_for {
-        let chain = chain_of(headers, peer);
-        headers.insert(X_FORWARDED_FOR, chain.unwrap_or_else(|| peer.clone()));
+        match headers.entry(X_FORWARDED_FOR) {
+            Entry::Vacant(place) => _ = place.insert(peer.clone()),
+            Entry::Occupied(mut told) => {
+                let chain = chain_of(told.iter(), peer);
+                told.insert(chain.unwrap_or_else(|| peer.clone()));
+            }
+        }
     }
     if let Some(address) = &cx.real_ip {
         headers.insert(X_REAL_IP, address.clone());
     }
     let is_believed = cx.has_trusted_hops();
-    let told = headers.get(X_FORWARDED_PROTO).map(HeaderValue::as_bytes);
-    if !(is_believed && matches!(told, Some(b"http" | b"https"))) {
+    let told = |headers: &HeaderMap| {
+        let told = headers.get(X_FORWARDED_PROTO).map(HeaderValue::as_bytes);
+        matches!(told, Some(b"http" | b"https"))
+    };
+    if !(is_believed && told(headers)) {
         let scheme = if cx.is_tls { "https" } else { "http" };
         headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
     }
@@ -172,14 +180,15 @@ fn add_forwarding_headers(headers: &mut HeaderMap, cx: &RequestContext) {
             None => headers.remove(X_FORWARDED_HOST),
         };
     }
-    if let Ok(value) = HeaderValue::from_str(cx.request_id.as_str()) {
-        headers.insert(X_REQUEST_ID, value);
-    }
+    headers.insert(X_REQUEST_ID, cx.request_id.to_header());
 }
 
 /// The addresses that were told before, with the peer's behind them.
-fn chain_of(headers: &HeaderMap, peer: &HeaderValue) -> Option<HeaderValue> {
-    let told = headers.get_all(X_FORWARDED_FOR).iter().filter(|value| value.to_str().is_ok());
+fn chain_of<'a>(
+    told: impl Iterator<Item = &'a HeaderValue>,
+    peer: &'a HeaderValue,
+) -> Option<HeaderValue> {
+    let told = told.filter(|value| value.to_str().is_ok());
     let mut chain: Vec<&[u8]> = told.map(HeaderValue::as_bytes).collect();
     if chain.is_empty() {
         return None;

@@ -3,16 +3,14 @@
 
 use std::sync::Arc;
 
-use http::{HeaderName, Response, Uri};
+use http::{HeaderName, Uri};
 
 use super::Worker;
-use super::attempts::{self, Journey};
-use crate::error::GatewayError;
+use super::attempts::{self, Answered, Journey};
 use crate::policy::RoutePolicy;
 use crate::request::RequestContext;
 use crate::snapshot::WeightedTarget;
 use crate::state::{Live, ServiceState};
-use crate::upstream::UpstreamBody;
 
 const X_ENVOY_ROUTE_NAME: HeaderName = HeaderName::from_static("x-envoy-route-name");
 const X_ENVOY_FALLBACK_SERVICE: HeaderName = HeaderName::from_static("x-envoy-fallback-service");
@@ -56,7 +54,7 @@ pub(super) async fn answer(
     live: &Live,
     journey: &Journey<'_>,
     cx: &mut RequestContext,
-) -> Result<Response<UpstreamBody>, GatewayError> {
+) -> Answered {
     let policy = cx.policy.clone();
     let fallback = policy.as_ref().and_then(|policy| policy.fallback.as_ref());
     let Some(fallback) = fallback.filter(|fallback| !fallback.errors.is_empty()) else {

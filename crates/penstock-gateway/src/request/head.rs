@@ -7,7 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT,
-    HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER, UPGRADE,
+    HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
 };
 use http::request::Parts;
 use http::{Method, Uri, Version};
@@ -23,18 +24,6 @@ const GATEWAY_ONLY: [&str; 3] =
 /// What the names of headers begin with by which Envoy is told what to do, or
 /// tells what it did; what a client sends is removed.
 const GATEWAY_ONLY_PREFIX: &str = "x-envoy-";
-
-static HOP_BY_HOP: [HeaderName; 9] = [
-    CONNECTION,
-    HeaderName::from_static("http2-settings"),
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-authenticate"),
-    HeaderName::from_static("proxy-authorization"),
-    HeaderName::from_static("proxy-connection"),
-    HeaderName::from_static("te"),
-    HeaderName::from_static("transfer-encoding"),
-    HeaderName::from_static("upgrade"),
-];
 
 /// What a trailer must not say (RFC 9110, 6.5.1): what frames, routes,
 /// authenticates or describes the message.
@@ -101,9 +90,11 @@ fn remove_where(headers: &mut HeaderMap, is_unwanted: impl Fn(&HeaderName) -> bo
 
 /// Headers about one connection, which never travel on (RFC 9110, 7.6.1).
 fn is_hop_by_hop(name: &HeaderName) -> bool {
-    // The first letters of all of them.
-    matches!(name.as_str().as_bytes().first(), Some(b'c' | b'h' | b'k' | b'p' | b't' | b'u'))
-        && HOP_BY_HOP.contains(name)
+    match *name {
+        CONNECTION | PROXY_AUTHENTICATE | PROXY_AUTHORIZATION => true,
+        TE | TRANSFER_ENCODING | UPGRADE => true,
+        _ => matches!(name.as_str(), "http2-settings" | "keep-alive" | "proxy-connection"),
+    }
 }
 
 fn is_gateway_only(name: &str) -> bool {

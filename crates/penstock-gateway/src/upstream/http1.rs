@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use http::header::UPGRADE;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use http_body::Frame;
 use tokio::io::AsyncReadExt;
 
@@ -91,19 +91,22 @@ impl Connection {
         is_reused: bool,
         limits: SendLimits,
     ) -> Result<Response<Answering>, SendFailure> {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         let may_switch = parts.headers.contains_key(UPGRADE);
         self.writing = Writing::new(&parts, body);
         let mut reader = std::mem::take(&mut self.reader);
         let began = Instant::now();
         let mut written_at = began;
+        let mut is_first = true;
         let mut late = pin!(tokio::time::sleep_until(limits.due(began).into()));
         let outcome = std::future::poll_fn(|cx| {
-            let polled = self.poll_exchange(cx, &mut reader, may_switch);
+            let polled = self.poll_exchange(cx, (&mut reader, &mut parts.headers), may_switch);
             if polled.is_ready() {
                 return polled;
             }
-            if std::mem::take(&mut self.writing.has_moved) {
+            // What is written at once was written when it began.
+            let is_later = !std::mem::take(&mut is_first);
+            if std::mem::take(&mut self.writing.has_moved) && is_later {
                 written_at = Instant::now();
             }
             while late.as_mut().poll(cx).is_ready() {
@@ -136,10 +139,12 @@ impl Connection {
         Ok(response)
     }
 
+    /// Writes what can be written, and reads the head of the answer, into the
+    /// map of the request's headers once nobody needs those any more.
     fn poll_exchange(
         &mut self,
         cx: &mut Context<'_>,
-        reader: &mut HeadReader,
+        (reader, headers): (&mut HeadReader, &mut HeaderMap),
         may_switch: bool,
     ) -> Poll<Result<Head, Failed>> {
         let written = match self.writing.poll(&mut self.stream, cx) {
@@ -147,8 +152,10 @@ impl Connection {
             Poll::Ready(Err(failed)) => return Poll::Ready(Err(failed)),
             Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
         };
+        let mut new = HeaderMap::new();
+        let spare = if self.writing.is_unsent() { &mut new } else { headers };
         loop {
-            if let Some(head) = reader.take(&mut self.input, may_switch)? {
+            if let Some(head) = reader.take(&mut self.input, may_switch, spare)? {
                 return Poll::Ready(Ok(head));
             }
             // Whoever refuses a body may answer before it closes.

@@ -313,6 +313,10 @@ impl Compatible {
             return None;
         }
         let Some(content_type) = content_type else { return Some(BodyKind::Json) };
+        // As nearly everybody spells it.
+        if content_type == "application/json" {
+            return Some(BodyKind::Json);
+        }
         let content_type = content_type.to_str().unwrap_or_default();
         let takes_form = !self.preset.is_opaque
             && match api {

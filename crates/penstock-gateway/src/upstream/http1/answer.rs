@@ -37,13 +37,22 @@ pub struct HeadReader {
 
 impl HeadReader {
     /// Takes the head of the answer off the front of `input`, once it is
-    /// whole. `may_switch`: whether 101 is an answer.
+    /// whole. `may_switch`: whether 101 is an answer. `spare` is a map to be
+    /// filled, whose room is taken over.
     ///
     /// # Errors
     /// It is no HTTP/1, or could be read in two ways.
-    pub fn take(&mut self, input: &mut BytesMut, may_switch: bool) -> Result<Option<Head>, Wrong> {
+    pub fn take(
+        &mut self,
+        input: &mut BytesMut,
+        may_switch: bool,
+        spare: &mut HeaderMap,
+    ) -> Result<Option<Head>, Wrong> {
+        if input.is_empty() {
+            return Ok(None);
+        }
         while let Some(length) = self.find_end(input)? {
-            let head = parse(input.split_to(length).freeze(), &self.lines)?;
+            let head = parse(input.split_to(length).freeze(), &self.lines, std::mem::take(spare))?;
             self.lines.clear();
             if !head.status.is_informational() {
                 self.skipped = 0;
@@ -77,7 +86,7 @@ impl HeadReader {
     }
 }
 
-fn parse(bytes: Bytes, lines: &Lines) -> Result<Head, Wrong> {
+fn parse(bytes: Bytes, lines: &Lines, mut headers: HeaderMap) -> Result<Head, Wrong> {
     if lines.count() > HEADERS_MAX + 1 {
         return Err(Wrong("its head has too many lines"));
     }
@@ -85,7 +94,8 @@ fn parse(bytes: Bytes, lines: &Lines) -> Result<Head, Wrong> {
     let start = ranges.next().and_then(|line| bytes.get(line)).unwrap_or_default();
     let (is_http_10, status) = status_of(start)?;
     // The request's id comes in on the way.
-    let mut headers = HeaderMap::with_capacity(lines.count());
+    headers.clear();
+    headers.reserve(lines.count());
     for line in ranges {
         let (name, value) = header_of(&bytes, line)?;
         headers.append(name, value);

@@ -103,6 +103,11 @@ impl Writing {
         self.is_flushed && !self.has_failed
     }
 
+    /// Whether the request may go out over another connection.
+    pub(super) fn is_unsent(&self) -> bool {
+        self.unsent_head.is_some()
+    }
+
     /// The body, where not a byte of the request was written, and none was
     /// taken from the client.
     pub(super) fn take_unsent(&mut self) -> Option<OutgoingBody> {

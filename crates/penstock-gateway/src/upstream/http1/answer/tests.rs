@@ -11,7 +11,9 @@ fn read(bytes: &[u8], method: &Method, size: usize) -> Result<Read, Wrong> {
     for piece in bytes.chunks(size) {
         input.extend_from_slice(piece);
         if answer.is_none() {
-            let Some(head) = reader.take(&mut input, false)? else { continue };
+            let Some(head) = reader.take(&mut input, false, &mut HeaderMap::new())? else {
+                continue;
+            };
             answer = Some((head.status.as_u16(), head.body(method)?));
         }
         let Some((_, body)) = &mut answer else { continue };
@@ -130,7 +132,8 @@ fn what_has_two_readings_is_refused() {
 fn connections_are_kept_where_both_sides_know() {
     let check = |head: &str, expected: bool| {
         let mut input = BytesMut::from(format!("{head}\r\n\r\n").as_str());
-        let head = HeadReader::default().take(&mut input, true).unwrap().unwrap();
+        let head =
+            HeadReader::default().take(&mut input, true, &mut HeaderMap::new()).unwrap().unwrap();
         assert_eq!(head.keeps_alive(), expected);
     };
     check("HTTP/1.1 200 OK", true);
