@@ -222,7 +222,9 @@ async fn pass(
         ends_at: by_route.into_iter().chain(by_process).min(),
     };
     let answer = match (policy, route_limit) {
-        (None, None) => attempts::attempt_once(worker, &journey, None, cx).await,
+        (None, None) if !attempts::tries_tokens(cx) => {
+            attempts::attempt_once(worker, &journey, None, cx).await
+        }
         // Apart, so that other requests do not carry its state with them.
         _ => Box::pin(as_asked(worker, live, &journey, route_limit, cx)).await,
     };

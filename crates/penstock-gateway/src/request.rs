@@ -24,6 +24,7 @@ use crate::reply::Audience;
 use crate::route::RouteInput;
 use crate::snapshot::Fallback;
 use crate::state::{BufferShare, Live, State};
+use crate::token::Turn;
 use crate::tunnel::Handover;
 
 mod head;
@@ -99,6 +100,8 @@ pub struct RequestContext {
     pub affinity_cookie: Option<AffinityCookie>,
     /// Who is asked, once ai-proxy has found it.
     pub provider: Option<Arc<dyn Provider>>,
+    /// The provider's tokens, where there is a choice.
+    pub tokens: Option<Box<Turn>>,
     /// What was fetched for it.
     pub fetched: Fetched,
     /// What one pass over a buffered JSON body found.
@@ -250,6 +253,7 @@ impl RequestContext {
             policy: None,
             affinity_cookie: None,
             provider: None,
+            tokens: None,
             fetched: Fetched::default(),
             scan: None,
             received: None,
@@ -295,6 +299,7 @@ impl RequestContext {
             policy: None,
             affinity_cookie: None,
             provider: None,
+            tokens: None,
             fetched: Fetched::default(),
             scan: None,
             received: None,
@@ -466,10 +471,23 @@ impl RequestContext {
         self.fell_back = Some(fallback);
         self.api = Api::from_path(self.uri.path());
         self.target_roll = fastrand::u32(0..100);
-        (self.policy, self.provider, self.scan) = (None, None, None);
+        (self.policy, self.scan) = (None, None);
+        self.forget_provider();
         (self.affinity_cookie, self.replaced_body) = (None, None);
         self.keeps_replaced_body = false;
         self.record.fall_back();
+    }
+
+    /// Lets somebody else answer than the provider.
+    pub fn forget_provider(&mut self) {
+        (self.provider, self.tokens) = (None, None);
+    }
+
+    /// The consumer that should meet the same token again, where the provider
+    /// keeps something for it.
+    pub fn sticky_consumer(&self) -> Option<&Arc<str>> {
+        let is_stateful = self.api.is_some_and(|api| api.is_stateful());
+        self.record.consumer.as_ref().filter(|_| is_stateful)
     }
 
     /// Puts a body that was read, and sent, back for another attempt.

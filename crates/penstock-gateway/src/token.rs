@@ -51,7 +51,7 @@ pub type ServiceName<'a> = (&'a Arc<str>, u16);
 /// What is known of one token.
 pub struct TokenHealth {
     /// What is shown of it: the beginning of its digest.
-    pub label: Box<str>,
+    pub label: Arc<str>,
     /// Failures in a row.
     failures: AtomicU32,
     /// Checks in a row that passed while it was put aside.
@@ -240,6 +240,58 @@ impl Keyring {
             return false;
         }
         failover.statuses.contains(status) && token.fail(failover, service, now_ms())
+    }
+}
+
+/// The tokens that one request tries.
+pub struct Turn {
+    /// The provider's tokens.
+    pub keyring: Arc<Keyring>,
+    current: Option<usize>,
+    tried: Vec<usize>,
+}
+
+impl Turn {
+    /// None was tried.
+    pub fn new(keyring: Arc<Keyring>) -> Self {
+        Self { keyring, current: None, tried: Vec::new() }
+    }
+
+    /// The token of this attempt. `sticky` is as for [`Keyring::choose`].
+    pub fn token(&mut self, sticky: Option<&str>) -> Option<&Token> {
+        if self.current.is_none() {
+            self.current = self.keyring.choose(sticky, &self.tried, fastrand::u64(..));
+        }
+        self.keyring.provider.tokens().get(self.current?)
+    }
+
+    /// What is known of the token of this attempt.
+    pub fn health(&self) -> Option<&Arc<TokenHealth>> {
+        self.keyring.tokens().get(self.current?)
+    }
+
+    /// Takes what was answered to this attempt.
+    pub fn note(&self, head: (StatusCode, &HeaderMap), service: ServiceName<'_>) {
+        let Some(at) = self.current else { return };
+        if self.keyring.note(at, head, service)
+            && let Some(token) = self.health()
+        {
+            let provider = self.keyring.provider.id();
+            let status = head.0.as_u16();
+            tracing::warn!(provider, token = &*token.label, status, "a token is put aside");
+        }
+    }
+
+    /// Goes on to another token; `false` where there is none that is fit.
+    pub fn advance(&mut self) -> bool {
+        let Some(current) = self.current else { return true };
+        self.tried.push(current);
+        let next = self.keyring.choose(None, &self.tried, fastrand::u64(..));
+        match next {
+            Some(_) => self.current = next,
+            None => drop(self.tried.pop()),
+        }
+        next.is_some()
     }
 }
 

@@ -441,7 +441,14 @@ fn every_field_of_the_access_log_is_documented() {
     let client = "192.0.2.1:5".parse().unwrap();
     let id = RequestId::random();
     let mut record = AccessRecord::begin(&id, client, &http::Method::GET, "host", "/");
-    record.attempts.push(AttemptRecord { endpoint: client, outcome: "ok" });
+    record.attempts.push(AttemptRecord {
+        endpoint: client,
+        outcome: "ok",
+        provider: None,
+        token: None,
+        status: None,
+        ended: std::time::Duration::ZERO,
+    });
     record.fallback_from = Some("a".into());
     for text in [&mut record.route, &mut record.service, &mut record.consumer] {
         *text = Some("a".into());

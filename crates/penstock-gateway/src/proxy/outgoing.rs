@@ -8,10 +8,9 @@ use http::header::{
 use http::uri::Scheme;
 use http::{Method, Request, Uri};
 use penstock_llm::LlmError;
-use penstock_llm::provider::{BodyEdit, Provider, Target, UpstreamRequest};
+use penstock_llm::provider::{BodyEdit, Provider, Target, Token, UpstreamRequest};
 
 use super::WEBSOCKET;
-use crate::attempt;
 use crate::body::OutgoingBody;
 use crate::error::{ErrorKind, GatewayError};
 use crate::reply::X_REQUEST_ID;
@@ -33,7 +32,14 @@ pub(crate) fn prepare(
     cx: &mut RequestContext,
 ) -> Result<Request<OutgoingBody>, GatewayError> {
     let edits = match cx.provider.clone() {
-        Some(provider) => ask(&*provider, cx)?,
+        Some(provider) => {
+            let sticky = cx.sticky_consumer().cloned();
+            let token = match &mut cx.tokens {
+                Some(turn) => turn.token(sticky.as_deref()).cloned(),
+                None => provider.tokens().first().cloned(),
+            };
+            ask(&*provider, token.as_ref(), cx)?
+        }
         None => UpstreamRequest::default(),
     };
     // A clone would have to make room for them by hashing all names anew.
@@ -130,16 +136,16 @@ pub(super) fn adapt(
 }
 
 /// What the provider wants to be asked, with the token of this attempt.
-fn ask(provider: &dyn Provider, cx: &RequestContext) -> Result<UpstreamRequest, GatewayError> {
+fn ask(
+    provider: &dyn Provider,
+    token: Option<&Token>,
+    cx: &RequestContext,
+) -> Result<UpstreamRequest, GatewayError> {
     // An upstream that answers TRACE would show the caller the provider's
     // token.
     if cx.method == Method::TRACE {
         return Err(GatewayError::new(ErrorKind::UnsupportedApi));
     }
-    let tokens = provider.tokens();
-    let sticky = cx.record.consumer.as_deref();
-    let sticky = sticky.filter(|_| cx.api.is_some_and(|api| api.is_stateful()));
-    let token = tokens.get(attempt::choose_token(tokens.len(), sticky, fastrand::u64(..)));
     let target = Target { token };
     provider.request(&cx.llm_request(), &target, &cx.fetched).map_err(|error| match error {
         LlmError::InvalidRequest(message) => {
