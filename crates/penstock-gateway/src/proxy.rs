@@ -31,7 +31,7 @@ pub use self::affinity::AffinityCookie;
 use self::attempts::{Answered, Journey};
 pub use self::fallback::Received;
 pub(crate) use self::fallback::destination;
-pub(crate) use self::outgoing::prepare;
+pub(crate) use self::outgoing::{ConnectionWishes, adapt, prepare};
 use crate::Gateway;
 use crate::attempt;
 use crate::body::{ClientBody, Recorder};

@@ -9,6 +9,8 @@
 //! Invariant: a provider whose every token is put aside is still asked: to
 //! fail is better than to refuse what might work.
 
+pub mod check;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};

@@ -8,7 +8,7 @@ use http::header::HOST;
 use http::{Method, Response, StatusCode};
 use penstock_llm::provider::availability::RetryOnFailure;
 
-use super::outgoing::{adapt, prepare};
+use super::outgoing::{ConnectionWishes, adapt, prepare};
 use super::{Worker, affinity};
 use crate::access_log::AttemptRecord;
 use crate::attempt;
@@ -177,7 +177,7 @@ pub(super) async fn attempt_once(
         true => request.headers().get(HOST).map(host_of).unwrap_or_default(),
         false => Box::default(),
     };
-    adapt(&mut request, &service.service, cx)?;
+    adapt(&mut request, &service.service, ConnectionWishes::of(cx))?;
     let dialer = Dialer {
         pool: &worker.pool,
         tls: &worker.tls,

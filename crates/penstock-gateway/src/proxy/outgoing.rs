@@ -101,21 +101,37 @@ fn rewritten(uri: Uri, cx: &RequestContext) -> Result<Uri, GatewayError> {
     path.parse().map_err(|_| GatewayError::new(ErrorKind::InvalidRequest))
 }
 
+/// What a client asks of the connection rather than of the service.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ConnectionWishes {
+    /// To speak another protocol on it.
+    pub(crate) upgrades: bool,
+    /// To get trailers.
+    pub(crate) takes_trailers: bool,
+}
+
+impl ConnectionWishes {
+    /// Those of a request.
+    pub(super) fn of(cx: &RequestContext) -> Self {
+        Self { upgrades: cx.upgrade.is_some(), takes_trailers: cx.takes_trailers }
+    }
+}
+
 /// Puts a request into the form of the version that its service speaks.
-pub(super) fn adapt(
+pub(crate) fn adapt(
     request: &mut Request<OutgoingBody>,
     service: &Service,
-    cx: &RequestContext,
+    wishes: ConnectionWishes,
 ) -> Result<(), GatewayError> {
     if !service.protocol.is_http2() {
-        if cx.upgrade.is_some() {
+        if wishes.upgrades {
             let headers = request.headers_mut();
             headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
             headers.insert(UPGRADE, WEBSOCKET);
         }
         return Ok(());
     }
-    if cx.upgrade.is_some() {
+    if wishes.upgrades {
         return Err(GatewayError::new(ErrorKind::UpgradeRefused)
             .because("the service speaks HTTP/2, which switches to nothing"));
     }
@@ -128,7 +144,7 @@ pub(super) fn adapt(
         .path_and_query(path)
         .build();
     *request.uri_mut() = uri.map_err(|_| GatewayError::new(ErrorKind::InvalidRequest))?;
-    if cx.takes_trailers {
+    if wishes.takes_trailers {
         request.headers_mut().insert(TE, HeaderValue::from_static("trailers"));
     }
     request.body_mut().keep_trailers();
