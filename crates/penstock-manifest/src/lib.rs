@@ -33,4 +33,4 @@ pub mod yaml;
 
 pub use diagnostic::{Code, Diagnostic, Severity};
 pub use node::{Cursor, Map, Node, Position, Source, Value};
-pub use resource::{BrokenDocument, Listing, Metadata, Resource, ResourceKey, Revision};
+pub use resource::{BrokenDocument, Known, Listing, Metadata, Resource, ResourceKey, Revision};

@@ -1,9 +1,10 @@
 //! A resource: one document with a kind, a name and a tree of values.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::diagnostic::Diagnostic;
+use crate::kind::ingress;
 use crate::node::{Cursor, Node, Position, Source};
 
 /// The namespace that Higress runs in; what a document in a file store
@@ -61,6 +62,36 @@ pub struct Resource {
     pub metadata: Metadata,
     /// The whole document. A flat Ingress has been given the ordinary shape.
     pub root: Node,
+    /// What has been read out of it; nothing for a new one.
+    pub known: Known,
+}
+
+/// What was read out of a resource, for those who ask again: after a change
+/// of one file, all others hold the same resources as before.
+///
+/// Invariant: it is only filled for a resource that is shared, by
+/// `&Arc<Resource>`, and nothing changes one in place: whoever wants another
+/// one changes a clone, which knows nothing.
+#[derive(Default)]
+pub struct Known {
+    /// Whether it refers to Secrets.
+    pub(crate) mentions_secret: OnceLock<bool>,
+    /// The Ingress that it is, with the findings.
+    pub(crate) ingress: OnceLock<Box<ingress::Read>>,
+}
+
+/// A clone is there to be changed.
+impl Clone for Known {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+/// It says nothing that the document does not.
+impl fmt::Debug for Known {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Known")
+    }
 }
 
 impl Resource {
@@ -135,4 +166,65 @@ pub struct Listing {
     pub diagnostics: Vec<Diagnostic>,
     /// The hash of the content.
     pub revision: Revision,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kind::ingress::Ingress;
+    use crate::read::{FilePath, read_file};
+    use crate::template::Secrets;
+
+    const INGRESS: &str = "
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: web, annotations: {higress.io/rewrite-target: /x}}
+spec:
+  typo: 1
+  rules:
+  - host: a.example.com
+    http: {paths: [{path: /a, backend: {service: {name: web, port: {number: 80}}}}]}
+";
+
+    fn web() -> Arc<Resource> {
+        let read = read_file(&FilePath::standalone("web.yaml"), INGRESS);
+        read.resources.first().unwrap().clone()
+    }
+
+    /// The hosts, and the findings.
+    fn hosts(resource: &Arc<Resource>) -> (Vec<&str>, Vec<Diagnostic>) {
+        let mut findings = Vec::new();
+        let ingress = Ingress::of(resource, &mut findings);
+        let rules = ingress.iter().flat_map(|ingress| &ingress.rules);
+        (rules.map(|rule| &*rule.host).collect(), findings)
+    }
+
+    #[test]
+    fn what_is_known_is_what_is_read() {
+        let web = web();
+        let mut findings = Vec::new();
+        Ingress::parse(&web, &mut findings).unwrap();
+        assert_eq!(findings.len(), 1);
+        for _ in 0..2 {
+            assert_eq!(hosts(&web), (vec!["a.example.com"], findings.clone()));
+        }
+    }
+
+    #[test]
+    fn a_clone_knows_nothing() {
+        let web = web();
+        let secrets = Secrets::of(&[]);
+        assert_eq!(hosts(&web).0, ["a.example.com"]);
+        assert!(secrets.mark(&web, &mut Vec::new()).is_none());
+        let mut changed = Resource::clone(&web);
+        let metadata = changed.root.get_mut("metadata").unwrap();
+        let rewrite = metadata.get_mut("annotations").unwrap().get_mut("higress.io/rewrite-target");
+        rewrite.unwrap().value = crate::Value::String("/${secret.a.b}".into());
+        let rules = changed.root.get_mut("spec").unwrap().get_mut("rules").unwrap();
+        rules.value = crate::Value::List(Vec::new());
+        let changed = Arc::new(changed);
+        assert!(hosts(&changed).0.is_empty());
+        assert!(secrets.mark(&changed, &mut Vec::new()).is_some());
+        assert!(secrets.mark(&web, &mut Vec::new()).is_none());
+    }
 }

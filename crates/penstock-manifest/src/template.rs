@@ -46,7 +46,7 @@ impl<'a> Secrets<'a> {
     /// The resource with the values of Secrets in place of references to
     /// them, and [`Value::Unresolved`] where there is none. `None` where it
     /// has no references.
-    pub fn fill(&self, resource: &Resource, used: &mut Scrubber) -> Option<Resource> {
+    pub fn fill(&self, resource: &Arc<Resource>, used: &mut Scrubber) -> Option<Resource> {
         self.change(resource, &mut |text, _| match self.replace(text, &mut used.values) {
             Ok(filled) => Some(Value::String(filled.into())),
             Err(_) => Some(Value::Unresolved(text.into())),
@@ -55,7 +55,11 @@ impl<'a> Secrets<'a> {
 
     /// The resource with only [`Value::Unresolved`] put in, and a finding for
     /// each. `None` where nothing of it is unresolved.
-    pub fn mark(&self, resource: &Resource, diagnostics: &mut Vec<Diagnostic>) -> Option<Resource> {
+    pub fn mark(
+        &self,
+        resource: &Arc<Resource>,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> Option<Resource> {
         let mut is_marked = false;
         let marked = self.change(resource, &mut |text, cursor| {
             let problem = self.replace(text, &mut Used::new()).err()?;
@@ -82,14 +86,16 @@ impl<'a> Secrets<'a> {
 
     fn change(
         &self,
-        resource: &Resource,
+        resource: &Arc<Resource>,
         replacement: &mut dyn FnMut(&str, &Cursor<'_>) -> Option<Value>,
     ) -> Option<Resource> {
         let is_concerned = matches!(&*resource.key.kind, "Ingress" | "WasmPlugin" | "EnvoyFilter");
-        if !is_concerned || !mentions_secret(&resource.root) {
+        let mentions =
+            || *resource.known.mentions_secret.get_or_init(|| mentions_secret(&resource.root));
+        if !is_concerned || !mentions() {
             return None;
         }
-        let mut changed = resource.clone();
+        let mut changed = Resource::clone(resource);
         let (root, source) = (&mut changed.root, &resource.source);
         if let Some(spec) = root.get_mut("spec") {
             let original = spec.clone();

@@ -102,5 +102,6 @@ fn restore(node: Node) -> Option<Resource> {
             resource_version: field("resourceVersion")?.into(),
         },
         root: node.get("content")?.clone(),
+        known: penstock_manifest::Known::default(),
     })
 }

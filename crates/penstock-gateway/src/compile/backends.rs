@@ -67,6 +67,11 @@ pub(super) fn total(targets: &[WeightedTarget]) -> u64 {
 
 /// Turns declared weights into shares of 100.
 pub(super) fn normalise(targets: &mut [WeightedTarget], total: u64) {
+    if let [only] = targets {
+        // Nearly all routes have one, which gets everything.
+        only.weight = 100;
+        return;
+    }
     let weights: Vec<u32> = targets.iter().map(|target| target.weight).collect();
     for (target, share) in targets.iter_mut().zip(normalise_weights(&weights, total)) {
         target.weight = share;

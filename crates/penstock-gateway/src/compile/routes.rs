@@ -2,7 +2,7 @@
 //! (Higress: pkg/ingress/config/ingress_config.go, `convertVirtualService`).
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -26,6 +26,7 @@ use super::services::Services;
 use super::sources::DomainSources;
 use super::tls_secrets::TlsSecrets;
 use super::{Options, certificates, downstream_tls, upstream_tls};
+use crate::FastMap;
 use crate::policy::{RateLimit, RoutePolicy};
 use crate::route::{self, CompiledCondition, PathMatch, Role, RouteConditions};
 use crate::snapshot::{
@@ -48,7 +49,7 @@ pub(super) const AUTHENTICATION_MISSING: &str =
 
 /// What makes two paths the same route: the host, how the path is compared,
 /// the path, the methods and the other conditions.
-type RouteKey = (Box<str>, PathKind, Box<str>, Vec<Box<str>>, Vec<Condition>);
+type RouteKey<'i> = (&'i str, PathKind, &'i str, Vec<Box<str>>, Vec<Condition>);
 
 /// How a path is compared, whatever its `pathType` says.
 #[derive(PartialEq, Eq, Hash)]
@@ -58,7 +59,7 @@ enum PathKind {
 }
 
 /// The routes that there are, by what makes them the same.
-type Claimed = HashMap<RouteKey, Claim>;
+type Claimed<'i> = FastMap<RouteKey<'i>, Claim>;
 
 /// Whose a path on a host is.
 struct Claim {
@@ -87,7 +88,11 @@ pub(super) fn compile(
         ))
     });
     let protected = protected_ingresses(resources);
-    let mut claimed = Claimed::new();
+    // Many routes are costly to move whenever there is no more room.
+    let read = ingresses.iter().filter_map(|resource| Ingress::of(resource, &mut Vec::new()));
+    let paths = read.flat_map(|ingress| &ingress.rules).map(|rule| rule.paths.len()).sum();
+    snapshot.routes.reserve(paths);
+    let mut claimed = Claimed::with_capacity_and_hasher(paths, Default::default());
     let mut canaries = Vec::new();
     let mut app_roots = BTreeMap::new();
     let secrets = TlsSecrets::new(resources);
@@ -97,20 +102,20 @@ pub(super) fn compile(
     let mut default_backends = DefaultBackends::default();
     let mut domain_sources = DomainSources::default();
     for resource in ingresses {
-        let Some(ingress) = Ingress::parse(resource, diagnostics) else {
+        let Some(ingress) = Ingress::of(resource, diagnostics) else {
             continue;
         };
         if !is_of_class(&ingress, resource, inputs.options, diagnostics) {
             continue;
         }
         let mut options = RouteOptions::parse(resource, diagnostics);
-        options.ssl_redirect |= domains.force(&ingress);
-        certificates.add(&ingress, resource, diagnostics);
+        options.ssl_redirect |= domains.force(ingress);
+        certificates.add(ingress, resource, diagnostics);
         policy::report_missing(&options, resource, diagnostics);
-        domain_sources.add(&ingress, &options.domain_sources);
+        domain_sources.add(ingress, &options.domain_sources);
         let closed_hosts = match options.is_canary {
             true => HashSet::new(),
-            false => wishes.add(&ingress, resource, &options, diagnostics),
+            false => wishes.add(ingress, resource, &options, diagnostics),
         };
         let (identity, is_usable) =
             upstream_tls::identity(&options, resource, &secrets, diagnostics);
@@ -129,7 +134,7 @@ pub(super) fn compile(
             canaries.push((builder, ingress));
             continue;
         }
-        builder.add_routes(&ingress, &mut claimed, snapshot, diagnostics);
+        builder.add_routes(ingress, &mut claimed, snapshot, diagnostics);
         for rule in ingress.rules.iter().filter(|_| builder.options.app_root.is_some()) {
             app_roots.insert(rule.host.clone(), builder.options.app_root.clone());
         }
@@ -139,10 +144,10 @@ pub(super) fn compile(
             destinations: builder.options.destinations.as_deref(),
             inputs,
             wants_authentication: builder.wants_authentication,
-            closed: downstream_tls::unprotected(&ingress, resource, &builder.options, diagnostics)
+            closed: downstream_tls::unprotected(ingress, resource, &builder.options, diagnostics)
                 .or(builder.options.closed),
         };
-        default_backends.add(&ingress, &origin, diagnostics);
+        default_backends.add(ingress, &origin, diagnostics);
     }
     for (builder, ingress) in &canaries {
         if builder.asks_in_vain(ingress, &wishes, diagnostics) {
@@ -168,7 +173,7 @@ pub(super) fn compile(
 }
 
 /// Turns the weights of all routes into shares, once no canary follows.
-fn normalise_weights(claimed: &Claimed, snapshot: &mut Snapshot) {
+fn normalise_weights(claimed: &Claimed<'_>, snapshot: &mut Snapshot) {
     for claim in claimed.values() {
         let route = claim.index.and_then(|index| snapshot.routes.get_mut(index.0 as usize));
         if let Some(route) = route {
@@ -239,10 +244,10 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    fn add_routes(
+    fn add_routes<'i>(
         &mut self,
-        ingress: &Ingress,
-        claimed: &mut Claimed,
+        ingress: &'i Ingress,
+        claimed: &mut Claimed<'i>,
         snapshot: &mut Snapshot,
         diagnostics: &mut Vec<Diagnostic>,
     ) {
@@ -389,7 +394,7 @@ impl Builder<'_> {
     }
 
     /// Higress: controller.go, `createRuleKey`.
-    fn key(&self, rule: &Rule, path: &Path) -> RouteKey {
+    fn key<'i>(&self, rule: &'i Rule, path: &'i Path) -> RouteKey<'i> {
         let text = path_text(path, self.options.has_rewrite);
         let regex = self.options.path_regex(text);
         let kind = regex.map_or(PathKind::Written(path.path_type), PathKind::Regex);
@@ -398,7 +403,7 @@ impl Builder<'_> {
             PathKind::Written(PathType::Exact) | PathKind::Regex(_) => text,
         };
         let (methods, others) = (&self.options.methods, &self.options.conditions);
-        (rule.host.clone(), kind, text.into(), methods.clone(), others.clone())
+        (&*rule.host, kind, text, methods.clone(), others.clone())
     }
 
     /// The finding about a path that another one takes.
@@ -533,9 +538,18 @@ fn path_text(path: &Path, has_rewrite: bool) -> &str {
 
 pub(super) fn add_to_host(hosts: &mut Hosts, host: &str, index: RouteIndex) {
     match host.strip_prefix("*.") {
-        Some(parent) => hosts.wildcard.entry(parent.into()).or_default().push(index),
+        Some(parent) => add_to_list(&mut hosts.wildcard, parent, index),
         None if host == "*" => hosts.any.push(index),
-        None => hosts.exact.entry(host.into()).or_default().push(index),
+        None => add_to_list(&mut hosts.exact, host, index),
+    }
+}
+
+fn add_to_list(lists: &mut FastMap<Box<str>, Vec<RouteIndex>>, host: &str, index: RouteIndex) {
+    match lists.get_mut(host) {
+        Some(list) => list.push(index),
+        None => {
+            lists.insert(host.into(), vec![index]);
+        }
     }
 }
 

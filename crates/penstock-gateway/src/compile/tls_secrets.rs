@@ -52,11 +52,14 @@ pub(super) fn referred(
         uses.entry(secret).or_default().certificate = true;
     }
     let asks = |resource: &&Arc<Resource>| {
+        let metadata = resource.root.get("metadata");
+        let annotations = metadata.and_then(|metadata| metadata.get("annotations")?.as_map());
+        let mut entries = annotations.iter().flat_map(|annotations| &annotations.entries);
         &*resource.key.kind == "Ingress"
-            && ["auth-tls-secret", "proxy-ssl-secret"].iter().any(|key| {
-                let mut prefixes = [HIGRESS, NGINX].iter();
-                prefixes
-                    .any(|prefix| resource.annotation_cursor(&format!("{prefix}{key}")).is_some())
+            && entries.any(|entry| {
+                let mut keys = [HIGRESS, NGINX].iter().map(|prefix| entry.key.strip_prefix(prefix));
+                keys.any(|key| matches!(key, Some("auth-tls-secret" | "proxy-ssl-secret")))
+                    && !entry.node.is_null()
             })
     };
     let mut asking = resources.iter().filter(asks).peekable();

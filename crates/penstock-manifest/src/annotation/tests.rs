@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::node::{Entry, Map, Node, Position, Source, Value};
-use crate::resource::{Metadata, ResourceKey};
+use crate::resource::{Known, Metadata, ResourceKey};
 
 /// An Ingress `shop/web` with these annotations. A key without a prefix is
 /// Higress'; `nginx:KEY` is the nginx form.
@@ -29,6 +29,7 @@ fn ingress(annotations: &[(&str, &str)]) -> Resource {
         source: Source { file: "web.yaml".into(), document: 0, at: Position::default() },
         metadata: Metadata::default(),
         root: Node::synthetic(map(vec![("metadata".to_owned(), map(metadata))])),
+        known: Known::default(),
     }
 }
 

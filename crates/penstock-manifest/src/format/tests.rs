@@ -53,6 +53,8 @@ fn what_is_broken_has_a_line() {
     assert_eq!(found.len(), 1);
     assert_eq!((&*found[0].file, found[0].line), ("a.yaml", 4), "{found:?}");
     assert_eq!(format("a.json", "{\"a\": 1\n").unwrap_err().len(), 1);
+    // Only the first mark is one.
+    assert_eq!(format("a.yaml", "\u{feff}\u{feff}%a:\r\n\r\nb: c\n").unwrap_err().len(), 1);
 }
 
 #[test]

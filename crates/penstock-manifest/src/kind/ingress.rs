@@ -1,6 +1,8 @@
 //! `networking.k8s.io/v1` Ingress, with Higress' defaults applied
 //! (Higress: pkg/ingress/kube/ingressv1/controller.go).
 
+use std::sync::Arc;
+
 use crate::diagnostic::{
     Diagnostic, INGRESS_EMPTY, INVALID_VALUE, PATH_DROPPED, ROUTE_WITHOUT_PATHS,
 };
@@ -86,7 +88,27 @@ pub enum Backend {
     Resource,
 }
 
+/// What [`Ingress::parse`] said.
+pub(crate) struct Read {
+    ingress: Option<Ingress>,
+    diagnostics: Box<[Diagnostic]>,
+}
+
 impl Ingress {
+    /// The same as [`parse`](Self::parse), which is done once for a resource.
+    pub fn of<'r>(
+        resource: &'r Arc<Resource>,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> Option<&'r Self> {
+        let read = resource.known.ingress.get_or_init(|| {
+            let mut found = Vec::new();
+            let ingress = Self::parse(resource, &mut found);
+            Box::new(Read { ingress, diagnostics: found.into() })
+        });
+        diagnostics.extend_from_slice(&read.diagnostics);
+        read.ingress.as_ref()
+    }
+
     /// Reads an Ingress; what cannot be used is left out with a finding.
     /// `None` where Higress rejects the whole object.
     pub fn parse(resource: &Resource, diagnostics: &mut Vec<Diagnostic>) -> Option<Self> {
@@ -186,7 +208,10 @@ fn parse_rule(rule: &Cursor<'_>, diagnostics: &mut Vec<Diagnostic>) -> Option<Ru
         );
         return None;
     };
-    let paths = paths.items().filter_map(|path| parse_path(&path, diagnostics)).collect();
+    let paths = paths.items().filter_map(|path| parse_path(&path, diagnostics));
+    let mut paths: Vec<Path> = paths.collect();
+    // They are kept as long as the resource is.
+    paths.shrink_to_fit();
     Some(Rule { host, at, paths })
 }
 

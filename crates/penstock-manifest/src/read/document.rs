@@ -11,7 +11,7 @@ use crate::kind::{self, KindRow, envoy_filter};
 use crate::node::{Cursor, Entry, Map, Node, Source, Value};
 use crate::read::FilePath;
 use crate::read::guess::{self, add_absent};
-use crate::resource::{BrokenDocument, Metadata, Resource, ResourceKey, SYSTEM_NAMESPACE};
+use crate::resource::{BrokenDocument, Known, Metadata, Resource, ResourceKey, SYSTEM_NAMESPACE};
 
 /// What a flat Ingress has at its top, by where it belongs
 /// (Higress standalone: src/apiserver/pkg/codec/flat_resources.go).
@@ -86,7 +86,7 @@ impl<'a> Reader<'a> {
             self.diagnostics.push(draft.finding("kind", &UNKNOWN_KIND, message));
         }
         let Draft { root, source, .. } = draft;
-        let resource = Resource { key, source, metadata, root };
+        let resource = Resource { key, source, metadata, root, known: Known::default() };
         if row.kind == "EnvoyFilter" {
             // Most of them are foreign, which is known by nothing but the content.
             envoy_filter::fallbacks(&resource, &mut self.diagnostics);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::kind;
 use crate::kind::config_map::INTERNAL_SUFFIX;
 use crate::node::{Entry, Map, Node, Position, Source, Value};
-use crate::resource::{Metadata, Resource, ResourceKey, SYSTEM_NAMESPACE};
+use crate::resource::{Known, Metadata, Resource, ResourceKey, SYSTEM_NAMESPACE};
 
 /// The annotation of what the console keeps to itself.
 const COMMENT: &str = "PLEASE DO NOT EDIT DIRECTLY. This resource is managed by Higress.";
@@ -112,6 +112,7 @@ impl Draft {
             source: Source { file: "".into(), document: 0, at: Position::default() },
             metadata: Metadata::default(),
             root: map(root),
+            known: Known::default(),
         };
         resource.source.file = Arc::from(super::file_path(&resource));
         resource

@@ -31,8 +31,9 @@ enum Section {
 /// The text of a file with every document arranged. Line ends are `\n`, and
 /// there is no byte order mark.
 pub(crate) fn format(text: &str, arrange: &dyn Fn(&mut Layout)) -> Result<String, Refused> {
+    // As it came: what is taken off could uncover something else.
+    let documents = super::parse(text);
     let text = normalise(text);
-    let documents = super::parse(&text);
     let errors: Vec<_> = documents.iter().filter_map(|found| found.result.clone().err()).collect();
     if !errors.is_empty() {
         return Err(Refused::Broken(errors));

@@ -62,6 +62,9 @@ pub struct Directory {
     /// The content of every file that was there last time.
     cache: Mutex<HashMap<Arc<str>, Cached>>,
     watching: Mutex<Option<Watching>>,
+    /// The tree as it was when a change was last reported, for the listing
+    /// that follows.
+    seen: Arc<Mutex<Option<Scan>>>,
     unfinished: Unfinished,
     journal: Journal,
     pace: Pace,
@@ -87,9 +90,9 @@ impl Directory {
             return Err(StoreError::NotADirectory(root));
         }
         std::fs::read_dir(&root).map_err(unreadable)?;
-        let (cache, watching) = (Mutex::default(), Mutex::default());
+        let (cache, watching, seen) = (Mutex::default(), Mutex::default(), Arc::default());
         let (unfinished, journal) = (Unfinished::default(), Journal::new(&root));
-        Ok(Self { root, cache, watching, unfinished, journal, pace })
+        Ok(Self { root, cache, watching, seen, unfinished, journal, pace })
     }
 
     /// The path of a file as the user would name it.
@@ -255,8 +258,15 @@ impl Directory {
 
     fn files_on_disk(&self) -> Result<Vec<Arc<FileContent>>, StoreError> {
         let unreadable = |reason| self.unreadable(reason);
-        let mut scan = scan::scan(&self.root).map_err(unreadable)?;
-        let mut attempt = 1;
+        let seen = lock(&self.seen).take();
+        // What was seen for a report is compared with the tree in any case,
+        // and is no attempt of its own.
+        let mut is_new = seen.is_none();
+        let mut attempt = usize::from(is_new);
+        let mut scan = match seen {
+            Some(seen) => seen,
+            None => scan::scan(&self.root).map_err(unreadable)?,
+        };
         loop {
             let (contents, is_cached) = self.read_all(&scan);
             lock(&self.cache).clone_from(&contents);
@@ -264,8 +274,9 @@ impl Directory {
             // of two states, such as half of a ConfigMap mount that was
             // swapped. What never rests is taken as it is: another change
             // will be reported.
-            let is_one_state = is_cached || attempt >= ATTEMPTS_MAX || {
+            let is_one_state = (is_cached && is_new) || attempt >= ATTEMPTS_MAX || {
                 let next = scan::scan(&self.root).map_err(unreadable)?;
+                is_new = true;
                 let previous = std::mem::replace(&mut scan, next);
                 previous.fingerprint() == scan.fingerprint()
             };
@@ -383,7 +394,8 @@ impl Store for Directory {
     fn watch(&self) -> watch::Receiver<u64> {
         lock(&self.watching)
             .get_or_insert_with(|| {
-                Watching::start(self.root.clone(), self.pace, self.unfinished.clone())
+                let (unfinished, seen) = (self.unfinished.clone(), self.seen.clone());
+                Watching::start(self.root.clone(), self.pace, unfinished, seen)
             })
             .subscribe()
     }

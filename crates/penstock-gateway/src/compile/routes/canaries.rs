@@ -16,10 +16,10 @@ use crate::snapshot::{Route, RouteIndex, ServiceIndex, Snapshot, WeightedTarget}
 impl Builder<'_> {
     /// Adds what a canary takes of its base routes: those of the same host,
     /// path and conditions.
-    pub(super) fn add_canary(
+    pub(super) fn add_canary<'i>(
         &self,
-        ingress: &Ingress,
-        claimed: &mut Claimed,
+        ingress: &'i Ingress,
+        claimed: &mut Claimed<'i>,
         snapshot: &mut Snapshot,
         diagnostics: &mut Vec<Diagnostic>,
     ) {

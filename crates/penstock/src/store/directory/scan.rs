@@ -110,22 +110,22 @@ pub(super) fn scan(root: &Path) -> io::Result<Scan> {
     let mut queue = VecDeque::from([(root.to_path_buf(), String::new())]);
     let mut links = VecDeque::new();
     while let Some((path, relative)) = queue.pop_front().or_else(|| links.pop_front()) {
-        let names = std::fs::metadata(&path).and_then(|metadata| {
+        let entries = std::fs::metadata(&path).and_then(|metadata| {
             let identity = Identity::of(&metadata);
             if !seen.insert(identity) {
                 return Ok(None);
             }
-            let names = sorted_names(&path)?;
+            let entries = sorted_entries(&path)?;
             scan.directories.push((path.clone(), identity));
-            Ok(Some(names))
+            Ok(Some(entries))
         });
-        match names {
+        match entries {
             Ok(None) => {}
-            Ok(Some(names)) => {
-                for name in names {
+            Ok(Some(entries)) => {
+                for (name, own) in entries {
                     let entry = path.join(&name);
                     let relative = format!("{relative}{name}");
-                    match look_at(&entry, &name) {
+                    match look_at(&entry, &name, own) {
                         Seen::Nothing => {}
                         Seen::Directory => queue.push_back((entry, relative + "/")),
                         Seen::LinkedDirectory => {
@@ -176,8 +176,9 @@ enum Seen {
     File { stamp: Stamp, error: Option<io::Error>, is_link: bool },
 }
 
-fn look_at(path: &Path, name: &str) -> Seen {
-    let Ok(own) = std::fs::symlink_metadata(path) else { return Seen::Nothing };
+/// What a path stands for; `own` is what it looks like itself, which of a link
+/// is not what it leads to.
+fn look_at(path: &Path, name: &str, own: Metadata) -> Seen {
     let is_link = own.is_symlink();
     let followed = if is_link { std::fs::metadata(path) } else { Ok(own) };
     match followed {
@@ -199,9 +200,11 @@ pub(super) fn is_manifest(name: &str) -> bool {
     !name.starts_with('.') && [".yaml", ".yml", ".json"].iter().any(|end| name.ends_with(end))
 }
 
-/// The names in a directory that can be manifests or lead to some.
-fn sorted_names(directory: &Path) -> io::Result<Vec<String>> {
-    let mut names = Vec::new();
+/// The names in a directory that can be manifests or lead to some, each with
+/// what it looks like. That is asked of the open directory, which spares the
+/// system the way to each of many thousands of files.
+fn sorted_entries(directory: &Path) -> io::Result<Vec<(String, Metadata)>> {
+    let mut entries = Vec::new();
     for entry in std::fs::read_dir(directory)? {
         let entry = entry?;
         // A name that is not UTF-8 cannot be shown, nor name a resource.
@@ -209,9 +212,10 @@ fn sorted_names(directory: &Path) -> io::Result<Vec<String>> {
         // Spares a stat for what is neither.
         let is_plain_file = entry.file_type().is_ok_and(|file_type| file_type.is_file());
         if !name.starts_with('.') && (!is_plain_file || is_manifest(&name)) {
-            names.push(name);
+            // What cannot be looked at has been removed meanwhile.
+            entries.extend(entry.metadata().ok().map(|own| (name, own)));
         }
     }
-    names.sort_unstable();
-    Ok(names)
+    entries.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(entries)
 }

@@ -236,6 +236,21 @@ fn what_did_not_change_stays_the_same_object() {
 }
 
 #[test]
+fn what_changes_after_a_report_is_listed() {
+    for pace in [BY_EVENTS, BY_POLLING] {
+        let dir = TempDir::new().unwrap();
+        write(dir.path().join("c.yaml"), &config_map("c", "1"));
+        let store = open_paced(dir.path(), pace);
+        let mut changes = store.watch();
+        write(dir.path().join("a.yaml"), &config_map("a", "1"));
+        assert!(has_changed(&mut changes, Duration::from_secs(10)));
+        write(dir.path().join("b.yaml"), &config_map("b", "1"));
+        fs::remove_file(dir.path().join("c.yaml")).unwrap();
+        assert_eq!(summary(&store), "a=1, b=1");
+    }
+}
+
+#[test]
 fn an_edit_of_equal_size_within_one_tick_is_read() {
     let dir = TempDir::new().unwrap();
     let store = open_paced(dir.path(), BY_EVENTS);

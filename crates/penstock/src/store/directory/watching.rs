@@ -74,8 +74,14 @@ enum Signal {
 }
 
 impl Watching {
-    /// Starts to watch. Every change after this returns is reported.
-    pub(super) fn start(root: PathBuf, pace: Pace, unfinished: Unfinished) -> Self {
+    /// Starts to watch. Every change after this returns is reported, and what
+    /// the tree looked like put into `seen` before.
+    pub(super) fn start(
+        root: PathBuf,
+        pace: Pace,
+        unfinished: Unfinished,
+        seen: Arc<Mutex<Option<Scan>>>,
+    ) -> Self {
         let (signals, received) = channel();
         let changes = watch::Sender::new(0);
         let outside = Arc::new(Mutex::new(Outside::default()));
@@ -90,8 +96,17 @@ impl Watching {
         watched.follow(&root, scan::scan(&root).ok().as_ref(), &outside);
         let last = fingerprint(&root, scan::scan(&root).ok().as_ref());
         let changes_sent = changes.clone();
-        let thread =
-            Thread { root, pace, watched, outside, unfinished, received, changes: changes_sent };
+        let thread = Thread {
+            root,
+            pace,
+            watched,
+            outside,
+            unfinished,
+            received,
+            changes: changes_sent,
+            scan: None,
+            seen,
+        };
         let spawned = std::thread::Builder::new()
             .name("store-watch".to_owned())
             .spawn(move || thread.run(last));
@@ -176,6 +191,9 @@ struct Thread {
     unfinished: Unfinished,
     received: Receiver<Signal>,
     changes: watch::Sender<u64>,
+    /// What the last look saw.
+    scan: Option<Scan>,
+    seen: Arc<Mutex<Option<Scan>>>,
 }
 
 impl Thread {
@@ -189,15 +207,21 @@ impl Thread {
             };
             is_written |= self.unfinished.expire(self.pace.writing_max);
             let started = Instant::now();
+            // Since when it is quiet, as far as events tell; looking at a
+            // large tree takes a part of that time.
+            let mut quiet_since = started;
             let mut now = self.look();
             poll = self.pace.poll.max(started.elapsed() * POLL_SHARE);
             if now == last && !is_written {
+                self.scan = None;
                 continue;
             }
             loop {
-                let is_quiet = match self.received.recv_timeout(self.pace.quiet) {
+                let quiet = self.pace.quiet.saturating_sub(quiet_since.elapsed());
+                let is_quiet = match self.received.recv_timeout(quiet) {
                     Ok(Signal::Event { is_write }) => {
                         is_written |= is_write;
+                        quiet_since = Instant::now();
                         false
                     }
                     Err(RecvTimeoutError::Timeout) => true,
@@ -207,6 +231,7 @@ impl Thread {
                 if !is_quiet && !is_late {
                     continue;
                 }
+                quiet_since = Instant::now();
                 let next = self.look();
                 let is_settled = std::mem::replace(&mut now, next) == next;
                 if is_settled || is_late {
@@ -215,6 +240,7 @@ impl Thread {
             }
             if now != last || is_written {
                 last = now;
+                *lock(&self.seen) = self.scan.take();
                 self.changes.send_modify(|count| *count += 1);
             }
         }
@@ -222,11 +248,11 @@ impl Thread {
 
     /// The fingerprint of the tree. New directories are watched on the way.
     fn look(&mut self) -> u64 {
-        let scan = scan::scan(&self.root).ok();
-        if !self.watched.follow(&self.root, scan.as_ref(), &self.outside) {
-            return fingerprint(&self.root, scan.as_ref());
+        self.scan = scan::scan(&self.root).ok();
+        if self.watched.follow(&self.root, self.scan.as_ref(), &self.outside) {
+            self.scan = scan::scan(&self.root).ok();
         }
-        fingerprint(&self.root, scan::scan(&self.root).ok().as_ref())
+        fingerprint(&self.root, self.scan.as_ref())
     }
 }
 
