@@ -96,6 +96,8 @@ mod support;
 #[cfg(test)]
 mod tls;
 #[cfg(test)]
+mod token;
+#[cfg(test)]
 mod upgrade;
 #[cfg(test)]
 mod upstream_tls;
