@@ -483,6 +483,13 @@ impl RequestContext {
         (self.provider, self.tokens) = (None, None);
     }
 
+    /// Counts an attempt that did not get as far as an answer.
+    pub(crate) fn token_failed(&self, error: &GatewayError) {
+        if let Some(turn) = &self.tokens {
+            turn.failed(error);
+        }
+    }
+
     /// The consumer that should meet the same token again, where the provider
     /// keeps something for it.
     pub fn sticky_consumer(&self) -> Option<&Arc<str>> {

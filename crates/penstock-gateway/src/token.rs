@@ -10,9 +10,10 @@
 //! fail is better than to refuse what might work.
 
 pub mod check;
+mod standing;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
@@ -22,8 +23,10 @@ use penstock_llm::provider::availability::Failover;
 use penstock_llm::provider::{Provider, Token};
 use sha2::{Digest, Sha256};
 
+pub use self::standing::TokenStanding;
 use crate::attempt;
-use crate::health::{millis, now_ms};
+use crate::error::GatewayError;
+use crate::health::{OUTCOMES, Outcome, millis, now_ms};
 
 /// The longest time that a provider keeps a token from being used by
 /// `Retry-After`.
@@ -65,7 +68,14 @@ pub struct TokenHealth {
     /// When the next check of it is due.
     pub(crate) next_check_ms: AtomicU64,
     /// How often it was put aside.
-    pub outs: AtomicU64,
+    outs: AtomicU64,
+    /// What came of attempts with it.
+    outcomes: [AtomicU64; OUTCOMES.len()],
+    /// The checks of it that passed, and those that failed.
+    checks: [AtomicU64; 2],
+    /// When the last check ended, doubled, and one more where it passed; 0
+    /// without any.
+    last_check: AtomicU64,
     /// Host and port of the service at which it was put aside, where it is
     /// checked.
     failed_at: Mutex<Option<(Arc<str>, u16)>>,
@@ -82,6 +92,9 @@ impl TokenHealth {
             not_before_ms: AtomicU64::new(0),
             next_check_ms: AtomicU64::new(0),
             outs: AtomicU64::new(0),
+            outcomes: Default::default(),
+            checks: Default::default(),
+            last_check: AtomicU64::new(0),
             failed_at: Mutex::default(),
         }
     }
@@ -124,6 +137,13 @@ impl TokenHealth {
         self.out_since_ms.swap(now_ms.max(1), Ordering::Relaxed) == 0
     }
 
+    /// Counts what came of an attempt.
+    fn count(&self, outcome: Outcome) {
+        if let Some(count) = self.outcomes.get(outcome as usize) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     fn bring_back(&self) {
         self.out_since_ms.store(0, Ordering::Relaxed);
         self.failures.store(0, Ordering::Relaxed);
@@ -136,6 +156,11 @@ impl TokenHealth {
 
     /// Takes what a check found; whether that brought it back.
     pub(crate) fn note_check(&self, failover: &Failover, has_passed: bool) -> bool {
+        let [passed, failed] = &self.checks;
+        let count = if has_passed { passed } else { failed };
+        count.fetch_add(1, Ordering::Relaxed);
+        let now = now_ms().max(1);
+        self.last_check.store(now << 1 | u64::from(has_passed), Ordering::Relaxed);
         if !has_passed {
             self.passes.store(0, Ordering::Relaxed);
             return false;
@@ -155,8 +180,6 @@ pub struct Keyring {
     keys: Box<[TokenKey]>,
     /// Set once the snapshot comes into force.
     tokens: OnceLock<Box<[Arc<TokenHealth>]>>,
-    /// Whether a provider has ever asked to wait; most never do.
-    has_waiting: AtomicBool,
 }
 
 impl Keyring {
@@ -170,7 +193,6 @@ impl Keyring {
             keys: tokens.iter().map(|token| TokenKey::of(&**provider, token)).collect(),
             provider: provider.clone(),
             tokens: OnceLock::new(),
-            has_waiting: AtomicBool::new(false),
         }))
     }
 
@@ -190,12 +212,14 @@ impl Keyring {
     pub fn choose(&self, sticky: Option<&str>, tried: &[usize], roll: u64) -> Option<usize> {
         let count = self.keys.len();
         let failover = self.provider.failover();
-        let may_wait = self.has_waiting.load(Ordering::Relaxed);
+        let tokens = self.tokens();
         let preferred = attempt::choose_token(count, sticky, roll);
+        // Most are never put aside, and no provider ever asks to wait.
+        let may_wait = tokens.iter().any(|token| token.not_before_ms.load(Ordering::Relaxed) != 0);
         if failover.is_none() && !may_wait && tried.is_empty() {
             return Some(preferred);
         }
-        let (tokens, now) = (self.tokens(), now_ms());
+        let now = now_ms();
         let is_out = |at: usize| {
             let token = tokens.get(at).zip(failover);
             token.is_some_and(|(token, failover)| token.is_out(failover, now))
@@ -227,12 +251,12 @@ impl Keyring {
         service: ServiceName<'_>,
     ) -> bool {
         let Some(token) = self.tokens().get(at) else { return false };
+        token.count(Outcome::of_status(status));
         if status == StatusCode::TOO_MANY_REQUESTS
             && let Some(wait) = retry_after(headers)
         {
             let until = now_ms().saturating_add(millis(wait.min(RETRY_AFTER_MAX)));
             token.not_before_ms.store(until, Ordering::Relaxed);
-            self.has_waiting.store(true, Ordering::Relaxed);
         }
         let Some(failover) = self.provider.failover() else { return false };
         if status == StatusCode::OK {
@@ -281,6 +305,13 @@ impl Turn {
             let provider = self.keyring.provider.id();
             let status = head.0.as_u16();
             tracing::warn!(provider, token = &*token.label, status, "a token is put aside");
+        }
+    }
+
+    /// Takes what kept this attempt from an answer.
+    pub fn failed(&self, error: &GatewayError) {
+        if let Some((token, outcome)) = self.health().zip(Outcome::of_error(error)) {
+            token.count(outcome);
         }
     }
 
@@ -347,6 +378,8 @@ pub struct RetryBudget {
     /// In thousandths of a repetition.
     left: AtomicU64,
     filled_ms: AtomicU64,
+    made: AtomicU64,
+    refused: AtomicU64,
 }
 
 /// What each request adds: a fifth of a repetition.
@@ -359,7 +392,12 @@ const LEFT_MAX: u64 = 100 * ONE;
 
 impl Default for RetryBudget {
     fn default() -> Self {
-        Self { left: AtomicU64::new(10 * ONE), filled_ms: AtomicU64::new(0) }
+        Self {
+            left: AtomicU64::new(10 * ONE),
+            filled_ms: AtomicU64::new(0),
+            made: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+        }
     }
 }
 
@@ -381,7 +419,15 @@ impl RetryBudget {
             self.add(now_ms.saturating_sub(before).saturating_mul(PER_MS));
         }
         let taken = |left: u64| left.checked_sub(ONE);
-        self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken).is_ok()
+        let is_taken = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken).is_ok();
+        let count = if is_taken { &self.made } else { &self.refused };
+        count.fetch_add(1, Ordering::Relaxed);
+        is_taken
+    }
+
+    /// How many repetitions there were, and how many there was no budget for.
+    pub fn counts(&self) -> [u64; 2] {
+        [&self.made, &self.refused].map(|count| count.load(Ordering::Relaxed))
     }
 }
 

@@ -200,6 +200,7 @@ pub(super) async fn attempt_once(
             Ok(ready) => ready,
             Err(failure) => {
                 turn.failed(&failure);
+                cx.token_failed(&failure);
                 note(cx, address, Err(&failure));
                 has_endpoint =
                     failure.retry == MayRetry::Yes && connects_left > 0 && turn.advance();
@@ -233,6 +234,7 @@ pub(super) async fn attempt_once(
                     }
                     _ => {
                         turn.failed(&failure.error);
+                        cx.token_failed(&failure.error);
                         return Err(failure.error);
                     }
                 }

@@ -135,6 +135,19 @@ fn what_is_known_outlives_a_configuration() {
 }
 
 #[test]
+fn waiting_is_known_to_all_who_have_the_token() {
+    let tokens = Tokens::default();
+    let both = [(); 2].map(|()| keyring(&["a", "b"], serde_json::Value::Null));
+    both.iter().for_each(|keyring| tokens.bind(keyring));
+    let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static("30"))]);
+    both[0].note(0, (StatusCode::TOO_MANY_REQUESTS, &headers), (&host(), 80));
+    assert_eq!(both.each_ref().map(|keyring| chosen(keyring, &[])), [[1], [1]]);
+    let after = keyring(&["b", "a"], serde_json::Value::Null);
+    tokens.bind(&after);
+    assert_eq!(chosen(&after, &[]), [0]);
+}
+
+#[test]
 fn a_label_says_nothing_of_the_token() {
     let keyring = keyring(&["sk-secret-token", "b"], serde_json::Value::Null);
     let label = &keyring.tokens()[0].label;

@@ -196,3 +196,92 @@ fn a_provider_that_asks_to_wait_is_left_alone_with_that_token() {
         assert_ne!(token(&harbor.upstream.received()), busy);
     }
 }
+
+/// The samples of a family, without its name and in their order.
+fn samples(harbor: &Harbor, family: &str) -> Vec<String> {
+    let metrics = harbor.gateway.metrics();
+    let lines = metrics.lines().filter_map(|line| line.strip_prefix(family)?.strip_prefix('{'));
+    lines.map(str::to_owned).collect()
+}
+
+#[test]
+fn every_attempt_is_counted() {
+    let harbor = harbor(
+        "      retryOnFailure: {enabled: true, maxRetries: 2}\n      \
+         failover: {enabled: true, failureThreshold: 1, cooldownDuration: 3600000}\n",
+    );
+    harbor.upstream.once(Scenario::Status(429, "{}"));
+    harbor.upstream.once(Scenario::close());
+    assert_eq!(harbor.chat().status(), 200);
+    let used = tokens(&harbor, 3);
+    let attempts = samples(&harbor, "penstock_provider_token_attempts_total");
+    let outcomes: BTreeSet<_> =
+        attempts.iter().map(|line| line.split_once("outcome=").unwrap().1).collect();
+    let expected = ["\"2xx\"} 1", "\"4xx\"} 1", "\"upstream_closed\"} 1"];
+    assert_eq!(outcomes, BTreeSet::from(expected), "{attempts:?}");
+    let labels: BTreeSet<_> =
+        attempts.iter().map(|line| line.split_once(",outcome=").unwrap().0).collect();
+    assert_eq!(labels.len(), 3, "{attempts:?}");
+    let refused = attempts.iter().find(|line| line.contains("4xx")).unwrap();
+    let refused = refused.split_once(",outcome").unwrap().0;
+    assert_eq!(
+        samples(&harbor, "penstock_provider_token_asides_total"),
+        [format!("{refused}}} 1")]
+    );
+    let fit = samples(&harbor, "penstock_provider_token_fit");
+    assert_eq!(fit.len(), 3);
+    for line in fit {
+        let expected = if line.starts_with(refused) { "0" } else { "1" };
+        assert_eq!(line.rsplit_once(' ').unwrap().1, expected, "{line}");
+    }
+    let retries = samples(&harbor, "penstock_service_retries_total");
+    assert_eq!(retries.len(), 1, "{retries:?}");
+    assert!(retries[0].ends_with("result=\"made\"} 2"), "{retries:?}");
+    let told = format!("{} {}", harbor.gateway.metrics(), harbor.gateway.status());
+    assert!(!used.iter().any(|token| told.contains(&format!("\"{token}\""))), "no token is told");
+}
+
+#[test]
+fn the_status_says_how_tokens_stand() {
+    let failover = "      failover: {enabled: true, failureThreshold: 1, healthCheckModel: gpt-4o, \
+                    healthCheckInterval: 300, failoverOnStatus: [\"401\"]}\n";
+    let harbor = harbor(failover);
+    let providers = || harbor.gateway.status()["providers"].clone();
+    let before = providers();
+    assert_eq!((&before[0]["id"], &before[0]["type"]), (&"brook".into(), &"openai".into()));
+    let fresh = serde_json::json!({
+        "token": before[0]["tokens"][0]["token"], "fit": true, "failures": 0,
+        "aside_since": null, "waits_until": null, "last_check": null,
+    });
+    assert_eq!(before[0]["tokens"][0], fresh);
+    assert_eq!(before[0]["tokens"].as_array().unwrap().len(), 3);
+    harbor.upstream.once(Scenario::Status(401, "{}"));
+    assert_eq!(harbor.chat().status(), 401);
+    harbor.upstream.received();
+    let steps = harbor.upstream.stepped();
+    let aside = |providers: &serde_json::Value| -> Vec<serde_json::Value> {
+        let tokens = providers[0]["tokens"].as_array().unwrap();
+        tokens.iter().filter(|token| token["fit"] == false).cloned().collect()
+    };
+    let [one] = &aside(&providers())[..] else { panic!("{}", providers()) };
+    assert!(one["aside_since"].as_str().unwrap().ends_with('Z'), "{one}");
+    harbor.upstream.received();
+    steps.write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    eventually("it comes back", || aside(&providers()).is_empty().then_some(()));
+    let after = providers();
+    let back = after[0]["tokens"].as_array().unwrap().iter().find(|t| t["token"] == one["token"]);
+    let back = back.unwrap();
+    assert_eq!(back["last_check"]["passed"], true, "{back}");
+    assert!(back["last_check"]["at"].as_str() >= one["aside_since"].as_str(), "{back}");
+    let checks = samples(&harbor, "penstock_provider_token_checks_total");
+    assert_eq!(checks.len(), 1, "{checks:?}");
+    assert!(checks[0].ends_with("result=\"passed\"} 1"), "{checks:?}");
+}
+
+#[test]
+fn one_token_that_is_never_put_aside_has_no_series() {
+    let harbor = Harbor::served(Scenario::Completion, |_| {}, |serve| serve);
+    assert_eq!(harbor.chat().status(), 200);
+    assert!(samples(&harbor, "penstock_provider_token_fit").is_empty());
+    assert_eq!(harbor.gateway.status()["providers"], serde_json::json!([]));
+}
