@@ -40,7 +40,7 @@ pub struct AccessRecord {
     pub path: Box<str>,
     /// The route, once found.
     pub route: Option<Arc<str>>,
-    /// The route that it was found to fail on before.
+    /// The route that it was found to fail on last.
     pub fallback_from: Option<Arc<str>>,
     /// The service, once chosen.
     pub service: Option<Arc<str>>,
@@ -125,7 +125,8 @@ pub struct AttemptRecord {
     pub endpoint: SocketAddr,
     /// `ok`, or the kind of error.
     pub outcome: &'static str,
-    /// The provider, where a later attempt went to another one.
+    /// The provider, where a later attempt may have gone to another one; empty
+    /// where there was none.
     pub provider: Option<Box<str>>,
     /// The label of the provider's token, where there was a choice.
     pub token: Option<Arc<str>>,
@@ -183,7 +184,7 @@ impl AccessRecord {
     pub fn fall_back(&mut self) {
         for attempt in &mut self.attempts {
             if attempt.provider.is_none() {
-                attempt.provider.clone_from(&self.provider);
+                attempt.provider = Some(self.provider.clone().unwrap_or_default());
             }
         }
         self.fallback_from = self.route.take();
@@ -311,7 +312,7 @@ impl Line<'_> {
             for (key, value) in
                 [("provider", attempt.provider.as_deref()), ("token", attempt.token.as_deref())]
             {
-                if let Some(value) = value {
+                if let Some(value) = value.filter(|value| !value.is_empty()) {
                     let _ = write!(self.out, ",\"{key}\":");
                     write_json_string(self.out, value);
                 }

@@ -1,8 +1,8 @@
 //! The life of a request, from top to bottom.
 //!
 //! A request is a loop of passes: the route, the chain of plugins, the
-//! attempts, the head of the answer. There is a second one where the route of
-//! the first has a `fallback`. One snapshot serves all of it. `outgoing` says
+//! attempts, the head of the answer. There is another one where the route has
+//! a `fallback`. One snapshot serves all of it. `outgoing` says
 //! what the upstream gets.
 
 mod affinity;
@@ -28,9 +28,10 @@ use penstock_llm::stage::Head;
 use tokio::sync::Semaphore;
 
 pub use self::affinity::AffinityCookie;
+pub(crate) use self::attempts::may_repeat;
 use self::attempts::{Answered, Journey};
-pub use self::fallback::Received;
-pub(crate) use self::fallback::destination;
+pub use self::fallback::{FellBack, Received};
+pub(crate) use self::fallback::{PASSES_MAX, destination};
 pub(crate) use self::outgoing::{ConnectionWishes, adapt, prepare};
 use crate::Gateway;
 use crate::attempt;

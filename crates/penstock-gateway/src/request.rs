@@ -19,10 +19,9 @@ use crate::error::{ErrorKind, GatewayError};
 use crate::gzip::Offer;
 use crate::incoming::Incoming;
 use crate::policy::RoutePolicy;
-use crate::proxy::{AffinityCookie, Downstream, Received};
+use crate::proxy::{AffinityCookie, Downstream, FellBack, Received};
 use crate::reply::Audience;
 use crate::route::RouteInput;
-use crate::snapshot::Fallback;
 use crate::state::{BufferShare, Live, State};
 use crate::token::Turn;
 use crate::tunnel::Handover;
@@ -108,8 +107,8 @@ pub struct RequestContext {
     pub scan: Option<Scan>,
     /// The head as it was received, where the request may need it once more.
     pub received: Option<Box<Received>>,
-    /// What led to the second pass, on that.
-    pub fell_back: Option<Arc<Fallback>>,
+    /// What led to another pass, on that.
+    pub fell_back: Option<Box<FellBack>>,
     /// How the answer may be compressed.
     pub offer: Option<Offer>,
     /// What the access log will say.
@@ -467,14 +466,13 @@ impl RequestContext {
     }
 
     /// Forgets what a pass found out, for one that falls back from its route.
-    pub fn begin_again(&mut self, fallback: Arc<Fallback>) {
-        self.fell_back = Some(fallback);
+    pub fn begin_again(&mut self, fell_back: Box<FellBack>) {
+        self.fell_back = Some(fell_back);
         self.api = Api::from_path(self.uri.path());
         self.target_roll = fastrand::u32(0..100);
         (self.policy, self.scan) = (None, None);
         self.forget_provider();
         (self.affinity_cookie, self.replaced_body) = (None, None);
-        self.keeps_replaced_body = false;
         self.record.fall_back();
     }
 

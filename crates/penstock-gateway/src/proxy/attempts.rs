@@ -140,7 +140,7 @@ fn is_broken(kind: ErrorKind) -> bool {
 
 /// Whether a request may do twice what it asks for (ingress-nginx:
 /// `non_idempotent`), and can be repeated at all.
-fn may_repeat(retry: &Retry, cx: &RequestContext) -> bool {
+pub(crate) fn may_repeat(retry: &Retry, cx: &RequestContext) -> bool {
     let is_harmless = !matches!(cx.method, Method::POST | Method::PATCH | Method::CONNECT)
         && cx.method.as_str() != "LOCK";
     cx.upgrade.is_none() && (is_harmless || retry.repeats_all_methods)

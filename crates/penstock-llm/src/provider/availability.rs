@@ -52,6 +52,32 @@ impl std::fmt::Debug for StatusSet {
     }
 }
 
+/// Whole classes as `4xx`, others as `429` or `500-503`.
+impl std::fmt::Display for StatusSet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let has = |code: &u16| StatusCode::from_u16(*code).is_ok_and(|code| self.contains(code));
+        let mut separator = "";
+        for class in (100..1000u16).step_by(100) {
+            if (class..class + 100).all(|code| has(&code)) {
+                write!(f, "{separator}{}xx", class / 100)?;
+                separator = ", ";
+                continue;
+            }
+            let mut from = class;
+            while let Some(first) = (from..class + 100).find(has) {
+                let last = (first..class + 100).take_while(has).last().unwrap_or(first);
+                write!(f, "{separator}{first}")?;
+                if last > first {
+                    write!(f, "-{last}")?;
+                }
+                separator = ", ";
+                from = last + 1;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// When a token is put aside, and when it comes back (`failover`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failover {
@@ -196,6 +222,19 @@ mod tests {
         assert_eq!(statuses_of(json!("2.*")).first(), Some(&201));
         assert_eq!(statuses_of(json!(["4|5"])), both);
         assert!(statuses_of(json!(["00"])).is_empty());
+    }
+
+    #[test]
+    fn statuses_are_told_in_short() {
+        let check = |patterns: Value, expected: &str| {
+            let config = json!({"retryOnFailure": {"enabled": true, "retryOnStatus": patterns}});
+            let retry = read(config, RetryOnFailure::read).unwrap().unwrap();
+            assert_eq!(retry.statuses.to_string(), expected);
+        };
+        check(Value::Null, "4xx, 5xx");
+        check(json!(["429", "50[0-3]", "59."]), "429, 500-503, 590-599");
+        check(json!(["2.*", "3"]), "201-299, 3xx");
+        check(json!(["000"]), "");
     }
 
     #[test]
