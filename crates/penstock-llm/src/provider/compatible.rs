@@ -5,6 +5,8 @@
 //! here once: paths and hosts as configured, model mapping, the small edits
 //! of chat requests. Answers pass untouched.
 
+mod credential;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -122,10 +124,7 @@ struct Asked<'a> {
     context: Option<&'a str>,
 }
 
-const BEARER: &[u8] = b"Bearer ";
 const API_KEY: HeaderName = HeaderName::from_static("api-key");
-const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
-const X_AUTHORIZATION: HeaderName = HeaderName::from_static("x-authorization");
 
 /// Headers that Higress leaves on the upstream request for its own later
 /// steps. The gateway keeps these values to itself, and what a client sends
@@ -351,7 +350,7 @@ impl Compatible {
             (Some(token), Credential::Bearer) => Some(token.bearer().clone()),
             (Some(token), Credential::Plain | Credential::ApiKey) => Some(token.plain().clone()),
             (None, _) if preset.without_token == WithoutToken::TakesClients => {
-                client_credential(client)?
+                credential::of_client(client)?
             }
             (None, _) => None,
         };
@@ -525,27 +524,6 @@ impl Compatible {
         upstream.model = Some(model.to_owned()).filter(|model| !model.is_empty());
         Ok(())
     }
-}
-
-/// What `Authorization` has to become so that the client's own token is sent;
-/// `None` where it is that already. Clients of other vendors' APIs put it into
-/// `x-api-key`, so that comes first.
-fn client_credential(client: &HeaderMap) -> Result<Option<HeaderValue>, LlmError> {
-    let names = [X_API_KEY, X_AUTHORIZATION, AUTHORIZATION];
-    let found = names.into_iter().find_map(|name| {
-        let value = client.get(&name).filter(|value| !value.is_empty())?;
-        Some((name, value))
-    });
-    let Some((name, value)) = found else { return Ok(None) };
-    let start = value.as_bytes().get(..BEARER.len());
-    let mut credential = match start.is_some_and(|start| start.eq_ignore_ascii_case(BEARER)) {
-        true if name == AUTHORIZATION => return Ok(None),
-        true => value.clone(),
-        false => HeaderValue::from_maybe_shared(Bytes::from([BEARER, value.as_bytes()].concat()))
-            .map_err(|_| LlmError::InvalidRequest("the API token cannot be sent".into()))?,
-    };
-    credential.set_sensitive(true);
-    Ok(Some(credential))
 }
 
 /// Whether the body of a request for this API names a model.
