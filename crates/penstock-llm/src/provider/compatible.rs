@@ -5,6 +5,9 @@
 //! here once: paths and hosts as configured, model mapping, the small edits
 //! of chat requests. Answers pass untouched.
 
+mod credential;
+mod translated;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,6 +15,7 @@ use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, UPGRADE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::{Map, Value};
 
+use super::availability::{Failover, RetryOnFailure};
 use super::config::{Protocol, ProviderConfig};
 use super::custom_settings::CustomSettings;
 use super::exchange::Shape;
@@ -30,9 +34,6 @@ use crate::model_map::ModelMap;
 use crate::multipart::Form;
 use crate::scan::{Scan, Splice};
 use crate::stage::{BodyStage, Chain, Head};
-
-mod credential;
-mod translated;
 
 /// Builds the provider of a row.
 pub(super) fn build(config: &Map<String, Value>) -> Result<Built, ConfigError> {
@@ -81,6 +82,8 @@ fn build_from(preset: &'static Preset, object: &Map<String, Value>) -> Result<Bu
         settings: config.settings,
         model_map: config.model_map,
         first_byte_timeout_ms: config.first_byte_timeout_ms,
+        failover: config.failover,
+        retry: config.retry,
         cleanup_commands: config.cleanup_commands,
         merges_messages: config.merges_messages,
         promotes_thinking: config.promotes_thinking,
@@ -113,6 +116,8 @@ struct Compatible {
     settings: CustomSettings,
     model_map: ModelMap,
     first_byte_timeout_ms: u64,
+    failover: Option<Failover>,
+    retry: Option<RetryOnFailure>,
     cleanup_commands: Vec<String>,
     merges_messages: bool,
     promotes_thinking: bool,
@@ -145,6 +150,14 @@ impl Provider for Compatible {
 
     fn tokens(&self) -> &[Token] {
         &self.tokens
+    }
+
+    fn failover(&self) -> Option<&Failover> {
+        self.failover.as_ref()
+    }
+
+    fn retry(&self) -> Option<&RetryOnFailure> {
+        self.retry.as_ref()
     }
 
     fn first_byte_timeout_ms(&self, request: &LlmRequest<'_>) -> u64 {

@@ -11,12 +11,14 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::{Map, Value};
 
+use self::availability::{Failover, RetryOnFailure};
 pub use self::exchange::Expected;
 use crate::api::Api;
 use crate::error::{ConfigError, ConfigErrorKind, LlmError};
 use crate::scan::Scan;
 use crate::stage::{BodyStage, Head};
 
+pub mod availability;
 mod azure;
 mod body_rule;
 mod claude;
@@ -184,6 +186,16 @@ pub trait Provider: Send + Sync {
         target: &Target<'_>,
         fetched: &Fetched,
     ) -> Result<UpstreamRequest, LlmError>;
+
+    /// When a token is put aside; `None` where none is.
+    fn failover(&self) -> Option<&Failover> {
+        None
+    }
+
+    /// When another token is tried; `None` where none is.
+    fn retry(&self) -> Option<&RetryOnFailure> {
+        None
+    }
 
     /// How long this request may wait for the first byte of its answer, as
     /// those do that stream; 0 leaves it to the gateway.

@@ -95,6 +95,7 @@ mod stream;
 mod support;
 #[cfg(test)]
 mod tls;
+mod token;
 #[cfg(test)]
 mod translation;
 #[cfg(test)]
