@@ -337,7 +337,7 @@ mod tests {
         check("max_internal_redirects: 10", 10);
         check("max_internal_redirects: 2", 2);
         check("max_internal_redirects: 5000000000", u32::MAX);
-        check("keep_original_response_code: false", 1);
+        check("", 1);
     }
 
     #[test]

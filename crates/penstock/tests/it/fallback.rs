@@ -628,3 +628,27 @@ fn the_provider_of_each_level_is_told() {
     assert_eq!(providers, [&Value::from("one"), &Value::Null]);
     assert_eq!(line["provider"], "two");
 }
+
+#[test]
+fn another_token_is_tried_before_another_route() {
+    let site = by_model(FAILURE);
+    site.gateway.reload(|| {
+        let file = "wasmplugins/ai-proxy.internal.yaml";
+        let more = "apiTokens: [t-one, t-more], retryOnFailure: {enabled: true}";
+        site.directory.edit(file, "apiTokens: [t-one]", more);
+    });
+    let request = Request::post("a.test", "/v1/chat/completions", r#"{"model":"p/a-1"}"#);
+    let answer = site.gateway.send(&request.header("x-key", "ka"));
+    assert_eq!((answer.status(), answer.header(FROM)), (200, Some(MAIN)));
+    let used = [site.main.received(), site.main.received()];
+    let used = used.each_ref().map(|one| one.header("authorization").map(str::to_owned));
+    assert_ne!(used[0], used[1]);
+    assert_eq!(site.spare.received().header("authorization"), Some("Bearer t-two"));
+    let line = site.gateway.access_log.of_request(&answer);
+    let attempts = line["attempts"].as_array().unwrap().iter();
+    let told: Vec<_> = attempts
+        .map(|one| (one["provider"].as_str(), one["status"].as_u64(), one["token"].is_string()))
+        .collect();
+    let failed = (Some("one"), Some(500), true);
+    assert_eq!(told, [failed, failed, (None, Some(200), false)]);
+}
