@@ -95,6 +95,7 @@ mod stream;
 mod support;
 #[cfg(test)]
 mod tls;
+#[cfg(test)]
 mod token;
 #[cfg(test)]
 mod translation;
