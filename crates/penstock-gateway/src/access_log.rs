@@ -40,7 +40,7 @@ pub struct AccessRecord {
     pub path: Box<str>,
     /// The route, once found.
     pub route: Option<Arc<str>>,
-    /// The route that it was found to fail on before.
+    /// The route that it was found to fail on last.
     pub fallback_from: Option<Arc<str>>,
     /// The service, once chosen.
     pub service: Option<Arc<str>>,
@@ -125,6 +125,15 @@ pub struct AttemptRecord {
     pub endpoint: SocketAddr,
     /// `ok`, or the kind of error.
     pub outcome: &'static str,
+    /// The provider, where a later attempt may have gone to another one; empty
+    /// where there was none.
+    pub provider: Option<Box<str>>,
+    /// The label of the provider's token, where there was a choice.
+    pub token: Option<Arc<str>>,
+    /// The status of the answer.
+    pub status: Option<StatusCode>,
+    /// From the beginning of the request until this was over.
+    pub ended: Duration,
 }
 
 impl AccessRecord {
@@ -173,6 +182,11 @@ impl AccessRecord {
     /// Forgets where a request went that goes elsewhere now; the attempts and
     /// the consumer stay.
     pub fn fall_back(&mut self) {
+        for attempt in &mut self.attempts {
+            if attempt.provider.is_none() {
+                attempt.provider = Some(self.provider.clone().unwrap_or_default());
+            }
+        }
         self.fallback_from = self.route.take();
         (self.service, self.service_port, self.provider) = (None, None, None);
         (self.upstream_model, self.cause) = (None, None);
@@ -289,9 +303,22 @@ impl Line<'_> {
             }
             let _ = write!(
                 self.out,
-                "{{\"endpoint\":\"{}\",\"outcome\":\"{}\"}}",
+                "{{\"endpoint\":\"{}\",\"outcome\":\"{}\"",
                 attempt.endpoint, attempt.outcome
             );
+            if let Some(status) = attempt.status {
+                let _ = write!(self.out, ",\"status\":{}", status.as_u16());
+            }
+            for (key, value) in
+                [("provider", attempt.provider.as_deref()), ("token", attempt.token.as_deref())]
+            {
+                if let Some(value) = value.filter(|value| !value.is_empty()) {
+                    let _ = write!(self.out, ",\"{key}\":");
+                    write_json_string(self.out, value);
+                }
+            }
+            let micros = attempt.ended.as_micros();
+            let _ = write!(self.out, ",\"ended_ms\":{}.{:03}}}", micros / 1000, micros % 1000);
         }
         self.out.push(b']');
     }
@@ -448,7 +475,14 @@ mod tests {
         let client = "192.0.2.1:5".parse().unwrap();
         let mut record =
             AccessRecord::begin(&RequestId::random(), client, &Method::GET, "a\"b\\c", "/x\u{1}\n");
-        record.attempts.push(AttemptRecord { endpoint: client, outcome: "ok" });
+        record.attempts.push(AttemptRecord {
+            endpoint: client,
+            outcome: "ok",
+            provider: None,
+            token: Some("0a1b2c3d".into()),
+            status: Some(StatusCode::OK),
+            ended: Duration::from_millis(5),
+        });
         record.duration = Duration::from_micros(1_234);
         record.ai_log.insert("a\"b".into(), serde_json::json!({"c": "\n"}));
         record.plugin_fields.push(("x\"y".into(), "\n".into()));

@@ -1,6 +1,8 @@
 //! What a request would meet, found with the very code that serves requests,
 //! and without sending anything.
 
+mod failure;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,13 +13,14 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use penstock_manifest::annotation::Subject;
 use penstock_manifest::redact::redact;
 
+pub use self::failure::{Failover, Fallback, OnFailure, Repeat, RetryOnFailure};
 use crate::body::OutgoingBody;
 use crate::error::{ErrorKind, GatewayError};
 use crate::proxy::{self, Chosen, Downstream, Ran};
 use crate::reply::{self, Audience, Reply};
 use crate::request::{ClientEvidence, Intake, RequestBody, RequestContext};
 use crate::route::{Miss, PathMatch};
-use crate::snapshot::{Route, Snapshot, WeightedTarget};
+use crate::snapshot::{Snapshot, WeightedTarget};
 use crate::state::{BufferShare, Live, State};
 
 /// Headers whose values are shown as hashes.
@@ -73,19 +76,9 @@ pub struct Pass {
     pub provider: Option<String>,
     /// How it ends.
     pub outcome: Outcome,
-    /// Who tries what fails.
-    pub fallback: Option<Fallback>,
-}
-
-/// The route that requests fall back on.
-pub struct Fallback {
-    /// The classes of answers that are replaced, such as `5xx`.
-    pub on: Vec<&'static str>,
-    /// The route; `None` where none takes such requests, so that the first
-    /// answer stays.
-    pub route: Option<String>,
-    /// Its services, `HOST:PORT`, each with its share of 100.
-    pub targets: Vec<(u32, String)>,
+    /// What is tried where the upstream fails; `None` where the gateway answers
+    /// itself.
+    pub on_failure: Option<Box<OnFailure>>,
 }
 
 /// What one plugin decides.
@@ -253,7 +246,8 @@ async fn pass(live: &Live, cx: &mut RequestContext, body: &Bytes) -> Pass {
         Err(_) => None,
     };
     let is_denied = !matches!(run, Ok((_, None)));
-    let fallback = chosen.filter(|_| !is_denied).and_then(|(route, _)| fallback(live, route, cx));
+    let sent_on = chosen.filter(|_| !is_denied).map(|(route, _)| route);
+    let on_failure = sent_on.map(|route| Box::new(OnFailure::of(live, route, cx)));
     let outcome = match run {
         Err(error) => replied(Reply::from(&error), error.cause, cx),
         Ok((_, Some(reply))) => replied(*reply, None, cx),
@@ -274,27 +268,13 @@ async fn pass(live: &Live, cx: &mut RequestContext, body: &Bytes) -> Pass {
         consumer: cx.record.consumer.as_deref().map(str::to_owned),
         provider: cx.record.provider.as_deref().map(str::to_owned),
         outcome,
-        fallback,
+        on_failure,
     }
 }
 
 fn service_text(live: &Live, target: &WeightedTarget) -> Option<String> {
     let state = live.service(target.service?)?;
     Some(format!("{}:{}", state.service.host, state.service.port))
-}
-
-/// Who tries what fails on a route.
-fn fallback(live: &Live, route: &Route, cx: &RequestContext) -> Option<Fallback> {
-    let fallback = route.fallback.as_ref()?;
-    let classes = [("4xx", fallback.on_4xx), ("5xx", fallback.on_5xx)];
-    let other = proxy::destination(live, cx, fallback);
-    let targets = other.map(|route| route.targets.as_slice()).unwrap_or_default();
-    let shown = |target| service_text(live, target).unwrap_or_else(|| "no service".to_owned());
-    Some(Fallback {
-        on: classes.iter().filter(|(_, is_on)| *is_on).map(|(class, _)| *class).collect(),
-        route: other.map(|route| route.name.to_string()),
-        targets: targets.iter().map(|target| (target.weight, shown(target))).collect(),
-    })
 }
 
 fn nothing(error: &GatewayError) -> Pass {
@@ -314,7 +294,7 @@ fn nothing(error: &GatewayError) -> Pass {
             body: String::new(),
             cause: error.cause.clone(),
         },
-        fallback: None,
+        on_failure: None,
     }
 }
 

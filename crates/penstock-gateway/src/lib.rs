@@ -41,6 +41,7 @@ pub mod snapshot;
 pub mod socket;
 pub mod state;
 pub mod stream;
+pub mod token;
 pub mod traffic;
 pub mod tunnel;
 pub mod upstream;

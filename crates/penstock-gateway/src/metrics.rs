@@ -8,6 +8,7 @@
 mod ending;
 mod endpoint;
 mod statistics;
+mod token;
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -23,6 +24,7 @@ use crate::snapshot::{PluginInstance, Snapshot};
 pub use ending::Ending;
 pub use endpoint::render as render_endpoints;
 pub use statistics::Statistics;
+pub use token::render as render_tokens;
 
 /// The most (route, provider) pairs with series of their own.
 const ROUTES_MAX: usize = 10_000;

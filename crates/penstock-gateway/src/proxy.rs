@@ -1,8 +1,8 @@
 //! The life of a request, from top to bottom.
 //!
 //! A request is a loop of passes: the route, the chain of plugins, the
-//! attempts, the head of the answer. There is a second one where the route of
-//! the first has a `fallback`. One snapshot serves all of it. `outgoing` says
+//! attempts, the head of the answer. There is another one where the route has
+//! a `fallback`. One snapshot serves all of it. `outgoing` says
 //! what the upstream gets.
 
 mod affinity;
@@ -13,6 +13,7 @@ mod mirror;
 mod outgoing;
 mod side_file;
 mod substitute;
+mod treatment;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -28,10 +29,11 @@ use penstock_llm::stage::Head;
 use tokio::sync::Semaphore;
 
 pub use self::affinity::AffinityCookie;
+pub(crate) use self::attempts::may_repeat;
 use self::attempts::{Answered, Journey};
-pub use self::fallback::Received;
-pub(crate) use self::fallback::destination;
-pub(crate) use self::outgoing::prepare;
+pub use self::fallback::{FellBack, Received};
+pub(crate) use self::fallback::{PASSES_MAX, destination};
+pub(crate) use self::outgoing::{ConnectionWishes, adapt, prepare};
 use crate::Gateway;
 use crate::attempt;
 use crate::body::{ClientBody, Recorder};
@@ -222,11 +224,13 @@ async fn pass(
         ends_at: by_route.into_iter().chain(by_process).min(),
     };
     let answer = match (policy, route_limit) {
-        (None, None) => attempts::attempt_once(worker, &journey, None, cx).await,
+        (None, None) if !attempts::tries_tokens(cx) => {
+            attempts::attempt_once(worker, &journey, None, cx).await
+        }
         // Apart, so that other requests do not carry its state with them.
         _ => Box::pin(as_asked(worker, live, &journey, route_limit, cx)).await,
     };
-    answer.map(Answer::Upstream)
+    treatment::apply(answer?, cx).await.map(Answer::Upstream)
 }
 
 /// The answer for a route that asks for more than its targets.
@@ -427,9 +431,7 @@ fn deliver(
     affinity::set_cookie(&cx, &mut head.headers);
     cx.record.is_stream = is_event_stream(&head.headers);
     let mut stages = Vec::new();
-    if let Some(provider) = &cx.provider {
-        stages.extend(provider.response(&cx.llm_request(), &head));
-    }
+    stages.extend(cx.answer_stage.take());
     for Ran { instance, .. } in ran.iter().rev() {
         let mut response_cx = ResponseContext { head: &mut head, api: cx.api };
         stages.extend(instance.plugin.on_response(&mut response_cx));

@@ -1,15 +1,15 @@
 //! Everything about one request that plugins may read or change, as fields.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Uri};
 use http_body::Body;
-use penstock_llm::provider::{Fetched, LlmRequest, Provider};
+use penstock_llm::provider::{Expected, Fetched, LlmRequest, Provider};
 use penstock_llm::scan::Scan;
-use penstock_llm::stage::Head;
+use penstock_llm::stage::{BodyStage, Head};
 use penstock_llm::{Api, LlmError};
 
 use crate::access_log::AccessRecord;
@@ -19,11 +19,11 @@ use crate::error::{ErrorKind, GatewayError};
 use crate::gzip::Offer;
 use crate::incoming::Incoming;
 use crate::policy::RoutePolicy;
-use crate::proxy::{AffinityCookie, Downstream, Received};
+use crate::proxy::{AffinityCookie, Downstream, FellBack, Received};
 use crate::reply::Audience;
 use crate::route::RouteInput;
-use crate::snapshot::Fallback;
 use crate::state::{BufferShare, Live, State};
+use crate::token::Turn;
 use crate::tunnel::Handover;
 
 mod head;
@@ -99,14 +99,20 @@ pub struct RequestContext {
     pub affinity_cookie: Option<AffinityCookie>,
     /// Who is asked, once ai-proxy has found it.
     pub provider: Option<Arc<dyn Provider>>,
+    /// The provider's tokens, where there is a choice.
+    pub tokens: Option<Box<Turn>>,
     /// What was fetched for it.
     pub fetched: Fetched,
+    /// What it said is to be known of the request when its answer comes.
+    pub expected: Option<Box<Expected>>,
+    /// What turns the answer into the client's format.
+    pub answer_stage: Option<Box<dyn BodyStage>>,
     /// What one pass over a buffered JSON body found.
     pub scan: Option<Scan>,
     /// The head as it was received, where the request may need it once more.
     pub received: Option<Box<Received>>,
-    /// What led to the second pass, on that.
-    pub fell_back: Option<Arc<Fallback>>,
+    /// What led to another pass, on that.
+    pub fell_back: Option<Box<FellBack>>,
     /// How the answer may be compressed.
     pub offer: Option<Offer>,
     /// What the access log will say.
@@ -250,6 +256,9 @@ impl RequestContext {
             policy: None,
             affinity_cookie: None,
             provider: None,
+            expected: None,
+            answer_stage: None,
+            tokens: None,
             fetched: Fetched::default(),
             scan: None,
             received: None,
@@ -295,6 +304,9 @@ impl RequestContext {
             policy: None,
             affinity_cookie: None,
             provider: None,
+            expected: None,
+            answer_stage: None,
+            tokens: None,
             fetched: Fetched::default(),
             scan: None,
             received: None,
@@ -340,6 +352,8 @@ impl RequestContext {
             headers: &self.headers,
             body: self.buffered_body(),
             scan: self.scan.as_ref(),
+            now: || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+            expected: self.expected.as_deref(),
         }
     }
 
@@ -462,14 +476,34 @@ impl RequestContext {
     }
 
     /// Forgets what a pass found out, for one that falls back from its route.
-    pub fn begin_again(&mut self, fallback: Arc<Fallback>) {
-        self.fell_back = Some(fallback);
+    pub fn begin_again(&mut self, fell_back: Box<FellBack>) {
+        self.fell_back = Some(fell_back);
         self.api = Api::from_path(self.uri.path());
         self.target_roll = fastrand::u32(0..100);
-        (self.policy, self.provider, self.scan) = (None, None, None);
+        (self.policy, self.scan) = (None, None);
+        self.forget_provider();
         (self.affinity_cookie, self.replaced_body) = (None, None);
-        self.keeps_replaced_body = false;
         self.record.fall_back();
+    }
+
+    /// Lets somebody else answer than the provider.
+    pub fn forget_provider(&mut self) {
+        (self.provider, self.tokens) = (None, None);
+        (self.expected, self.answer_stage) = (None, None);
+    }
+
+    /// Counts an attempt that did not get as far as an answer.
+    pub(crate) fn token_failed(&self, error: &GatewayError) {
+        if let Some(turn) = &self.tokens {
+            turn.failed(error);
+        }
+    }
+
+    /// The consumer that should meet the same token again, where the provider
+    /// keeps something for it.
+    pub fn sticky_consumer(&self) -> Option<&Arc<str>> {
+        let is_stateful = self.api.is_some_and(|api| api.is_stateful());
+        self.record.consumer.as_ref().filter(|_| is_stateful)
     }
 
     /// Puts a body that was read, and sent, back for another attempt.

@@ -145,6 +145,8 @@ pub struct Fallback {
     pub on_5xx: bool,
     /// The largest body that is kept for it, in bytes.
     pub body_bytes_max: usize,
+    /// It is not used for a request that has fallen back so often.
+    pub redirects_max: u32,
 }
 
 /// One destination of a route.

@@ -23,6 +23,7 @@ use crate::rate_limit::Bucket;
 use crate::resolve::Resolver;
 use crate::settings::{Outliers, Settings};
 use crate::snapshot::{LimitIndex, LimitedRoute, Service, ServiceIndex, Snapshot};
+use crate::token::{Keyring, RetryBudget, Tokens};
 
 /// A snapshot together with the state of its services.
 pub struct Live {
@@ -34,6 +35,8 @@ pub struct Live {
     buckets: Vec<Arc<Bucket>>,
     /// What its plugins may have to fetch.
     files: Vec<Arc<SideFile>>,
+    /// The tokens that its plugins choose from.
+    keyrings: Vec<Arc<Keyring>>,
 }
 
 /// A file that is fetched when a request needs it, and then kept.
@@ -67,6 +70,11 @@ impl Live {
         self.buckets.get(index.0 as usize)
     }
 
+    /// The tokens of providers that have several, or put them aside.
+    pub fn keyrings(&self) -> &[Arc<Keyring>] {
+        &self.keyrings
+    }
+
     /// The states of all services.
     pub fn services(&self) -> &[Arc<ServiceState>] {
         &self.services
@@ -85,6 +93,7 @@ pub struct State {
     kept: Mutex<HashMap<Service, Weak<Kept>>>,
     buckets: Mutex<HashMap<LimitedRoute, Weak<Bucket>>>,
     files: Mutex<HashMap<Fetch, Weak<SideFile>>>,
+    tokens: Tokens,
     /// Absent where nothing is ever sent.
     resolver: Option<Arc<Resolver>>,
     buffered_bytes: AtomicUsize,
@@ -105,6 +114,7 @@ impl State {
             kept: Mutex::default(),
             buckets: Mutex::default(),
             files: Mutex::default(),
+            tokens: Tokens::default(),
             resolver: Some(resolver),
             buffered_bytes: AtomicUsize::new(0),
             settings: settings.clone(),
@@ -120,6 +130,7 @@ impl State {
             kept: Mutex::default(),
             buckets: Mutex::default(),
             files: Mutex::default(),
+            tokens: Tokens::default(),
             resolver: None,
             buffered_bytes: AtomicUsize::new(0),
             settings: Settings { buffered_bytes_max: usize::MAX, ..Settings::default() },
@@ -148,7 +159,8 @@ impl State {
         drop(known);
         let buckets = self.bind_limits(&snapshot);
         let files = self.bind_files(&snapshot);
-        Live { snapshot, services, buckets, files }
+        let keyrings = self.bind_tokens(&snapshot);
+        Live { snapshot, services, buckets, files, keyrings }
     }
 
     /// A file that is named as before does not have to be fetched anew.
@@ -167,6 +179,19 @@ impl State {
             files.push(file);
         }
         files
+    }
+
+    /// A token that is the same as before is what it was.
+    fn bind_tokens(&self, snapshot: &Snapshot) -> Vec<Arc<Keyring>> {
+        let mut keyrings: Vec<Arc<Keyring>> = Vec::new();
+        for keyring in snapshot.instances().filter_map(|instance| instance.plugin.keyring()) {
+            // One provider may be active on many routes.
+            if !keyrings.iter().any(|known| Arc::ptr_eq(known, keyring)) {
+                self.tokens.bind(keyring);
+                keyrings.push(keyring.clone());
+            }
+        }
+        keyrings
     }
 
     /// What a service has from the one that it was before.
@@ -205,6 +230,7 @@ impl State {
 
     /// Drops what no snapshot refers to any more.
     pub fn forget_unused(&self) {
+        self.tokens.forget_unused();
         self.services
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -243,6 +269,8 @@ pub struct Kept {
     pub load: Arc<Load>,
     /// Where round robin goes on.
     pub(crate) next: AtomicUsize,
+    /// How much may be repeated.
+    pub retries: RetryBudget,
     /// How often something came up against an endpoint.
     pub(crate) troubles: AtomicUsize,
     pub(crate) outliers: Outliers,
@@ -260,6 +288,7 @@ impl Kept {
             name,
             load: Arc::new(Load::new(settings.service)),
             next: AtomicUsize::new(0),
+            retries: RetryBudget::default(),
             troubles: AtomicUsize::new(0),
             outliers: settings.outliers,
             warm_up: settings.warm_up,

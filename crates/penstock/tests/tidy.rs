@@ -421,7 +421,8 @@ fn every_limit_is_documented() {
 fn every_metric_is_documented() {
     let mut families = BTreeSet::new();
     for (path, text) in sources() {
-        let has_metrics = ["/metrics.rs", "/metrics/endpoint.rs", "/status.rs"];
+        let has_metrics =
+            ["/metrics.rs", "/metrics/endpoint.rs", "/metrics/token.rs", "/status.rs"];
         if has_metrics.iter().any(|file| path.ends_with(file)) {
             let names = text.split('"').filter(|span| span.starts_with("penstock_"));
             families.extend(names.map(str::to_owned));
@@ -441,7 +442,14 @@ fn every_field_of_the_access_log_is_documented() {
     let client = "192.0.2.1:5".parse().unwrap();
     let id = RequestId::random();
     let mut record = AccessRecord::begin(&id, client, &http::Method::GET, "host", "/");
-    record.attempts.push(AttemptRecord { endpoint: client, outcome: "ok" });
+    record.attempts.push(AttemptRecord {
+        endpoint: client,
+        outcome: "ok",
+        provider: None,
+        token: None,
+        status: None,
+        ended: std::time::Duration::ZERO,
+    });
     record.fallback_from = Some("a".into());
     for text in [&mut record.route, &mut record.service, &mut record.consumer] {
         *text = Some("a".into());

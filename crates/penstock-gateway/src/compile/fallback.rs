@@ -32,6 +32,7 @@ pub(super) fn compile(
                         on_4xx: fallback.on_4xx,
                         on_5xx: fallback.on_5xx,
                         body_bytes_max: fallback.body_bytes_max,
+                        redirects_max: fallback.redirects_max,
                     }));
                 }
                 Entry::Occupied(occupied) => {

@@ -105,7 +105,7 @@ pub(super) fn compile(
         let Some(ingress) = Ingress::of(resource, diagnostics) else {
             continue;
         };
-        if !is_of_class(&ingress, resource, inputs.options, diagnostics) {
+        if !is_of_class(ingress, resource, inputs.options, diagnostics) {
             continue;
         }
         let mut options = RouteOptions::parse(resource, diagnostics);

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use super::{OTHER, header, line};
 use crate::health::{Endpoint, OUTCOMES, Standing};
-use crate::load::{Limit, Load};
-use crate::state::ServiceState;
+use crate::load::Limit;
+use crate::state::{Kept, ServiceState};
 
 /// The most endpoints with series of their own; the same for services.
 const ENDPOINTS_MAX: usize = 10_000;
@@ -27,6 +27,7 @@ struct OfService {
     requests: usize,
     pending: usize,
     refused: [u64; Limit::ALL.len()],
+    retries: [u64; 2],
 }
 
 /// The numbers of an endpoint.
@@ -79,7 +80,8 @@ impl Numbers {
         let mut endpoints: Vec<&Arc<Endpoint>> = set.endpoints.iter().collect();
         endpoints.sort_by_key(|endpoint| endpoint.address);
         endpoints.dedup_by_key(|endpoint| endpoint.address);
-        let mut is_used = Limit::ALL.iter().any(|limit| state.kept.load.refused(*limit) > 0);
+        let mut is_used = Limit::ALL.iter().any(|limit| state.kept.load.refused(*limit) > 0)
+            || state.kept.retries.counts() != [0; 2];
         for endpoint in endpoints {
             let of = OfEndpoint::of(endpoint);
             if of.is_worth_telling() {
@@ -88,7 +90,7 @@ impl Numbers {
             }
         }
         if is_used {
-            self.service(name).add(&state.kept.load);
+            self.service(name).add(&state.kept);
         }
     }
 
@@ -122,6 +124,14 @@ impl Numbers {
         for ((service, port), numbers) in &self.services {
             for (limit, count) in Limit::ALL.iter().zip(numbers.refused) {
                 let labels = [("service", &**service), ("port", port), ("limit", limit.as_str())];
+                line_of_some(text, name, &labels, count);
+            }
+        }
+        let name = "penstock_service_retries_total";
+        header(text, name, "counter", "Repetitions by whether there was a budget for them.");
+        for ((service, port), numbers) in &self.services {
+            for (result, count) in ["made", "refused"].iter().zip(numbers.retries) {
+                let labels = [("service", &**service), ("port", port), ("result", result)];
                 line_of_some(text, name, &labels, count);
             }
         }
@@ -174,7 +184,7 @@ fn other() -> Name {
 }
 
 /// A sample of a counter that has begun to count.
-fn line_of_some(text: &mut String, name: &str, labels: &[(&str, &str)], count: u64) {
+pub(super) fn line_of_some(text: &mut String, name: &str, labels: &[(&str, &str)], count: u64) {
     if count > 0 {
         let count: &dyn Display = &count;
         line(text, name, labels, count);
@@ -182,11 +192,15 @@ fn line_of_some(text: &mut String, name: &str, labels: &[(&str, &str)], count: u
 }
 
 impl OfService {
-    fn add(&mut self, load: &Load) {
+    fn add(&mut self, kept: &Kept) {
+        let load = &kept.load;
         self.requests += load.requests();
         self.pending += load.pending();
         for (sum, limit) in self.refused.iter_mut().zip(Limit::ALL) {
             *sum += load.refused(limit);
+        }
+        for (sum, count) in self.retries.iter_mut().zip(kept.retries.counts()) {
+            *sum += count;
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::error::{ErrorKind, GatewayError};
 use crate::plugin::summary::{fingerprint, models_of};
 use crate::plugin::{Broken, Built, Destination, Flow, Plugin, refuse, repair_entries};
 use crate::request::{RequestBody, RequestContext};
+use crate::token::{Keyring, Turn};
 
 const FIELDS: &[&str] = &["providers", "activeProviderId", "provider"];
 
@@ -27,6 +28,8 @@ const FIELDS: &[&str] = &["providers", "activeProviderId", "provider"];
 #[derive(Clone)]
 struct AiProxy {
     provider: Arc<dyn Provider>,
+    /// Its tokens, where there is a choice.
+    keyring: Option<Arc<Keyring>>,
     destination: Destination,
 }
 
@@ -187,13 +190,14 @@ impl AiProxy {
             models: models_of(config),
             fingerprint: fingerprint(config, &["id", "type", "modelMapping"]),
         };
-        Self { provider, destination }
+        Self { keyring: Keyring::new(&provider), provider, destination }
     }
 }
 
 impl Plugin for AiProxy {
     fn on_request<'a>(&'a self, cx: &'a mut RequestContext) -> Flow<'a> {
         cx.provider = Some(self.provider.clone());
+        cx.tokens = self.keyring.clone().map(|keyring| Box::new(Turn::new(keyring)));
         cx.record.provider = Some(self.provider.id().into());
         if matches!(cx.body, RequestBody::Empty) || !self.provider.wants_body(&cx.llm_request()) {
             return Flow::Continue;
@@ -208,6 +212,10 @@ impl Plugin for AiProxy {
 
     fn destination(&self) -> Option<Destination> {
         Some(self.destination.clone())
+    }
+
+    fn keyring(&self) -> Option<&Arc<Keyring>> {
+        self.keyring.as_ref()
     }
 
     fn files(&self) -> &[Fetch] {

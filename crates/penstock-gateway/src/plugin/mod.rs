@@ -28,6 +28,7 @@ use crate::access_log::AccessRecord;
 use crate::error::GatewayError;
 use crate::reply::Reply;
 use crate::request::{RequestContext, ResponseContext};
+use crate::token::Keyring;
 
 pub use broken::Broken;
 pub use summary::{Access, Consumer, Destination};
@@ -69,6 +70,11 @@ pub trait Plugin: Send + Sync {
     /// What it may have to fetch for a request.
     fn files(&self) -> &[Fetch] {
         &[]
+    }
+
+    /// The tokens that it chooses from.
+    fn keyring(&self) -> Option<&Arc<Keyring>> {
+        None
     }
 
     /// What this instance does, for tests: `check`, `503`, ….

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::header::HOST;
-use http::{Method, Response};
+use http::{Method, Response, StatusCode};
+use penstock_llm::provider::availability::RetryOnFailure;
 
-use super::outgoing::{adapt, prepare};
+use super::outgoing::{ConnectionWishes, adapt, prepare};
 use super::{Worker, affinity};
 use crate::access_log::AttemptRecord;
 use crate::attempt;
 use crate::error::{ErrorKind, GatewayError, Retry as MayRetry};
+use crate::health::now_ms;
 use crate::policy::Retry;
 use crate::request::{RequestContext, host_of};
 use crate::settings::Settings;
@@ -39,38 +41,106 @@ pub(super) struct Journey<'a> {
 /// An upstream's answer, boxed because it passes through several hands.
 pub(super) type Answered = Result<Box<Response<UpstreamBody>>, GatewayError>;
 
-/// The upstream's answer, of as many attempts as the route allows.
+/// The upstream's answer, of as many attempts as the route and the provider
+/// allow.
 pub(super) async fn answer(
     worker: &Worker,
     journey: &Journey<'_>,
     cx: &mut RequestContext,
 ) -> Answered {
-    let Some(retry) = journey.retry.filter(|retry| may_repeat(retry, cx)) else {
-        return attempt_once(worker, journey, None, cx).await;
-    };
+    let route = journey.retry.filter(|retry| may_repeat(retry, cx));
+    let provider = cx.provider.clone().filter(|_| tries_tokens(cx));
+    let provider = provider.as_ref().and_then(|provider| provider.retry());
+    let try_timeout = route.and_then(|retry| retry.try_timeout);
     // What is repeated has to be at hand; what is too large is sent once.
-    if !cx.body_fits() {
-        return attempt_once(worker, journey, retry.try_timeout, cx).await;
+    if (route.is_none() && provider.is_none()) || !cx.body_fits() {
+        return attempt_once(worker, journey, try_timeout, cx).await;
     }
     cx.buffer_body().await?;
     let body = cx.buffered_body().cloned();
-    let mut pause = PAUSE_MIN;
-    for _ in 0..retry.times {
-        let answer = attempt_once(worker, journey, retry.try_timeout, cx).await;
-        if !is_worth_repeating(retry, &answer) {
+    let budget = &journey.service.kept.retries;
+    budget.deposit();
+    let mut left = Left {
+        route: route.map(|retry| (retry, retry.times)),
+        provider: provider.map(|retry| (retry, retry.max_retries)),
+    };
+    let (mut limit, mut pause) = (try_timeout, PAUSE_MIN);
+    loop {
+        let answer = attempt_once(worker, journey, limit, cx).await;
+        let Some(again) = left.next(&answer, cx) else { return answer };
+        // Too late, or too much: what is there is better than nothing.
+        let is_late = journey.ends_at.is_some_and(|ends_at| ends_at <= Instant::now());
+        if is_late || !budget.withdraw(now_ms()) {
             return answer;
         }
         drop(answer);
-        tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
-        pause = (pause * 2).min(PAUSE_MAX);
+        match again {
+            Again::OtherToken(timeout) => limit = Some(timeout),
+            Again::Same => {
+                tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+                pause = (pause * 2).min(PAUSE_MAX);
+            }
+        }
         cx.restore_body(body.as_ref())?;
     }
-    attempt_once(worker, journey, retry.try_timeout, cx).await
+}
+
+/// Whether a request that its provider refuses is asked again with another
+/// token (Higress: `retryOnFailure`).
+pub(super) fn tries_tokens(cx: &RequestContext) -> bool {
+    let provider = cx.provider.as_ref().filter(|_| cx.tokens.is_some() && cx.upgrade.is_none());
+    provider.is_some_and(|provider| provider.retry().is_some())
+}
+
+/// How often a request may still be repeated, and what for.
+struct Left<'a> {
+    route: Option<(&'a Retry, u32)>,
+    provider: Option<(&'a RetryOnFailure, u32)>,
+}
+
+/// How a request is repeated.
+enum Again {
+    /// At once, with another token, which has so long to answer.
+    OtherToken(Duration),
+    /// After a pause.
+    Same,
+}
+
+impl Left<'_> {
+    /// How to go on after an answer; `None` where that is it.
+    fn next(&mut self, answer: &Answered, cx: &mut RequestContext) -> Option<Again> {
+        if let Some((retry, left @ 1..)) = &mut self.provider {
+            let has_failed = match answer {
+                Ok(response) => retry.statuses.contains(response.status()),
+                Err(error) => is_broken(error.kind),
+            };
+            if has_failed && cx.tokens.as_mut().is_some_and(|turn| turn.advance()) {
+                *left -= 1;
+                return Some(Again::OtherToken(Duration::from_millis(retry.timeout_ms)));
+            }
+        }
+        let (retry, left @ 1..) = self.route.as_mut()? else { return None };
+        let is_worth = is_worth_repeating(retry, answer);
+        *left -= u32::from(is_worth);
+        is_worth.then_some(Again::Same)
+    }
+}
+
+/// Whether an upstream did not get as far as an answer.
+fn is_broken(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::ConnectFailed
+            | ErrorKind::TlsFailed
+            | ErrorKind::UpstreamClosed
+            | ErrorKind::UpstreamInvalid
+            | ErrorKind::UpstreamTimeout
+    )
 }
 
 /// Whether a request may do twice what it asks for (ingress-nginx:
 /// `non_idempotent`), and can be repeated at all.
-fn may_repeat(retry: &Retry, cx: &RequestContext) -> bool {
+pub(crate) fn may_repeat(retry: &Retry, cx: &RequestContext) -> bool {
     let is_harmless = !matches!(cx.method, Method::POST | Method::PATCH | Method::CONNECT)
         && cx.method.as_str() != "LOCK";
     cx.upgrade.is_none() && (is_harmless || retry.repeats_all_methods)
@@ -82,17 +152,7 @@ fn is_worth_repeating(retry: &Retry, answer: &Answered) -> bool {
             let status = response.status();
             retry.statuses.contains(&status) || (retry.on_5xx && status.is_server_error())
         }
-        Err(error) => {
-            retry.on_5xx
-                && matches!(
-                    error.kind,
-                    ErrorKind::ConnectFailed
-                        | ErrorKind::TlsFailed
-                        | ErrorKind::UpstreamClosed
-                        | ErrorKind::UpstreamInvalid
-                        | ErrorKind::UpstreamTimeout
-                )
-        }
+        Err(error) => retry.on_5xx && is_broken(error.kind),
     }
 }
 
@@ -117,7 +177,7 @@ pub(super) async fn attempt_once(
         true => request.headers().get(HOST).map(host_of).unwrap_or_default(),
         false => Box::default(),
     };
-    adapt(&mut request, &service.service, cx)?;
+    adapt(&mut request, &service.service, ConnectionWishes::of(cx))?;
     let dialer = Dialer {
         pool: &worker.pool,
         tls: &worker.tls,
@@ -140,7 +200,8 @@ pub(super) async fn attempt_once(
             Ok(ready) => ready,
             Err(failure) => {
                 turn.failed(&failure);
-                note(cx, address, failure.kind.as_str());
+                cx.token_failed(&failure);
+                note(cx, address, Err(&failure));
                 has_endpoint =
                     failure.retry == MayRetry::Yes && connects_left > 0 && turn.advance();
                 error = Some(failure);
@@ -152,14 +213,18 @@ pub(super) async fn attempt_once(
         turn.sending();
         match ready.send(request, &worker.pool, limits).await {
             Ok(mut response) => {
-                note(cx, address, "ok");
                 cx.record.upstream_head = Some(cx.record.began.elapsed());
+                note(cx, address, Ok(response.status()));
+                if let Some(turn) = &cx.tokens {
+                    let name = (&service.service.host, service.service.port);
+                    turn.note((response.status(), response.headers()), name);
+                }
                 let occupied = turn.answered(response.status());
                 response.body_mut().hold(occupied);
                 return Ok(Box::new(response));
             }
             Err(failure) => {
-                note(cx, address, failure.error.kind.as_str());
+                note(cx, address, Err(&failure.error));
                 match failure.unsent {
                     // The pooled connection had closed: the same endpoint
                     // again, over a new one.
@@ -169,6 +234,7 @@ pub(super) async fn attempt_once(
                     }
                     _ => {
                         turn.failed(&failure.error);
+                        cx.token_failed(&failure.error);
                         return Err(failure.error);
                     }
                 }
@@ -200,6 +266,24 @@ pub(super) fn send_limits(
     }
 }
 
-fn note(cx: &mut RequestContext, endpoint: std::net::SocketAddr, outcome: &'static str) {
-    cx.record.attempts.push(AttemptRecord { endpoint, outcome });
+/// Notes what came of an attempt. The head of an answer has its time already.
+fn note(
+    cx: &mut RequestContext,
+    endpoint: std::net::SocketAddr,
+    outcome: Result<StatusCode, &GatewayError>,
+) {
+    let token = cx.tokens.as_ref().and_then(|turn| turn.health());
+    let ended = match (outcome, cx.record.upstream_head) {
+        (Ok(_), Some(head)) => head,
+        _ => cx.record.began.elapsed(),
+    };
+    let attempt = AttemptRecord {
+        endpoint,
+        outcome: outcome.map_or_else(|error| error.kind.as_str(), |_| "ok"),
+        provider: None,
+        token: token.map(|token| token.label.clone()),
+        status: outcome.ok(),
+        ended,
+    };
+    cx.record.attempts.push(attempt);
 }

@@ -1,12 +1,12 @@
 //! Another pass for a request that failed on its route: the whole chain and
-//! the routing once more, with the request as it was received and a header
+//! the routing once more, and again where it fails there, with the request as it was received and a header
 //! that says where it comes from
 //! (Higress console: templates/envoyfilter-route-fallback.yaml).
 //!
-//! Invariant: what the gateway itself denied is not tried elsewhere. A second
+//! Invariant: what the gateway itself denied is not tried elsewhere. Another
 //! pass is only prepared once the chain has let the request through.
-//! Invariant: there is one other pass at most, and none once anything has
-//! been sent to the client.
+//! Invariant: there are [`PASSES_MAX`] passes at most, none leads to a route
+//! that has failed, and none begins once anything has been sent to the client.
 
 use std::sync::Arc;
 
@@ -25,12 +25,23 @@ use crate::state::Live;
 /// Which route a request falls back from.
 pub(super) const X_HIGRESS_FALLBACK_FROM: HeaderName = HeaderName::from_static(FALLBACK_HEADER);
 
-/// A request as it was received, for the second pass.
+/// The most passes of a request, the first one included.
+pub(crate) const PASSES_MAX: usize = 4;
+
+/// Where a request that falls back comes from.
+pub struct FellBack {
+    /// What led to this pass.
+    fallback: Arc<Fallback>,
+    /// The routes that have failed, in order.
+    routes: Vec<Arc<str>>,
+}
+
+/// A request as it was received, for another pass.
 pub struct Received {
     method: Method,
     uri: Uri,
     headers: HeaderMap,
-    /// What the second pass is for, and the body; `None` until the chain has
+    /// What the other pass is for, and the body; `None` until the chain has
     /// let the request through.
     prepared: Option<(Arc<Fallback>, Option<Bytes>)>,
 }
@@ -42,14 +53,15 @@ pub(super) async fn passes(
     cx: &mut RequestContext,
     ran: &mut Vec<Ran>,
 ) -> Result<Answer, GatewayError> {
-    let answer = pass(worker, live, cx, ran).await;
-    let Some(received) = cx.received.take() else { return answer };
-    if !begin_again(live, *received, &answer, cx) {
-        return answer;
+    loop {
+        let answer = pass(worker, live, cx, ran).await;
+        let Some(received) = cx.received.take() else { return answer };
+        if !begin_again(live, *received, &answer, cx) {
+            return answer;
+        }
+        drop(answer);
+        ran.clear();
     }
-    drop(answer);
-    ran.clear();
-    pass(worker, live, cx, ran).await
 }
 
 /// Makes a request that failed what it was when it was received, if another
@@ -65,13 +77,23 @@ fn begin_again(
         return false;
     }
     (cx.method, cx.uri) = (received.method, received.uri);
-    if destination(live, cx, &fallback).is_none() || cx.restore_body(body.as_ref()).is_err() {
+    let Some(route) = cx.record.route.clone() else { return false };
+    let mut routes = failed(cx).to_vec();
+    routes.push(route);
+    if destination(live, cx, &fallback, &routes).is_none()
+        || cx.restore_body(body.as_ref()).is_err()
+    {
         return false;
     }
     cx.headers = received.headers;
     cx.headers.insert(X_HIGRESS_FALLBACK_FROM, fallback.from.clone());
-    cx.begin_again(fallback);
+    cx.begin_again(Box::new(FellBack { fallback, routes }));
     true
+}
+
+/// The routes that a request has failed on.
+fn failed(cx: &RequestContext) -> &[Arc<str>] {
+    cx.fell_back.as_ref().map_or(&[], |fell_back| &fell_back.routes)
 }
 
 /// Whether another route shall try. An answer of the gateway's own is a
@@ -117,6 +139,11 @@ fn is_about_upstream(kind: ErrorKind) -> bool {
 }
 
 impl Fallback {
+    /// Whether it is used for a request that has fallen back so often.
+    pub(crate) fn is_after(&self, times: usize) -> bool {
+        times + 1 < PASSES_MAX && times < self.redirects_max as usize
+    }
+
     fn is_for(&self, status: StatusCode) -> bool {
         (self.on_4xx && status.is_client_error()) || (self.on_5xx && status.is_server_error())
     }
@@ -128,10 +155,11 @@ impl Fallback {
 /// does; model-router sets its headers anew.
 pub(super) fn remember(live: &Live, route: Option<&Route>, cx: &mut RequestContext) {
     let may_fall_back = match route {
-        Some(route) => route.fallback.is_some(),
+        Some(route) => route.fallback.as_ref().is_some_and(|one| one.is_after(failed(cx).len())),
         None => live.snapshot.has_fallbacks,
     };
-    if !may_fall_back || cx.received.is_some() || cx.fell_back.is_some() {
+    let is_last = failed(cx).len() + 1 == PASSES_MAX;
+    if !may_fall_back || is_last || cx.received.is_some() {
         return;
     }
     let mut headers = cx.headers.clone();
@@ -144,12 +172,12 @@ pub(super) fn remember(live: &Live, route: Option<&Route>, cx: &mut RequestConte
     }));
 }
 
-/// Prepares the second pass of a request that goes to its upstream now. What
+/// Prepares another pass of a request that goes to its upstream now. What
 /// is sent again has to be at hand; what is too large is sent once.
 pub(super) async fn prepare(route: &Route, cx: &mut RequestContext) -> Result<(), GatewayError> {
-    let Some(fallback) = route.fallback.as_ref().filter(|_| cx.received.is_some()) else {
-        return Ok(());
-    };
+    let times = failed(cx).len();
+    let may_be_used = |fallback: &&Arc<Fallback>| cx.received.is_some() && fallback.is_after(times);
+    let Some(fallback) = route.fallback.as_ref().filter(may_be_used) else { return Ok(()) };
     let bytes_max = fallback.body_bytes_max;
     if !cx.body_fits() || !cx.body_is_within(bytes_max) {
         return Ok(());
@@ -164,25 +192,25 @@ pub(super) async fn prepare(route: &Route, cx: &mut RequestContext) -> Result<()
     Ok(())
 }
 
-/// The route that takes a request that failed on the one it found: another
-/// one, or none. The headers are those that the plugins have made of it, by
+/// The route that takes a request that failed on some: another one, or none.
+/// The headers are those that the plugins have made of it, by
 /// which its model is known.
 pub(crate) fn destination<'a>(
     live: &'a Live,
     cx: &RequestContext,
     fallback: &Fallback,
+    failed: &[Arc<str>],
 ) -> Option<&'a Route> {
     let mut headers = cx.headers.clone();
     headers.insert(X_HIGRESS_FALLBACK_FROM, fallback.from.clone());
     let found = live.snapshot.find(&RouteInput { headers: &headers, ..cx.route_input() })?;
     let route = live.snapshot.route(found)?;
-    let is_another = cx.record.route.as_ref().is_none_or(|before| *before != route.name);
-    is_another.then_some(route)
+    (!failed.contains(&route.name)).then_some(route)
 }
 
 /// Tells the client that another route has answered.
 pub(super) fn tell(cx: &RequestContext, headers: &mut HeaderMap) {
-    if let Some(fallback) = &cx.fell_back {
+    if let Some(FellBack { fallback, .. }) = cx.fell_back.as_deref() {
         headers.insert(X_HIGRESS_FALLBACK_FROM, fallback.from.clone());
     }
 }
@@ -195,7 +223,8 @@ mod tests {
 
     fn check(on: (bool, bool), answer: &Result<Answer, GatewayError>, expected: bool) {
         let from = HeaderValue::from_static("r");
-        let fallback = Fallback { from, on_4xx: on.0, on_5xx: on.1, body_bytes_max: 0 };
+        let (on_4xx, on_5xx) = on;
+        let fallback = Fallback { from, on_4xx, on_5xx, body_bytes_max: 0, redirects_max: 1 };
         assert_eq!(has_failed(answer, &fallback), expected, "{on:?}");
     }
 

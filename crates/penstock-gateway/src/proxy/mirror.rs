@@ -10,7 +10,7 @@ use http_body::Body;
 
 use super::Worker;
 use super::attempts::{Journey, send_limits};
-use super::outgoing::{adapt, prepare};
+use super::outgoing::{ConnectionWishes, adapt, prepare};
 use crate::error::GatewayError;
 use crate::request::{RequestContext, host_of};
 use crate::state::Live;
@@ -52,7 +52,7 @@ pub(super) async fn send(
         copy.headers_mut().insert(HOST, host);
     }
     let host = copy.headers().get(HOST).map(host_of).unwrap_or_default();
-    if adapt(&mut copy, &service.service, cx).is_err() {
+    if adapt(&mut copy, &service.service, ConnectionWishes::of(cx)).is_err() {
         return Ok(());
     }
     let limits = send_limits(&worker.gateway.settings, Some(PATIENCE), journey, cx);

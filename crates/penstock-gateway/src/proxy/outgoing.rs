@@ -8,10 +8,9 @@ use http::header::{
 use http::uri::Scheme;
 use http::{Method, Request, Uri};
 use penstock_llm::LlmError;
-use penstock_llm::provider::{BodyEdit, Provider, Target, UpstreamRequest};
+use penstock_llm::provider::{BodyEdit, Provider, Target, Token, UpstreamRequest};
 
 use super::WEBSOCKET;
-use crate::attempt;
 use crate::body::OutgoingBody;
 use crate::error::{ErrorKind, GatewayError};
 use crate::reply::X_REQUEST_ID;
@@ -33,7 +32,14 @@ pub(crate) fn prepare(
     cx: &mut RequestContext,
 ) -> Result<Request<OutgoingBody>, GatewayError> {
     let edits = match cx.provider.clone() {
-        Some(provider) => ask(&*provider, cx)?,
+        Some(provider) => {
+            let sticky = cx.sticky_consumer().cloned();
+            let token = match &mut cx.tokens {
+                Some(turn) => turn.token(sticky.as_deref()).cloned(),
+                None => provider.tokens().first().cloned(),
+            };
+            ask(&*provider, token.as_ref(), cx)?
+        }
         None => UpstreamRequest::default(),
     };
     // A clone would have to make room for them by hashing all names anew.
@@ -64,6 +70,7 @@ pub(crate) fn prepare(
         headers.insert(HOST, host);
     }
     add_forwarding_headers(&mut headers, cx);
+    cx.expected = edits.expected;
     let body = outgoing_body(edits.body, cx, &mut headers);
     let uri = match edits.path_and_query {
         Some(path) => {
@@ -95,21 +102,37 @@ fn rewritten(uri: Uri, cx: &RequestContext) -> Result<Uri, GatewayError> {
     path.parse().map_err(|_| GatewayError::new(ErrorKind::InvalidRequest))
 }
 
+/// What a client asks of the connection rather than of the service.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ConnectionWishes {
+    /// To speak another protocol on it.
+    pub(crate) upgrades: bool,
+    /// To get trailers.
+    pub(crate) takes_trailers: bool,
+}
+
+impl ConnectionWishes {
+    /// Those of a request.
+    pub(super) fn of(cx: &RequestContext) -> Self {
+        Self { upgrades: cx.upgrade.is_some(), takes_trailers: cx.takes_trailers }
+    }
+}
+
 /// Puts a request into the form of the version that its service speaks.
-pub(super) fn adapt(
+pub(crate) fn adapt(
     request: &mut Request<OutgoingBody>,
     service: &Service,
-    cx: &RequestContext,
+    wishes: ConnectionWishes,
 ) -> Result<(), GatewayError> {
     if !service.protocol.is_http2() {
-        if cx.upgrade.is_some() {
+        if wishes.upgrades {
             let headers = request.headers_mut();
             headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
             headers.insert(UPGRADE, WEBSOCKET);
         }
         return Ok(());
     }
-    if cx.upgrade.is_some() {
+    if wishes.upgrades {
         return Err(GatewayError::new(ErrorKind::UpgradeRefused)
             .because("the service speaks HTTP/2, which switches to nothing"));
     }
@@ -122,7 +145,7 @@ pub(super) fn adapt(
         .path_and_query(path)
         .build();
     *request.uri_mut() = uri.map_err(|_| GatewayError::new(ErrorKind::InvalidRequest))?;
-    if cx.takes_trailers {
+    if wishes.takes_trailers {
         request.headers_mut().insert(TE, HeaderValue::from_static("trailers"));
     }
     request.body_mut().keep_trailers();
@@ -130,16 +153,16 @@ pub(super) fn adapt(
 }
 
 /// What the provider wants to be asked, with the token of this attempt.
-fn ask(provider: &dyn Provider, cx: &RequestContext) -> Result<UpstreamRequest, GatewayError> {
+fn ask(
+    provider: &dyn Provider,
+    token: Option<&Token>,
+    cx: &RequestContext,
+) -> Result<UpstreamRequest, GatewayError> {
     // An upstream that answers TRACE would show the caller the provider's
     // token.
     if cx.method == Method::TRACE {
         return Err(GatewayError::new(ErrorKind::UnsupportedApi));
     }
-    let tokens = provider.tokens();
-    let sticky = cx.record.consumer.as_deref();
-    let sticky = sticky.filter(|_| cx.api.is_some_and(|api| api.is_stateful()));
-    let token = tokens.get(attempt::choose_token(tokens.len(), sticky, fastrand::u64(..)));
     let target = Target { token };
     provider.request(&cx.llm_request(), &target, &cx.fetched).map_err(|error| match error {
         LlmError::InvalidRequest(message) => {

@@ -16,7 +16,7 @@ use http_body::Body;
 use penstock_llm::provider::{Fetch, Fetched};
 
 use super::Worker;
-use super::outgoing::adapt;
+use super::outgoing::{ConnectionWishes, adapt};
 use crate::body::OutgoingBody;
 use crate::error::{ErrorKind, GatewayError};
 use crate::request::{RequestContext, host_of};
@@ -85,7 +85,8 @@ async fn ask(
     *request.uri_mut() = url.path().parse().map_err(|_| "its path cannot be sent")?;
     request.headers_mut().insert(HOST, host);
     request.headers_mut().insert(ACCEPT, HeaderValue::from_static("*/*"));
-    adapt(&mut request, &service.service, cx).map_err(|error| error.to_string())?;
+    adapt(&mut request, &service.service, ConnectionWishes::of(cx))
+        .map_err(|error| error.to_string())?;
     let settings = &worker.gateway.settings;
     service.wait_resolved(settings.resolve_timeout).await;
     let limits = SendLimits {

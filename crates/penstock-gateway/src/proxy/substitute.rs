@@ -41,7 +41,7 @@ pub(super) fn of_empty<'a>(
     let other = fallback.and_then(|fallback| live.service(fallback.service));
     match other {
         Some(other) if is_empty(service) => {
-            cx.provider = None;
+            cx.forget_provider();
             other
         }
         _ => service,
@@ -76,7 +76,8 @@ pub(super) async fn answer(
     cx.headers.insert(X_ENVOY_FALLBACK_SERVICE, fallback.service_name.clone());
     // Nothing that the route asks for concerns the page, but the page may be
     // read by whoever may read the route's own answers.
-    (cx.policy, cx.provider) = (None, None);
+    cx.policy = None;
+    cx.forget_provider();
     let journey = Journey { upstream_vhost: None, retry: None, service, ..*journey };
     let page = attempts::answer(worker, &journey, cx).await;
     cx.policy = policy;

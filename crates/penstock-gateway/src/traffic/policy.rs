@@ -12,6 +12,7 @@ use penstock_manifest::kind::envoy_filter::FALLBACK_HEADER;
 use crate::policy::{
     Cors, HeaderEdits, OriginMatch, Redirect, Retry, Rewrite, RoutePolicy, SourceList,
 };
+use crate::proxy::PASSES_MAX;
 use crate::route::CompiledMatcher;
 use crate::snapshot::{Fallback, Route, ServiceIndex, Snapshot};
 
@@ -54,7 +55,13 @@ fn falls_back(fallback: &Fallback, names: &FallbackNames) -> String {
         None => "to no route".to_owned(),
     };
     let bytes_max = fallback.body_bytes_max;
-    format!("falls back {place} after {}, with bodies up to {bytes_max} bytes", list(classes))
+    let often = match fallback.redirects_max as usize {
+        1 => " once at most".to_owned(),
+        times if times + 1 < PASSES_MAX => format!(" {times} times at most"),
+        _ => String::new(),
+    };
+    let after = list(classes);
+    format!("falls back {place}{often} after {after}, with bodies up to {bytes_max} bytes")
 }
 
 fn asks_for(policy: &RoutePolicy, snapshot: &Snapshot) -> Vec<String> {

@@ -275,6 +275,17 @@ fn a_fallback_is_told() {
          no longer falls back to other after 4xx, 5xx, with bodies up to 1024000 bytes; \
          now falls back to other after 4xx, 5xx, with bodies up to 10 bytes",
     );
+    let redirects = |count| filter(("redirects: 10", &format!("redirects: {count}")));
+    let twice = without.clone().with(&redirects(2));
+    check(
+        &twice,
+        &without.clone().with(&redirects(1)),
+        "routes:
+         ~ r (a.com Prefix /v1): \
+         no longer falls back to other 2 times at most after 4xx, 5xx, with bodies up to 1024000 bytes; \
+         now falls back to other once at most after 4xx, 5xx, with bodies up to 1024000 bytes",
+    );
+    check(&with, &without.clone().with(&redirects(3)), "");
     check(&with, &with, "");
 }
 

@@ -5,23 +5,26 @@
 //! here once: paths and hosts as configured, model mapping, the small edits
 //! of chat requests. Answers pass untouched.
 
+mod credential;
+mod translated;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{
-    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, UPGRADE,
-};
+use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, UPGRADE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::{Map, Value};
 
+use super::availability::{Failover, RetryOnFailure};
 use super::config::{Protocol, ProviderConfig};
 use super::custom_settings::CustomSettings;
+use super::exchange::Shape;
 use super::fields::{Fields, invalid};
 use super::path::{Capabilities, Paths};
-use super::preset::{Credential, Original, PRESETS, Preset, Upstream, WithoutToken};
+use super::preset::{Credential, Headers, Original, PRESETS, Preset, Upstream, WithoutToken};
 use super::{
-    BodyEdit, Built, Fetch, Fetched, LlmRequest, Provider, Target, Token, UpstreamRequest, notes,
-    promotion,
+    BodyEdit, Built, Fetch, Fetched, LlmRequest, Provider, Target, Token, Treatment,
+    UpstreamRequest, exchange, gemini, notes, promotion,
 };
 use crate::api::{Api, split_query};
 use crate::error::{ConfigError, LlmError};
@@ -48,6 +51,10 @@ fn build_from(preset: &'static Preset, object: &Map<String, Value>) -> Result<Bu
         return Err(invalid("", "no apiToken found in provider config"));
     }
     notes::fields_beyond(preset, &fields, &mut config);
+    let is_bearer = match preset.bearer_flag {
+        Some(flag) => fields.flag(flag)?,
+        None => false,
+    };
     let Upstream { host, rule, mut capabilities } = (preset.upstream)(preset, &fields)?;
     let own_paths = [capabilities.clone(), preset.with_paths().capabilities];
     for (api, path) in config.capabilities {
@@ -67,10 +74,16 @@ fn build_from(preset: &'static Preset, object: &Map<String, Value>) -> Result<Bu
             is_original: config.protocol == Protocol::Original,
             original_is_untouched: preset.original == Original::Untouched,
         },
+        credential: if is_bearer { Credential::Bearer } else { preset.credential },
+        headers: (preset.headers)(&fields)?,
+        shape: (preset.shape)(&fields)?,
+        gemini_version: gemini::version(&fields)?,
         context: config.context,
         settings: config.settings,
         model_map: config.model_map,
         first_byte_timeout_ms: config.first_byte_timeout_ms,
+        failover: config.failover,
+        retry: config.retry,
         cleanup_commands: config.cleanup_commands,
         merges_messages: config.merges_messages,
         promotes_thinking: config.promotes_thinking,
@@ -91,11 +104,20 @@ struct Compatible {
     /// `capabilities`.
     own_paths: [Capabilities; 2],
     paths: Paths,
+    credential: Credential,
+    /// What each request gets besides.
+    headers: Headers,
+    /// What is set in requests that are translated.
+    shape: Option<Shape>,
+    /// The version of Google's API in paths that are made here.
+    gemini_version: String,
     /// The file whose text goes into chat requests.
     context: Option<Fetch>,
     settings: CustomSettings,
     model_map: ModelMap,
     first_byte_timeout_ms: u64,
+    failover: Option<Failover>,
+    retry: Option<RetryOnFailure>,
     cleanup_commands: Vec<String>,
     merges_messages: bool,
     promotes_thinking: bool,
@@ -117,22 +139,6 @@ struct Asked<'a> {
     context: Option<&'a str>,
 }
 
-const BEARER: &[u8] = b"Bearer ";
-const API_KEY: HeaderName = HeaderName::from_static("api-key");
-const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
-const X_AUTHORIZATION: HeaderName = HeaderName::from_static("x-authorization");
-
-/// Headers that Higress leaves on the upstream request for its own later
-/// steps. The gateway keeps these values to itself, and what a client sends
-/// under these names is not the truth. Nor is `Accept-Encoding` sent: what the
-/// client can decompress, nobody here can read.
-static NOT_SENT: [HeaderName; 4] = [
-    HeaderName::from_static("x-envoy-original-host"),
-    HeaderName::from_static("x-envoy-original-path"),
-    HeaderName::from_static("x-hi-original-auth"),
-    ACCEPT_ENCODING,
-];
-
 impl Provider for Compatible {
     fn id(&self) -> &str {
         &self.id
@@ -144,6 +150,14 @@ impl Provider for Compatible {
 
     fn tokens(&self) -> &[Token] {
         &self.tokens
+    }
+
+    fn failover(&self) -> Option<&Failover> {
+        self.failover.as_ref()
+    }
+
+    fn retry(&self) -> Option<&RetryOnFailure> {
+        self.retry.as_ref()
     }
 
     fn first_byte_timeout_ms(&self, request: &LlmRequest<'_>) -> u64 {
@@ -163,7 +177,10 @@ impl Provider for Compatible {
             true => !self.settings.is_empty(),
             false => !self.paths.is_original || self.first_byte_timeout_ms > 0,
         };
-        has_use && !self.must_translate(request.api) && self.body_kind(request).is_some()
+        if self.instead_of(request.api).is_some() {
+            return true;
+        }
+        has_use && self.body_kind(request).is_some()
     }
 
     fn may_need(&self) -> &[Fetch] {
@@ -184,9 +201,33 @@ impl Provider for Compatible {
         target: &Target<'_>,
         fetched: &Fetched,
     ) -> Result<UpstreamRequest, LlmError> {
-        if self.must_translate(request.api) {
-            return Err(LlmError::UnsupportedApi);
+        match self.instead_of(request.api) {
+            Some(api) => self.translated(request, api, target, fetched),
+            None => self.asked(request, target, fetched),
         }
+    }
+
+    fn response(&self, request: &LlmRequest<'_>, head: &Head) -> Treatment {
+        let instead = self.instead_of(request.api);
+        let own = self.stage(instead.or(request.api), head);
+        match (instead, own) {
+            (Some(api), own) => exchange::treat(request, api, head, own),
+            (None, Some(stage)) => Treatment::Stage(stage),
+            (None, None) => Treatment::Pass,
+        }
+    }
+}
+
+const STREAM: &str = "text/event-stream";
+
+impl Compatible {
+    /// The request for this service, in whose format it is.
+    fn asked(
+        &self,
+        request: &LlmRequest<'_>,
+        target: &Target<'_>,
+        fetched: &Fetched,
+    ) -> Result<UpstreamRequest, LlmError> {
         let mut upstream = UpstreamRequest {
             host: self.host.clone(),
             headers: self.headers(request.headers, target)?,
@@ -213,13 +254,21 @@ impl Provider for Compatible {
         let model = is_read.then(|| upstream.model.as_deref().unwrap_or_default());
         let path = request.path_and_query;
         upstream.path_and_query = self.paths.rewrite(self.api_of(request), path, model)?;
+        if self.credential == Credential::GoogleKey
+            && let Some(path) =
+                credential::without_key(upstream.path_and_query.as_deref().unwrap_or(path))
+        {
+            upstream.path_and_query = Some(path);
+        }
         Ok(upstream)
     }
 
-    fn response(&self, request: &LlmRequest<'_>, head: &Head) -> Option<Box<dyn BodyStage>> {
+    /// What this service's answers pass through for the clients of its own
+    /// format.
+    fn stage(&self, api: Option<Api>, head: &Head) -> Option<Box<dyn BodyStage>> {
         let has_stage = self.promotes_thinking || self.preset.stream_stage.is_some();
         let is_readable = has_stage
-            && request.api == Some(Api::ChatCompletions)
+            && api == Some(Api::ChatCompletions)
             && !self.paths.is_original
             && !self.preset.is_opaque
             && head.status == StatusCode::OK
@@ -236,11 +285,7 @@ impl Provider for Compatible {
             (first, second) => first.or(second),
         }
     }
-}
 
-const STREAM: &str = "text/event-stream";
-
-impl Compatible {
     fn has(&self, api: Api) -> bool {
         self.paths.capabilities.get(api).is_some()
     }
@@ -261,14 +306,6 @@ impl Compatible {
         }
         let (path, _) = split_query(request.path_and_query);
         self.own_paths.iter().find_map(|own| own.find_in(path))
-    }
-
-    /// Whether a request is in another format than this service's.
-    fn must_translate(&self, api: Option<Api>) -> bool {
-        api == Some(Api::AnthropicMessages)
-            && !self.preset.is_opaque
-            && !self.paths.is_original
-            && !self.has(Api::AnthropicMessages)
     }
 
     /// How the body is to be read; `None` where it passes unread.
@@ -318,46 +355,6 @@ impl Compatible {
         } else {
             None
         }
-    }
-
-    fn headers(
-        &self,
-        client: &HeaderMap,
-        target: &Target<'_>,
-    ) -> Result<Vec<(HeaderName, Option<HeaderValue>)>, LlmError> {
-        let mut headers = Vec::new();
-        // Most heads have none of them, so they are looked at before anything
-        // is looked up.
-        if client.keys().any(|name| NOT_SENT.contains(name)) {
-            let present = NOT_SENT.iter().filter(|name| client.contains_key(*name));
-            headers.extend(present.map(|name| (name.clone(), None)));
-        }
-        let preset = self.preset;
-        let credential = match (target.token, preset.credential) {
-            (Some(_), Credential::Nothing) => None,
-            (Some(token), Credential::Bearer) => Some(token.bearer().clone()),
-            (Some(token), Credential::Plain | Credential::ApiKey) => Some(token.plain().clone()),
-            (None, _) if preset.without_token == WithoutToken::TakesClients => {
-                client_credential(client)?
-            }
-            (None, _) => None,
-        };
-        let has_token = target.token.is_some();
-        let removes = match preset.without_token {
-            // Higress: provider/azure.go — two credentials are one too many.
-            _ if has_token => preset.credential == Credential::ApiKey,
-            // A provider that needs a token is not asked with another one.
-            WithoutToken::IsAnError | WithoutToken::Removes => true,
-            WithoutToken::TakesClients | WithoutToken::Passes => false,
-        };
-        if removes && client.contains_key(AUTHORIZATION) {
-            headers.push((AUTHORIZATION, None));
-        }
-        if let Some(value) = credential {
-            let is_key = has_token && preset.credential == Credential::ApiKey;
-            headers.push((if is_key { API_KEY } else { AUTHORIZATION }, Some(value)));
-        }
-        Ok(headers)
     }
 
     fn edit_json(
@@ -512,27 +509,6 @@ impl Compatible {
         upstream.model = Some(model.to_owned()).filter(|model| !model.is_empty());
         Ok(())
     }
-}
-
-/// What `Authorization` has to become so that the client's own token is sent;
-/// `None` where it is that already. Clients of other vendors' APIs put it into
-/// `x-api-key`, so that comes first.
-fn client_credential(client: &HeaderMap) -> Result<Option<HeaderValue>, LlmError> {
-    let names = [X_API_KEY, X_AUTHORIZATION, AUTHORIZATION];
-    let found = names.into_iter().find_map(|name| {
-        let value = client.get(&name).filter(|value| !value.is_empty())?;
-        Some((name, value))
-    });
-    let Some((name, value)) = found else { return Ok(None) };
-    let start = value.as_bytes().get(..BEARER.len());
-    let mut credential = match start.is_some_and(|start| start.eq_ignore_ascii_case(BEARER)) {
-        true if name == AUTHORIZATION => return Ok(None),
-        true => value.clone(),
-        false => HeaderValue::from_maybe_shared(Bytes::from([BEARER, value.as_bytes()].concat()))
-            .map_err(|_| LlmError::InvalidRequest("the API token cannot be sent".into()))?,
-    };
-    credential.set_sensitive(true);
-    Ok(Some(credential))
 }
 
 /// Whether the body of a request for this API names a model.

@@ -3,6 +3,7 @@
 use http::HeaderValue;
 use serde_json::{Map, Value};
 
+use super::availability::{Failover, RetryOnFailure};
 use super::custom_settings::CustomSettings;
 use super::fields::{Fields, checked_path, inside, invalid, text_of};
 use super::path::BasePath;
@@ -27,6 +28,8 @@ pub(super) struct ProviderConfig {
     pub(super) protocol: Protocol,
     pub(super) tokens: Vec<Token>,
     pub(super) first_byte_timeout_ms: u64,
+    pub(super) failover: Option<Failover>,
+    pub(super) retry: Option<RetryOnFailure>,
     pub(super) model_map: ModelMap,
     /// The paths that the user gives to APIs; they win over the type's own.
     pub(super) capabilities: Vec<(Api, String)>,
@@ -61,6 +64,8 @@ impl ProviderConfig {
             protocol: protocol(&fields)?,
             tokens: tokens(&fields, &mut notes)?,
             first_byte_timeout_ms: fields.count("firstByteTimeout")?,
+            failover: Failover::read(&fields)?,
+            retry: RetryOnFailure::read(&fields)?,
             model_map: model_map(&fields)?,
             capabilities: capabilities(&fields, &mut notes)?,
             base_path: base_path(&fields, &mut notes)?,

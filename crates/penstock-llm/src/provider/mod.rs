@@ -11,17 +11,23 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::{Map, Value};
 
+use self::availability::{Failover, RetryOnFailure};
+pub use self::exchange::Expected;
 use crate::api::Api;
 use crate::error::{ConfigError, ConfigErrorKind, LlmError};
 use crate::scan::Scan;
 use crate::stage::{BodyStage, Head};
 
+pub mod availability;
 mod azure;
 mod body_rule;
+mod claude;
 mod compatible;
 mod config;
 mod custom_settings;
+mod exchange;
 mod fields;
+mod gemini;
 mod hunyuan;
 mod minimax;
 mod moonshot;
@@ -49,6 +55,10 @@ pub struct LlmRequest<'a> {
     pub body: Option<&'a Bytes>,
     /// What one pass over `body` found.
     pub scan: Option<&'a Scan>,
+    /// The time, in seconds since 1970. Asked where an answer has to say it.
+    pub now: fn() -> u64,
+    /// What [`UpstreamRequest::expected`] said, once the request was made.
+    pub expected: Option<&'a Expected>,
 }
 
 /// Who is asked in this attempt.
@@ -83,7 +93,7 @@ pub struct Fetched {
 }
 
 /// What has to change in the client's request before it is sent.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct UpstreamRequest {
     /// The value of `Host`; `None` keeps the client's.
     pub host: Option<HeaderValue>,
@@ -95,6 +105,8 @@ pub struct UpstreamRequest {
     pub body: BodyEdit,
     /// The model that is asked for after mapping, for logs and metrics.
     pub model: Option<String>,
+    /// What has to be known when the answer comes.
+    pub expected: Option<Box<Expected>>,
 }
 
 /// What happens to the body.
@@ -105,6 +117,36 @@ pub enum BodyEdit {
     Keep,
     /// It goes out as these parts, which are mostly slices of the original.
     Parts(Vec<Bytes>),
+}
+
+/// What becomes of an answer on its way to the client.
+#[derive(Default)]
+pub enum Treatment {
+    /// Its bytes pass as they come.
+    #[default]
+    Pass,
+    /// It passes through this stage.
+    Stage(Box<dyn BodyStage>),
+    /// It becomes another body, once all of it is there.
+    Whole(Whole),
+}
+
+/// Makes a body of a body.
+pub struct Whole {
+    /// The `Content-Type` of what is made.
+    pub content_type: &'static str,
+    /// The largest body that it is made of, in bytes.
+    pub bytes_max: usize,
+    /// Makes it. An error says that the service's answer is none.
+    pub make: Box<dyn FnOnce(Bytes) -> Result<Bytes, LlmError> + Send>,
+}
+
+impl Treatment {
+    /// An answer that cannot be given.
+    fn failing(error: LlmError) -> Self {
+        let make = Box::new(move |_| Err(error));
+        Self::Whole(Whole { content_type: "application/json", bytes_max: 0, make })
+    }
 }
 
 /// One LLM service as configured.
@@ -145,6 +187,16 @@ pub trait Provider: Send + Sync {
         fetched: &Fetched,
     ) -> Result<UpstreamRequest, LlmError>;
 
+    /// When a token is put aside; `None` where none is.
+    fn failover(&self) -> Option<&Failover> {
+        None
+    }
+
+    /// When another token is tried; `None` where none is.
+    fn retry(&self) -> Option<&RetryOnFailure> {
+        None
+    }
+
     /// How long this request may wait for the first byte of its answer, as
     /// those do that stream; 0 leaves it to the gateway.
     fn first_byte_timeout_ms(&self, request: &LlmRequest<'_>) -> u64 {
@@ -152,12 +204,11 @@ pub trait Provider: Send + Sync {
         0
     }
 
-    /// The stage that turns this service's answer into the client's format;
-    /// `None` where bytes pass as they come. Called once per answer, with its
-    /// head.
-    fn response(&self, request: &LlmRequest<'_>, head: &Head) -> Option<Box<dyn BodyStage>> {
+    /// What turns this service's answer into the client's format. Called once
+    /// per answer, with its head.
+    fn response(&self, request: &LlmRequest<'_>, head: &Head) -> Treatment {
         let _ = (request, head);
-        None
+        Treatment::Pass
     }
 }
 
@@ -236,7 +287,7 @@ pub const PROVIDERS: &[ProviderRow] = &[
     compatible("baichuan"),
     compatible("baidu"),
     planned("bedrock"),
-    planned("claude"),
+    compatible("claude"),
     compatible("cloudflare"),
     planned("cohere"),
     planned("coze"),
@@ -246,7 +297,7 @@ pub const PROVIDERS: &[ProviderRow] = &[
     compatible("doubao"),
     compatible("fireworks"),
     compatible("galadriel"),
-    planned("gemini"),
+    compatible("gemini"),
     compatible("generic"),
     compatible("github"),
     compatible("grok"),

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::config::{Protocol, ProviderConfig};
-use super::fields::{Fields, inside};
+use super::fields::Fields;
 use super::preset::{Preset, idle};
 use super::{Note, join_path, nearest};
 use crate::error::ConfigError;
@@ -43,14 +43,6 @@ pub(super) fn idle_fields(fields: &Fields<'_>, notes: &mut Vec<Note>) -> Result<
             unknown: false,
         });
     };
-    for parent in ["failover", "retryOnFailure"] {
-        if let Some(map) = fields.object(parent)? {
-            let enabled = Fields { map }.flag("enabled").map_err(|error| inside(parent, error))?;
-            if enabled {
-                idle(parent, None);
-            }
-        }
-    }
     if fields.flag("logUpstreamErrorResponseBody")? {
         idle("logUpstreamErrorResponseBody", None);
     }

@@ -135,7 +135,7 @@ const MODEL: &str = "{model}";
 
 /// A model as one segment of a path. Whatever a client writes, the path has
 /// no other segments than it should have.
-fn model_segment(model: Option<&str>) -> Result<String, LlmError> {
+pub(super) fn model_segment(model: Option<&str>) -> Result<String, LlmError> {
     let model = match model {
         // A request without a body cannot say which deployment it means.
         None => return Err(LlmError::UnsupportedApi),

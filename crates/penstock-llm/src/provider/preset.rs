@@ -4,12 +4,13 @@
 //! A type with fields or rules of its own has a file with its row; the others
 //! are written down here (Higress: plugins/wasm-go/extensions/ai-proxy/provider).
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 
 use super::body_rule::{self, BodyRule};
+use super::exchange::Shape;
 use super::fields::{Fields, checked_host, invalid};
 use super::path::{Capabilities, PathRule};
-use super::{Note, azure, hunyuan, minimax, moonshot, openai, qwen, vllm};
+use super::{Note, azure, claude, gemini, hunyuan, minimax, moonshot, openai, qwen, vllm};
 use crate::api::Api;
 use crate::error::{ConfigError, ConfigErrorKind};
 use crate::stage::BodyStage;
@@ -36,6 +37,7 @@ pub(super) const PRESETS: &[Preset] = &[
         original: Original::OwnPaths,
         ..VENDOR
     },
+    claude::PRESET,
     Preset { name: "cloudflare", host: "api.cloudflare.com", upstream: cloudflare, ..VENDOR },
     Preset {
         name: "deepseek",
@@ -83,6 +85,7 @@ pub(super) const PRESETS: &[Preset] = &[
         },
         ..VENDOR
     },
+    gemini::PRESET,
     Preset {
         name: "generic",
         host_field: Some("genericHost"),
@@ -140,7 +143,9 @@ pub(super) const PRESETS: &[Preset] = &[
     Preset {
         name: "ollama",
         path: |api| match api {
-            Api::ChatCompletions | Api::Embeddings | Api::Models => api.default_path(),
+            Api::ChatCompletions | Api::Embeddings | Api::Models | Api::Responses => {
+                api.default_path()
+            }
             _ => None,
         },
         upstream: ollama,
@@ -229,7 +234,16 @@ pub(super) struct Preset {
     pub(super) body_rule: Option<BodyRule>,
     /// What the vendor's event streams have to pass through.
     pub(super) stream_stage: Option<fn() -> Box<dyn BodyStage>>,
+    /// The flag with which a token goes into `Authorization` all the same.
+    pub(super) bearer_flag: Option<&'static str>,
+    /// Headers that each request gets.
+    pub(super) headers: fn(&Fields<'_>) -> Result<Headers, ConfigError>,
+    /// What is set in requests that are translated for it.
+    pub(super) shape: fn(&Fields<'_>) -> Result<Option<Shape>, ConfigError>,
 }
+
+/// Headers with their values.
+pub(super) type Headers = Vec<(HeaderName, HeaderValue)>;
 
 /// What most vendors are; the tokens are needed.
 pub(super) const VENDOR: Preset = Preset {
@@ -249,6 +263,9 @@ pub(super) const VENDOR: Preset = Preset {
     forces_schema: false,
     body_rule: None,
     stream_stage: None,
+    bearer_flag: None,
+    headers: |_| Ok(Vec::new()),
+    shape: |_| Ok(None),
 };
 
 /// Where requests go.
@@ -279,6 +296,10 @@ pub(super) enum Credential {
     Plain,
     /// `api-key: TOKEN`; no `Authorization` goes out beside it.
     ApiKey,
+    /// `x-api-key: TOKEN`, likewise.
+    XApiKey,
+    /// `x-goog-api-key: TOKEN`, likewise.
+    GoogleKey,
     /// Not at all.
     Nothing,
 }

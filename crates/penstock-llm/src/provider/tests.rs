@@ -189,6 +189,8 @@ impl Written {
             headers: &self.headers,
             body: None,
             scan: None,
+            now: || 1_800_000_000,
+            expected: None,
         }
     }
 }

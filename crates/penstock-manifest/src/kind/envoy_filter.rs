@@ -36,6 +36,9 @@ pub struct Fallback {
     pub on_5xx: bool,
     /// The largest body that is kept for the second pass, in bytes.
     pub body_bytes_max: usize,
+    /// How often a request may fall back, this time included; 1 where the
+    /// filter does not say it.
+    pub redirects_max: u32,
 }
 
 /// Something that could be read, or where it is not as the console writes it.
@@ -119,9 +122,11 @@ fn fallback(patch: &Cursor<'_>) -> Read<Fallback> {
     let (on_4xx, on_5xx) = classes(&predicate)?;
     let [action] = fields(&on_match, ["action"], &[])?;
     let [config] = fields(&action, ["typed_config"], &["name"])?;
+    let (from, redirects_max) = redirect(&typed(&config, REDIRECT_POLICY)?)?;
     Ok(Fallback {
         route: text(&route)?.into(),
-        from: redirect(&typed(&config, REDIRECT_POLICY)?)?.into(),
+        from: from.into(),
+        redirects_max,
         on_4xx,
         on_5xx,
         body_bytes_max: body_bytes_max(&filter)?,
@@ -173,8 +178,8 @@ fn class<'a>(predicate: &Cursor<'a>) -> Read<&'a str> {
     }
 }
 
-/// What the header says on the second pass.
-fn redirect<'a>(policy: &Cursor<'a>) -> Read<&'a str> {
+/// What the header says on the second pass, and how many there may be.
+fn redirect<'a>(policy: &Cursor<'a>) -> Read<(&'a str, u32)> {
     const OPTIONAL: [&str; 3] =
         ["keep_original_response_code", "max_internal_redirects", "only_redirect_upstream_code"];
     let required = [
@@ -191,14 +196,16 @@ fn redirect<'a>(policy: &Cursor<'a>) -> Read<&'a str> {
             is_flag(&written, false)?;
         }
     }
-    if let Some(redirects) = policy.get("max_internal_redirects")
-        && number(&redirects)? == 0
-    {
-        return Err(differs(&redirects, "at least 1"));
+    let mut redirects_max = 1;
+    if let Some(redirects) = policy.get("max_internal_redirects") {
+        redirects_max = u32::try_from(number(&redirects)?).unwrap_or(u32::MAX);
+        if redirects_max == 0 {
+            return Err(differs(&redirects, "at least 1"));
+        }
     }
     let from = header(&request)?;
     match header(&response)? == from {
-        true => Ok(from),
+        true => Ok((from, redirects_max)),
         false => Err(differs(&response, "the header of the request")),
     }
 }
@@ -317,6 +324,20 @@ mod tests {
         check("max_request_bytes: 1024000", "max_request_bytes: 7", &[(true, true, 7)], &[]);
         check("with_request_body: {max_request_bytes: 1024000}", "", &[ANY], &[]);
         check("max_internal_redirects: 10", "max_internal_redirects: 1", &[ANY], &[]);
+    }
+
+    #[test]
+    fn a_filter_says_how_often_a_request_falls_back() {
+        let check = |redirects: &str, expected: u32| {
+            let text = WRITTEN.replace("max_internal_redirects: 10", redirects);
+            let read = read_file(&FilePath::standalone("f.yaml"), &text);
+            let read = fallbacks(&assemble([&read]).resources[0], &mut Vec::new());
+            assert_eq!(read[0].redirects_max, expected, "{redirects}");
+        };
+        check("max_internal_redirects: 10", 10);
+        check("max_internal_redirects: 2", 2);
+        check("max_internal_redirects: 5000000000", u32::MAX);
+        check("", 1);
     }
 
     #[test]

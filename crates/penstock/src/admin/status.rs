@@ -4,7 +4,8 @@ use std::time::UNIX_EPOCH;
 
 use penstock_gateway::access_log::timestamp;
 use penstock_gateway::balance::EndpointSet;
-use penstock_gateway::metrics::{header, line, render_endpoints};
+use penstock_gateway::metrics::{header, line, render_endpoints, render_tokens};
+use penstock_gateway::token::Keyring;
 use penstock_manifest::{Diagnostic, Severity};
 use serde_json::{Value, json};
 
@@ -29,6 +30,8 @@ pub fn json(admin: &Admin) -> String {
             })
         })
         .collect();
+    let keyrings = live.iter().flat_map(|live| live.keyrings());
+    let providers: Vec<Value> = keyrings.map(|keyring| provider(keyring)).collect();
     let body = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "ready": admin.unready_reason().is_none(),
@@ -46,6 +49,7 @@ pub fn json(admin: &Admin) -> String {
             "diagnostics": report.diagnostics.iter().map(Diagnostic::to_json).collect::<Vec<_>>(),
         },
         "services": services,
+        "providers": providers,
         "buffered_bytes": admin.gateway.state.buffered_bytes(),
     });
     format!("{body:#}\n")
@@ -71,11 +75,34 @@ fn health(set: &EndpointSet) -> Vec<Value> {
     endpoints.collect()
 }
 
+/// How the tokens of a provider stand.
+fn provider(keyring: &Keyring) -> Value {
+    let tokens = keyring.standings().into_iter().map(|token| {
+        json!({
+            "token": token.label.as_ref(),
+            "fit": token.is_fit,
+            "failures": token.failures,
+            "aside_since": token.aside_since.map(timestamp),
+            "waits_until": token.waits_until.map(timestamp),
+            "last_check": token.last_check.map(|(at, has_passed)| json!({
+                "at": timestamp(at),
+                "passed": has_passed,
+            })),
+        })
+    });
+    json!({
+        "id": keyring.provider().id(),
+        "type": keyring.provider().type_name(),
+        "tokens": tokens.collect::<Vec<_>>(),
+    })
+}
+
 /// The body of `/metrics`.
 pub fn metrics(admin: &Admin) -> String {
     let mut text = admin.gateway.state.metrics.render();
     if let Some(live) = admin.gateway.live() {
         render_endpoints(live.services(), &mut text);
+        render_tokens(live.keyrings(), &mut text);
     }
     let report = admin.reloader.report();
     let mut sample = |name: &str, kind: &str, help: &str, value: f64| {

@@ -1,5 +1,7 @@
 //! `penstock explain`: what a request would meet, without sending it.
 
+mod failure;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -9,7 +11,7 @@ use bytes::Bytes;
 use clap::{Args, ValueEnum};
 use http::{HeaderName, HeaderValue, Method, Request, Uri};
 use penstock_gateway::compile::{self, Options};
-use penstock_gateway::explain::{Explainer, Explanation, Fallback, Outcome, Pass};
+use penstock_gateway::explain::{Explainer, Explanation, Outcome, Pass};
 use serde_json::{Value, json};
 
 use crate::cli::target::{GatewayArguments, told};
@@ -211,20 +213,8 @@ fn text_of_pass(text: &mut String, pass: &Pass) {
             let _ = writeln!(text, "body      {body}");
         }
     }
-    if let Some(fallback) = &pass.fallback {
-        text_of_fallback(text, fallback);
-    }
-}
-
-fn text_of_fallback(text: &mut String, fallback: &Fallback) {
-    let on = fallback.on.join(", ");
-    let Some(route) = &fallback.route else {
-        let _ = writeln!(text, "fallback  on {on}: no route takes what falls back");
-        return;
-    };
-    let _ = writeln!(text, "fallback  on {on}: {route}");
-    for (weight, service) in &fallback.targets {
-        let _ = writeln!(text, "          {weight} % {service}");
+    if let Some(on_failure) = &pass.on_failure {
+        failure::text(text, on_failure);
     }
 }
 
@@ -264,6 +254,7 @@ fn json_of_pass(pass: &Pass) -> Value {
             },
         }),
     };
+    let fallback = pass.on_failure.as_ref().and_then(|of| of.fallback.as_ref());
     json!({
         "weight": pass.weight,
         "route": pass.route,
@@ -278,13 +269,7 @@ fn json_of_pass(pass: &Pass) -> Value {
         "consumer": pass.consumer,
         "provider": pass.provider,
         "outcome": outcome,
-        "fallback": pass.fallback.as_ref().map(|fallback| json!({
-            "on": fallback.on,
-            "route": fallback.route,
-            "targets": fallback.targets.iter().map(|(weight, service)| json!({
-                "weight": weight,
-                "service": service,
-            })).collect::<Vec<_>>(),
-        })),
+        "on_failure": pass.on_failure.as_deref().map(failure::to_json),
+        "fallback": fallback.map(failure::json_of_fallback),
     })
 }

@@ -17,6 +17,7 @@ use penstock_gateway::listener::{self, Listeners};
 use penstock_gateway::resolve::Resolver;
 use penstock_gateway::shutdown::Shutdown;
 use penstock_gateway::socket::Listener;
+use penstock_gateway::token::check::TokenChecker;
 use penstock_gateway::upstream::{ClientTls, Verify};
 use penstock_gateway::{Gateway, Settings, State};
 use tokio::runtime::Runtime;
@@ -171,6 +172,7 @@ pub fn start(arguments: &Arguments, mut inherited: Inherited) -> anyhow::Result<
     if let Some(checker) = Checker::new(gateway.clone(), tls.clone()) {
         control.spawn(checker.run());
     }
+    control.spawn(TokenChecker::new(gateway.clone(), tls.clone()).run());
     let pid_file = arguments.pid_file.as_deref().map(PidFile::write).transpose()?;
     tracing::info!(%http, %https, admin = %admin_address, threads, "listening");
     if let Some(predecessor) = inherited.predecessor {

@@ -143,3 +143,60 @@ fn keys_under_names_of_their_own_are_not_shown() {
         assert!(!answer["passes"].to_string().contains("secret-1"), "{answer}");
     }
 }
+
+/// What a chat of the harbor meets where its provider, or its route, says
+/// more: as text, and as JSON.
+fn on_failure(provider: &str, annotations: &str) -> (String, Value) {
+    let directory = site();
+    directory.edit(
+        "wasmplugins/ai-proxy.internal.yaml",
+        "      apiTokens:\n      - sk-brook-2718\n",
+        &format!("      apiTokens: [t1, t2, t3]\n{provider}"),
+    );
+    if !annotations.is_empty() {
+        let file = "ingresses/ai-route-pier.internal.yaml";
+        directory.edit(file, "  annotations:\n", &format!("  annotations:\n{annotations}"));
+    }
+    let authorization = format!("Authorization: Bearer {HERON_KEY}");
+    let url = format!("http://{HOST}/v1/chat/completions");
+    let body = r#"{"model":"m","messages":[]}"#;
+    let arguments =
+        ["--url", &url, "-H", &authorization, "-H", "Content-Type: application/json", "-d", body];
+    let path = directory.path().display().to_string();
+    let output = penstock(&[&["explain", "--config", &path][..], &arguments].concat());
+    let text = String::from_utf8(output.stdout).unwrap();
+    let (_, told) = text.split_once("\nbody ").unwrap_or_else(|| panic!("{text}"));
+    let (_, told) = told.split_once('\n').unwrap();
+    (told.to_owned(), explain(&directory, &arguments)["passes"][0]["on_failure"].clone())
+}
+
+#[test]
+fn what_is_tried_where_the_upstream_fails_is_told() {
+    let (text, json) = on_failure("", "");
+    assert_eq!(text, "tokens    3\n");
+    let nothing = serde_json::json!({
+        "tokens": 3, "failover": null, "other_token": null, "retry": null,
+    });
+    assert_eq!(json, nothing);
+    let (text, json) = on_failure(
+        "      failover: {enabled: true, healthCheckModel: tiny, successThreshold: 2, failoverOnStatus: [\"401\", \"50[0-3]\"], cooldownDuration: 60000}\n      \
+         retryOnFailure: {enabled: true, maxRetries: 9, retryTimeout: 2500}\n",
+        "    higress.io/proxy-next-upstream: error,http_429,non_idempotent\n    \
+         higress.io/proxy-next-upstream-tries: \"4\"\n",
+    );
+    let told = "tokens    3; put aside after 3 failures in a row (401, 500-503), back after 2 checks with tiny, every 5 s, or after 60 s\n\
+                retry     2 times with another token after 4xx, 5xx, each within 2.5 s\n\
+                retry     4 times by the route after 429, 5xx, without an answer\n";
+    assert_eq!(text, told);
+    assert_eq!(json["other_token"]["times"], 2);
+    assert_eq!(json["failover"]["statuses"], "401, 500-503");
+    assert_eq!(json["failover"]["check_model"], "tiny");
+    assert_eq!(json["retry"]["statuses"], serde_json::json!([429]));
+    // A chat may do something twice.
+    let (text, json) = on_failure(
+        "",
+        "    higress.io/proxy-next-upstream: error\n    higress.io/proxy-next-upstream-tries: \"4\"\n",
+    );
+    assert!(text.contains("none by the route"), "{text}");
+    assert_eq!(json["retry"]["times"], 0);
+}

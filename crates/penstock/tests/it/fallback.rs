@@ -467,3 +467,188 @@ fn other_filters_are_ignored_with_a_finding() {
     assert_eq!(finding["path"], "spec.configPatches[0].patch.operation");
     site.directory.remove(&format!("envoyfilters/{MAIN}.yaml"));
 }
+
+/// A route `ai-route-NAME.internal` with a filter of its own.
+fn filter_of(route: &str) -> (String, String) {
+    let (_, text) = filter(&["4xx", "5xx"]);
+    (format!("envoyfilters/{route}.yaml"), text.replace(MAIN, route))
+}
+
+fn third(name: &str, from: &str, to: &str) -> (String, String) {
+    let ingress = Ingress::new(name).at("a.test", "Prefix", "/v1").to(to);
+    ingress.annotation(&format!("exact-match-header-{FROM}"), from).file()
+}
+
+const THIRD: &str = "third";
+const FOURTH: &str = "fourth";
+const FIFTH: &str = "fifth";
+
+/// A site whose routes `r`, its fallback, `third`, `fourth` and `fifth` fall
+/// back on each other in turn, with what is written besides.
+fn levels(plugins: &[Plugin], change: impl FnOnce(&Directory)) -> (Site, Upstream) {
+    let last = Upstream::start(Scenario::Echo);
+    let site = Site::changed(FAILURE, &["4xx", "5xx"], plugins, |directory| {
+        let text = directory.read("mcpbridges/default.yaml");
+        let registry = static_registry("last", &[last.address]);
+        directory.write("mcpbridges/default.yaml", format!("{text}  - {registry}\n"));
+        for (name, text) in [
+            filter_of(OTHER),
+            filter_of(THIRD),
+            filter_of(FOURTH),
+            third(THIRD, OTHER, "last.static:80"),
+            third(FOURTH, THIRD, "last.static:80"),
+            third(FIFTH, FOURTH, "last.static:80"),
+        ] {
+            directory.write(&name, text);
+        }
+        change(directory);
+    });
+    (site, last)
+}
+
+#[test]
+fn what_fails_on_the_fallback_has_another_one() {
+    let (site, last) = levels(&[], |_| {});
+    site.spare.once(Scenario::Status(429, "{}"));
+    let answer = site.gateway.send(&request().header("X-Kept", "1"));
+    assert_eq!((answer.status(), answer.header(FROM)), (200, Some(OTHER)), "{}", answer.text());
+    let received = [site.main.received(), site.spare.received(), last.received()];
+    let from = received.each_ref().map(|one| one.header(FROM).map(str::to_owned));
+    assert_eq!(from, [None, Some(MAIN.to_owned()), Some(OTHER.to_owned())]);
+    for one in &received {
+        assert_eq!((one.text(), one.header("x-kept")), (MODELS, Some("1")));
+        assert_eq!(one.line, received[0].line);
+    }
+    let line = site.gateway.access_log.of_request(&answer);
+    let text = |key: &str| line[key].as_str().unwrap_or_default().to_owned();
+    assert_eq!((text("route"), text("fallback_from")), (THIRD.into(), OTHER.into()));
+    let attempts = line["attempts"].as_array().unwrap();
+    let statuses: Vec<_> = attempts.iter().map(|attempt| attempt["status"].as_u64()).collect();
+    assert_eq!(statuses, [Some(500), Some(429), Some(200)]);
+}
+
+#[test]
+fn there_are_four_passes_at_most() {
+    let (site, last) = levels(&[], |_| {});
+    site.spare.once(FAILURE);
+    last.once(FAILURE);
+    last.once(Scenario::Status(418, "{}"));
+    let answer = site.post();
+    assert_eq!((answer.status(), answer.header(FROM)), (418, Some(THIRD)));
+    for upstream in [&site.main, &site.spare, &last, &last] {
+        upstream.received();
+    }
+    last.received_nothing();
+}
+
+#[test]
+fn a_filter_may_allow_fewer_passes() {
+    let (site, last) = levels(&[], |directory| {
+        let file = format!("envoyfilters/{OTHER}.yaml");
+        directory.edit(&file, "max_internal_redirects: 10", "max_internal_redirects: 1");
+    });
+    site.spare.once(FAILURE);
+    let answer = site.post();
+    assert_eq!((answer.status(), answer.header(FROM)), (500, Some(MAIN)));
+    last.received_nothing();
+}
+
+#[test]
+fn a_cycle_of_fallbacks_ends() {
+    // What failed on the other route would go to the first one again.
+    let site = Site::changed(FAILURE, &["5xx"], &[], |directory| {
+        let (name, text) = filter_of(OTHER);
+        directory.write(&name, text);
+        let (name, text) = third("ai-route-r.again", OTHER, "main.static:80");
+        directory.write(&name, text);
+        let (name, text) = filter_of("ai-route-r.again");
+        directory.write(&name, text.replace("value: ai-route-r.again", &format!("value: {MAIN}")));
+    });
+    site.spare.once(Scenario::Status(503, "{}"));
+    let answer = site.post();
+    assert_eq!((answer.status(), answer.header(FROM)), (500, Some(OTHER)));
+    site.main.received();
+    site.spare.received();
+    site.main.received();
+    site.main.received_nothing();
+    site.spare.received_nothing();
+}
+
+#[test]
+fn a_denial_on_the_second_level_is_final() {
+    let consumers = "{global_auth: false, consumers: [{name: a, credential: ka}, {name: b, credential: kb}], keys: [x-key], in_header: true}";
+    let only = |route: &str, allowed: &str| {
+        format!("{{ingress: [{route}], config: {{allow: [{allowed}]}}}}")
+    };
+    let plugin = Plugin::key_auth()
+        .default_config(consumers)
+        .rule(&only(MAIN, "a"))
+        .rule(&only(OTHER, "a"))
+        .rule(&only(THIRD, "b"));
+    let (site, last) = levels(&[plugin], |_| {});
+    site.spare.once(FAILURE);
+    let answer = site.gateway.send(&request().header("x-key", "ka"));
+    assert_eq!((answer.status(), answer.header(FROM)), (403, Some(OTHER)));
+    site.spare.received();
+    last.received_nothing();
+}
+
+#[test]
+fn explain_follows_all_levels() {
+    let (site, _last) = levels(&[], |_| {});
+    let path = site.directory.path().display().to_string();
+    let explain = |output: &str| {
+        let line = ["explain", "--config", &path, "-o", output, "--url", "http://a.test/v1/models"];
+        String::from_utf8(penstock(&line).stdout).unwrap()
+    };
+    let levels = [(OTHER, "spare"), (THIRD, "last"), (FOURTH, "last")];
+    let told = levels.map(|(route, to)| {
+        format!("fallback  on 4xx, 5xx: {route}\n          100 % {to}.static:80\n")
+    });
+    let text = explain("text");
+    assert!(text.ends_with(&told.concat()), "{text}");
+    let json: Value = serde_json::from_str(&explain("json")).unwrap();
+    let mut level = &json["passes"][0]["fallback"];
+    for (route, _) in levels {
+        assert_eq!(level["route"], route);
+        level = &level["fallback"];
+    }
+    assert_eq!(level, &Value::Null);
+}
+
+#[test]
+fn the_provider_of_each_level_is_told() {
+    let site = by_model(FAILURE);
+    site.spare.once(FAILURE);
+    let request = Request::post("a.test", "/v1/chat/completions", r#"{"model":"p/a-1"}"#);
+    let answer = site.gateway.send(&request.header("x-key", "ka"));
+    let line = site.gateway.access_log.of_request(&answer);
+    let providers: Vec<_> =
+        line["attempts"].as_array().unwrap().iter().map(|one| &one["provider"]).collect();
+    assert_eq!(providers, [&Value::from("one"), &Value::Null]);
+    assert_eq!(line["provider"], "two");
+}
+
+#[test]
+fn another_token_is_tried_before_another_route() {
+    let site = by_model(FAILURE);
+    site.gateway.reload(|| {
+        let file = "wasmplugins/ai-proxy.internal.yaml";
+        let more = "apiTokens: [t-one, t-more], retryOnFailure: {enabled: true}";
+        site.directory.edit(file, "apiTokens: [t-one]", more);
+    });
+    let request = Request::post("a.test", "/v1/chat/completions", r#"{"model":"p/a-1"}"#);
+    let answer = site.gateway.send(&request.header("x-key", "ka"));
+    assert_eq!((answer.status(), answer.header(FROM)), (200, Some(MAIN)));
+    let used = [site.main.received(), site.main.received()];
+    let used = used.each_ref().map(|one| one.header("authorization").map(str::to_owned));
+    assert_ne!(used[0], used[1]);
+    assert_eq!(site.spare.received().header("authorization"), Some("Bearer t-two"));
+    let line = site.gateway.access_log.of_request(&answer);
+    let attempts = line["attempts"].as_array().unwrap().iter();
+    let told: Vec<_> = attempts
+        .map(|one| (one["provider"].as_str(), one["status"].as_u64(), one["token"].is_string()))
+        .collect();
+    let failed = (Some("one"), Some(500), true);
+    assert_eq!(told, [failed, failed, (None, Some(200), false)]);
+}

@@ -96,6 +96,10 @@ mod support;
 #[cfg(test)]
 mod tls;
 #[cfg(test)]
+mod token;
+#[cfg(test)]
+mod translation;
+#[cfg(test)]
 mod upgrade;
 #[cfg(test)]
 mod upstream_tls;

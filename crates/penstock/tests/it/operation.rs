@@ -489,7 +489,12 @@ fn the_access_log_tells_about_each_request() {
         "input_tokens": 11,
         "output_tokens": 7,
         "total_tokens": 18,
-        "attempts": [{"endpoint": harbor.upstream.address.to_string(), "outcome": "ok"}],
+        "attempts": [{
+            "endpoint": harbor.upstream.address.to_string(),
+            "outcome": "ok",
+            "status": 200,
+            "ended_ms": line["upstream_head_ms"],
+        }],
     });
     for (key, value) in expected.as_object().unwrap() {
         assert_eq!(line[key], *value, "{key} in {line}");

@@ -18,7 +18,6 @@ const REFUSED: &str = "this provider does not support this API";
 fn what_a_type_does_not_have_is_refused_with_a_body_only() {
     check("groq", "POST /v1/embeddings\n\n{\"model\":\"a\"}", REFUSED);
     check("groq", "POST /v1/batches\n\n{}", REFUSED);
-    check("groq", "POST /v1/messages\n\n{}", REFUSED);
     check("groq", "GET /v1/models", "host: api.groq.com\nauthorization: Bearer t");
     let form = "POST /v1/files\ncontent-type: multipart/form-data; boundary=X\n\n--X--";
     check("groq", form, "host: api.groq.com\nauthorization: Bearer t");
@@ -29,7 +28,7 @@ fn what_a_type_does_not_have_is_refused_with_a_body_only() {
     check("groq", "POST /unknown\n\n{}", "host: api.groq.com\nauthorization: Bearer t");
     // Ollama knows more than its row.
     let ollama = usual("ollama", json!({"ollamaServerHost": "o.test", "ollamaServerPort": 1}));
-    check_with(&*ollama, "POST /v1/responses\n\n{\"model\":\"a\"}", "host: o.test:1");
+    check_with(&*ollama, "POST /v1/audio/speech\n\n{\"model\":\"a\"}", "host: o.test:1");
 }
 
 #[test]
@@ -47,7 +46,46 @@ fn a_vendor_of_anthropic_messages_needs_no_translation() {
     }
     let counted = format!("host: vllm-service.cluster.local\nauthorization: Bearer t\n{MAPPED}");
     check("vllm", "POST /v1/messages/count_tokens\n\n{\"model\":\"a\"}", &counted);
-    check("moonshot", "POST /v1/messages\n\n{\"model\":\"a\"}", REFUSED);
+}
+
+#[test]
+fn a_chat_in_another_format_is_translated() {
+    let body = r#"{"messages":[{"role":"user","content":"hi"}],"max_tokens":5,"model":"a"}"#;
+    let headers = "x-api-key: client\nanthropic-version: 2023-06-01\nanthropic-beta: b";
+    let chat = r#"{"model":"b","messages":[{"role":"user","content":"hi"}],"max_tokens":5}"#;
+    check(
+        "moonshot",
+        &format!("POST /x/v1/messages?beta=true\n{headers}\n\n{body}"),
+        &format!(
+            "host: api.moonshot.cn\npath: /v1/chat/completions\nauthorization: Bearer t\n\
+             x-api-key: -\nanthropic-version: -\nanthropic-beta: -\nmodel = b\n\n{chat}"
+        ),
+    );
+    let messages = r#"{"model":"b","max_tokens":5,"messages":[{"role":"user","content":"hi"}]}"#;
+    check(
+        "claude",
+        &format!("POST /v1/chat/completions\nauthorization: Bearer client\n\n{body}"),
+        &format!(
+            "host: api.anthropic.com\npath: /v1/messages\nauthorization: -\nx-api-key: t\n\
+             anthropic-version: 2023-06-01\nmodel = b\n\n{messages}"
+        ),
+    );
+    let contents = r#"{"contents":[{"role":"user","parts":[{"text":"hi"}]}],"generationConfig":{"maxOutputTokens":5}}"#;
+    check(
+        "gemini",
+        &format!("POST /v1/chat/completions\n\n{body}"),
+        &format!(
+            "host: generativelanguage.googleapis.com\npath: /v1beta/models/b:generateContent\n\
+             x-goog-api-key: t\nmodel = b\n\n{contents}"
+        ),
+    );
+    let native = "POST /v1beta/models/m:generateContent?key=client&alt=sse\n\n{}";
+    check(
+        "gemini",
+        native,
+        "host: generativelanguage.googleapis.com\npath: /v1beta/models/m:generateContent?alt=sse\n\
+         x-goog-api-key: t",
+    );
 }
 
 #[test]
@@ -217,6 +255,8 @@ fn answered(provider: &dyn Provider, path: &str, head: (u16, &str), body: &str) 
         headers: &headers,
         body: None,
         scan: None,
+        now: || 1_800_000_000,
+        expected: None,
     };
     let (status, lines) = head;
     let mut headers = HeaderMap::new();
@@ -224,7 +264,7 @@ fn answered(provider: &dyn Provider, path: &str, head: (u16, &str), body: &str) 
         headers.insert(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
     }
     let head = Head { status: StatusCode::from_u16(status).unwrap(), headers };
-    let Some(mut stage) = provider.response(&request, &head) else { return "-".into() };
+    let Treatment::Stage(mut stage) = provider.response(&request, &head) else { return "-".into() };
     let mut pieces = Vec::new();
     crate::sse::SseDecoder::new().push(Bytes::from(body.to_owned()), &mut pieces).unwrap();
     if pieces.is_empty() {

@@ -61,8 +61,6 @@ fn fields_that_ask_for_what_nobody_does_are_told() {
             "authHeaderKey": "x-my-key",
         }),
         &[
-            "failover",
-            "retryOnFailure",
             "logUpstreamErrorResponseBody",
             "reasoningContentMode: in Higress only type `qwen` with `qwenEnableCompatible: false` \
              does",

@@ -316,10 +316,10 @@ fn a_first_byte_timeout_needs_to_know_whether_the_answer_streams() {
 }
 
 #[test]
-fn claude_clients_need_a_translation() {
+fn what_cannot_be_read_is_not_translated() {
     let request = "POST /v1/messages?beta=true\n\n{\"model\":\"a\"}";
-    check_error(json!({}), request, LlmError::UnsupportedApi);
-    check_error(json!({"openaiCustomUrl": "a.test/x/models"}), request, LlmError::UnsupportedApi);
+    let error = || LlmError::InvalidRequest("`messages` must have a message".into());
+    check_error(json!({}), request, error());
     check(json!({"protocol": "original"}), request, "host: api.openai.com");
     let count = "POST /v1/messages/count_tokens\n\n{\"model\":\"a\"}";
     check(json!({"modelMapping": {"*": "m"}}), count, "host: api.openai.com");
@@ -334,7 +334,6 @@ fn bodies_that_nothing_is_known_about_pass_unread() {
         "POST /v1/files",
         "POST /v1/batches",
         "POST /v1/rerank",
-        "POST /v1beta/models/m:generateContent",
         &format!("{chat}\ncontent-type: text/plain"),
         &format!("{chat}\ncontent-type: application/octet-stream"),
         &format!("{chat}\ncontent-type: multipart/form-data; boundary=X"),
@@ -432,6 +431,8 @@ fn what_is_kept_of_a_body_is_not_copied() {
         headers: &http::HeaderMap::new(),
         body: Some(&body),
         scan: Some(&scan),
+        now: || 1_800_000_000,
+        expected: None,
     };
     let provider = provider(json!({"modelMapping": {"a": "b"}}));
     let target = crate::provider::Target { token: None };
