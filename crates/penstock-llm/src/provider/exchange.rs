@@ -115,6 +115,10 @@ pub(super) fn treat(
     own: Option<Box<dyn BodyStage>>,
 ) -> Treatment {
     if head.status != StatusCode::OK {
+        if !head.status.is_client_error() && !head.status.is_server_error() {
+            // Neither an answer nor an error, and perhaps without a body.
+            return Treatment::Pass;
+        }
         let (status, format) = (head.status, request.api.map(Api::error_format));
         return Treatment::Whole(Whole {
             content_type: "application/json",

@@ -154,6 +154,9 @@ fn what_is_no_answer_is_told_before_anything_goes_out() {
     let answer = harbor.gateway.send(&ask("/v1/chat/completions", &question(true)));
     assert_eq!(answer.status(), 529);
     assert_eq!(json_of(&answer.text())["error"]["message"], "Overloaded");
+    harbor.upstream.once(Scenario::Bytes(b"HTTP/1.1 204 No Content\r\n\r\n".into()));
+    let answer = harbor.gateway.send(&ask("/v1/chat/completions", &question(false)));
+    assert_eq!((answer.status(), answer.text().as_str()), (204, ""));
 }
 
 #[test]
