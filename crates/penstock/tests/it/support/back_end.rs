@@ -22,7 +22,10 @@ http {
 }
 ";
 
+/// One thread: several write their lines in any order, and the last request
+/// could be told before one that was answered earlier.
 const HAPROXY: &str = "global
+    nbthread 1
     log stdout format raw local0
 defaults
     mode http
